@@ -1,0 +1,68 @@
+/* Configuration: flags, then environment (TIDINGS_…), then a YAML file (--config), then defaults.
+ *
+ * Each service has one table of settings; from it come --help, --check-config, the check of every value and
+ * docs/config.md (a test holds the document to the table). A bad value is refused with its name, the value and what is
+ * allowed. Keys of the file are the flags without dashes in front: `log-level: debug`.
+ */
+#ifndef TIDINGS_CONFIG_H
+#define TIDINGS_CONFIG_H
+
+#include "common/buf.h"
+
+enum config_kind {
+    CONFIG_TEXT,    /* char * */
+    CONFIG_NAME,    /* char *: [A-Za-z0-9_-]{1,32} */
+    CONFIG_ADDRESS, /* char *: host:port, [v6]:port; port 0 takes a free one */
+    CONFIG_COUNT,   /* uint64_t within min..max */
+    CONFIG_BYTES,   /* uint64_t: 1048576, 64KiB, 1MiB, 10GiB, or unlimited (0) where min is 0 */
+    CONFIG_DURATION, /* int64_t in ms: 250ms, 30s, 5m, 2h, 7d, or 0 where min is 0; min and max in ms */
+    CONFIG_WORD,     /* int: index into words */
+};
+
+struct config_setting {
+    const char *flag;        /* without the dashes: "log-level" */
+    const char *environment; /* "TIDINGS_LOG_LEVEL" */
+    const char *fallback;    /* the default, as a user would write it */
+    const char *help;        /* one line, starts with a capital letter, no full stop */
+    enum config_kind kind;
+    size_t offset; /* of the member in the service's struct */
+    uint64_t min, max;
+    const char *const *words; /* CONFIG_WORD: NULL-terminated */
+};
+
+/* One entry of `handlers:` in the file; in order. */
+struct config_handler {
+    char *match;      /* ">", "order.>", "order.created": a NATS subject pattern over names */
+    char *kind;       /* "log", "simulate" */
+    int64_t delay_ms; /* simulate: delay */
+};
+
+struct config_program {
+    const char *name;                      /* "http-gateway" */
+    const char *purpose;                   /* one line for --help */
+    const struct config_setting *settings; /* ends with flag NULL */
+    bool has_handlers;                     /* whether `handlers:` is allowed in the file */
+};
+
+enum config_verdict {
+    CONFIG_RUN,
+    CONFIG_EXIT_OK,    /* --help, --version or --check-config did its work on standard output */
+    CONFIG_EXIT_USAGE, /* a bad value: said on standard error; exit status 2 */
+};
+
+struct config_handlers {
+    struct config_handler *list; /* NULL if the file has none */
+    size_t count;
+};
+
+/* Fills `values` (the service's struct; text members are allocated) and `ret_handlers` (NULL where has_handlers is
+ * false). `environment` is like environ. */
+enum config_verdict config_load(const struct config_program *program, int argc, char **argv,
+                                char **environment, void *values,
+                                struct config_handlers *ret_handlers);
+void config_free(const struct config_program *program, void *values,
+                 struct config_handlers *handlers);
+/* The settings as a Markdown table, for docs/config.md (`--help-markdown`, undocumented but for the test). */
+void config_write_markdown(const struct config_program *program, struct buf *out);
+
+#endif

@@ -1,0 +1,63 @@
+/* The messages of events.EventService (proto/events.proto) as plain structs, and their encoding.
+ */
+#ifndef TIDINGS_EVENT_STATUS_H
+#define TIDINGS_EVENT_STATUS_H
+
+#include "common/id.h"
+#include "common/status.h"
+
+struct event_status_request {
+    struct view event_id; /* as the caller wrote it */
+    bool full;
+    uint64_t min_position;
+};
+
+struct event_status_change {
+    struct status_state state;
+    int64_t time_ms;
+    uint64_t position;
+    struct view processor;
+    struct view error;
+};
+
+struct event_status {
+    struct event_id id;
+    struct status_state state;
+    struct view name;
+    int64_t updated_ms;
+    uint64_t event_position;
+    uint64_t position;
+    /* FULL view only */
+    bool full;
+    struct view producer_id, source, key, content_type, payload;
+    int64_t time_ms; /* 0: unknown */
+    const struct event_status_change *history;
+    size_t history_count;
+};
+
+struct event_stats {
+    struct view processor, group;
+    uint64_t event_position, status_position, first_event_position, events, table_bytes, digest;
+    uint64_t counts[STATUS_COUNT];
+};
+
+#define EVENT_STATUS_METHOD "/events.EventService/GetEventStatus"
+#define EVENT_STATS_METHOD "/events.EventService/GetStats"
+
+/* Encoders append to `out` (ERR_MEMORY). Decoded structs hold views into a holder that the caller frees; ERR_MALFORMED. Decoding allocates
+ * from the holder only. */
+struct event_status_holder; /* owns what a decoded message's views point to */
+void event_status_holder_free(struct event_status_holder *holder);
+
+must_check enum err event_status_request_write(const struct event_status_request *request,
+                                               struct buf *out);
+must_check enum err event_status_request_read(struct view bytes,
+                                              struct event_status_holder **holder,
+                                              struct event_status_request *ret);
+must_check enum err event_status_write(const struct event_status *status, struct buf *out);
+must_check enum err event_status_read(struct view bytes, struct event_status_holder **holder,
+                                      struct event_status *ret);
+must_check enum err event_stats_request_read(struct view bytes, uint64_t *ret_floor_position);
+must_check enum err event_stats_write(const struct event_stats *stats, struct buf *out);
+
+#endif

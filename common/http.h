@@ -1,0 +1,84 @@
+/* An HTTP/1.1 server: routes, bounded requests, one place that writes replies. Built on civetweb, which only http*.c know.
+ *
+ * civetweb gives each connection a thread: `connections` of them are served, `reserve` more are answered 503 and closed.
+ * A handler runs on its connection's thread and may block. It fills the response and returns ERR_NONE, or returns an error, of
+ * which this module makes a problem document (RFC 9457). Every response has X-Request-Id: the request's if it is 1 to 128
+ * characters of [A-Za-z0-9._~:/+=-], else a new one; it is in the thread's log context while the handler runs.
+ */
+#ifndef TIDINGS_HTTP_H
+#define TIDINGS_HTTP_H
+
+#include "common/metrics.h"
+
+struct http_server;
+struct http_request;
+
+struct http_response {
+    int status;               /* 200 unless set */
+    const char *content_type; /* "application/json" unless set */
+    struct buf body;          /* the thread's, empty, ready to be filled */
+    struct buf headers;       /* more header lines; use http_add_header */
+    struct buf members;       /* more members of a problem document; use http_add_member */
+};
+/* Adds "Name: value". The value must hold no CR or LF (ours never do: checked and dropped with an error log otherwise). */
+void http_add_header(struct http_response *response, const char *name, struct view value);
+/* Adds a string member to the problem document that an error will become, e.g. event_id. */
+void http_add_member(struct http_response *response, const char *name, struct view value);
+
+typedef enum err (*http_handler)(struct http_request *request, struct http_response *response,
+                                 struct err_detail *detail, void *ctx);
+
+struct http_route {
+    const char *method; /* "GET" (also answers HEAD), "POST" */
+    const char
+        *pattern; /* "/api/v1/events/{id}": a segment in braces matches one non-empty segment */
+    http_handler handler;
+    /* Any other method on a known pattern: 405 with Allow. Any other path: 404 that names the known ones. */
+};
+
+struct http_options {
+    const char *listen;   /* host:port; port 0 takes a free one */
+    uint32_t connections; /* 1 to 4096 */
+    uint32_t reserve;
+    uint64_t max_body;               /* bytes; more is 413 */
+    int64_t request_timeout_ms;      /* for a whole request to arrive, header and body; then 408 */
+    int64_t idle_timeout_ms;         /* of a kept-alive connection */
+    const struct http_route *routes; /* ends with method NULL */
+    void *ctx;                       /* for handlers */
+    struct metrics
+        *metrics; /* tidings_http_requests_total{route,code}, durations, connections; NULL: none */
+    bool batch_scheduling; /* SCHED_BATCH for connection threads: fewer preemptions under load */
+};
+
+/* ERR_UNAVAILABLE: the address is taken or not ours; the detail says which and, where it can be found out, by whom. */
+must_check enum err http_start(const struct http_options *options, struct http_server **ret,
+                               struct err_detail *detail);
+uint16_t http_port(const struct http_server *server);
+/* From now on answers carry `Connection: close`. */
+void http_drain(struct http_server *server);
+/* Stops listening, waits for requests in progress (each bounded by its timeouts), frees. */
+void http_stop(struct http_server *server);
+
+struct view http_method(const struct http_request *r);
+struct view http_path(const struct http_request *r);
+struct view http_header(const struct http_request *r, const char *name); /* empty: absent */
+struct view http_parameter(const struct http_request *r,
+                           size_t index); /* the index-th {…}, percent-decoded */
+/* A query parameter, percent-decoded (+ is a space); lives as long as the request. False: absent. */
+bool http_query(const struct http_request *r, const char *name, struct view *ret);
+struct view http_request_id(const struct http_request *r);
+/* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW, ERR_MALFORMED (bad chunk, early end),
+ * ERR_LENGTH_REQUIRED (a POST with neither). The view lives as long as the request. An unread body is drained or the
+ * connection closed. */
+must_check enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail);
+
+/* Ready-made handlers for both services. */
+struct http_probe { /* what /ready says: {"ready":true,"checks":{"bus":"ok",…}} */
+    const char *name;
+    bool (*check)(void *ctx, struct err_detail *detail); /* false: not ready, why */
+};
+/* Writes 200 or 503 by the probes; `probes` ends with name NULL. */
+void http_write_ready(struct http_response *response, const struct http_probe *probes, void *ctx);
+enum err http_write_metrics(struct http_response *response, const struct metrics *metrics);
+
+#endif

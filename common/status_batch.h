@@ -1,0 +1,36 @@
+/* Batches of status changes: the records of the status log (proto/status_log.proto).
+ */
+#ifndef TIDINGS_STATUS_BATCH_H
+#define TIDINGS_STATUS_BATCH_H
+
+#include "common/id.h"
+#include "common/status.h"
+
+#define STATUS_BATCH_MAX 4096 /* changes in one batch */
+#define STATUS_ERROR_MAX 512  /* bytes of an error text */
+
+struct status_change {
+    struct event_id id;
+    uint64_t event_position;   /* in the event log */
+    struct status_state state; /* what it changes to */
+    int64_t time_ms;           /* wall clock of the processor */
+    uint64_t
+        previous_position; /* in the status log: the batch with the event's previous change; 0: there is none */
+    struct view error; /* UTF-8; empty: none */
+};
+
+/* Appends the encoding of a batch to `out`. */
+must_check enum err status_batch_write(const struct status_change *changes, size_t count,
+                                       struct view processor, struct buf *out);
+
+/* A decoded batch: count changes, columns owned by it. */
+struct status_batch;
+/* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown status). */
+must_check enum err status_batch_read(struct view bytes, struct status_batch **ret);
+void status_batch_free(struct status_batch *batch);
+size_t status_batch_count(const struct status_batch *batch);
+/* index < count; the views live as long as the batch. */
+struct status_change status_batch_get(const struct status_batch *batch, size_t index);
+struct view status_batch_processor(const struct status_batch *batch);
+
+#endif
