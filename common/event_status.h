@@ -44,8 +44,11 @@ struct event_stats {
 #define EVENT_STATUS_METHOD "/events.EventService/GetEventStatus"
 #define EVENT_STATS_METHOD "/events.EventService/GetStats"
 
-/* Encoders append to `out` (ERR_MEMORY). Decoded structs hold views into a holder that the caller frees; ERR_MALFORMED. Decoding allocates
- * from the holder only. */
+/* Encoders append to `out` (ERR_MEMORY). Text that isn't UTF-8 is repaired with U+FFFD, and cut at
+ * 64 KiB. Decoders: ERR_MALFORMED (not this message, or a status, view, time or id that does not
+ * exist), ERR_MEMORY. Decoded structs hold views into a holder that the caller frees; all of their
+ * memory is the holder's. A decoded status is `full` if it carries the producer's id or a history;
+ * `alone` does not travel. */
 struct event_status_holder; /* owns what a decoded message's views point to */
 void event_status_holder_free(struct event_status_holder *holder);
 

@@ -14,18 +14,22 @@ struct status_change {
     uint64_t event_position;   /* in the event log */
     struct status_state state; /* what it changes to */
     int64_t time_ms;           /* wall clock of the processor */
-    uint64_t
-        previous_position; /* in the status log: the batch with the event's previous change; 0: there is none */
+    /* In the status log: the batch with the event's previous change; 0: there is none. */
+    uint64_t previous_position;
     struct view error; /* UTF-8; empty: none */
 };
 
-/* Appends the encoding of a batch to `out`. */
+/* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID;
+ * ERR_MEMORY). An error text that isn't UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX
+ * bytes. */
 must_check enum err status_batch_write(const struct status_change *changes, size_t count,
                                        struct view processor, struct buf *out);
 
 /* A decoded batch: count changes, columns owned by it. */
 struct status_batch;
-/* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown status). */
+/* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown
+ * status, a generation or attempt beyond its maximum, no change or more than STATUS_BATCH_MAX).
+ * ERR_MEMORY. */
 must_check enum err status_batch_read(struct view bytes, struct status_batch **ret);
 void status_batch_free(struct status_batch *batch);
 size_t status_batch_count(const struct status_batch *batch);

@@ -1,0 +1,213 @@
+#include "common/status_batch.h"
+
+#include "common/mem.h"
+#include "common/proto_arena.h"
+
+#include "status_log.pb-c.h"
+
+#define VERSION 1
+#define ALONE 16u /* added to a status in its column */
+#define ID_SIZE sizeof((struct event_id){0}.bytes)
+#define PROCESSOR_MAX 256 /* bytes */
+
+struct status_batch {
+    struct proto_arena arena;
+    const Tidings__Log__StatusBatch *message;
+};
+
+/* ---- writing ---- */
+
+static uint32_t column_of(struct status_state state)
+{
+    return (uint32_t)state.status | (state.alone ? ALONE : 0);
+}
+
+static bool add_columns(Tidings__Log__StatusBatch *m, struct proto_arena *arena, size_t count)
+{
+    m->event_ids.len = count * ID_SIZE;
+    m->event_ids.data = proto_arena_alloc(arena, count, ID_SIZE);
+    m->event_positions = proto_arena_alloc(arena, count, sizeof *m->event_positions);
+    m->statuses = proto_arena_alloc(arena, count, sizeof *m->statuses);
+    m->attempts = proto_arena_alloc(arena, count, sizeof *m->attempts);
+    m->generations = proto_arena_alloc(arena, count, sizeof *m->generations);
+    m->times_ms = proto_arena_alloc(arena, count, sizeof *m->times_ms);
+    m->previous_positions = proto_arena_alloc(arena, count, sizeof *m->previous_positions);
+    m->n_event_positions = m->n_statuses = m->n_attempts = m->n_generations = m->n_times_ms =
+        m->n_previous_positions = count;
+    return !arena->failed;
+}
+
+static void fill_columns(Tidings__Log__StatusBatch *m, const struct status_change *changes,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct status_change *change = &changes[i];
+        memcpy(m->event_ids.data + i * ID_SIZE, change->id.bytes, ID_SIZE);
+        m->event_positions[i] = change->event_position;
+        m->statuses[i] = column_of(change->state);
+        m->attempts[i] = change->state.attempt;
+        m->generations[i] = change->state.generation;
+        m->times_ms[i] = change->time_ms;
+        m->previous_positions[i] = change->previous_position;
+    }
+}
+
+static bool add_errors(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                       const struct status_change *changes, size_t count)
+{
+    size_t errors = 0;
+    for (size_t i = 0; i < count; i++)
+        errors += changes[i].error.len != 0;
+    if (!errors)
+        return true;
+    m->error_rows = proto_arena_alloc(arena, errors, sizeof *m->error_rows);
+    m->error_texts = proto_arena_alloc(arena, errors, sizeof *m->error_texts);
+    if (arena->failed)
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].error.len)
+            continue;
+        m->error_rows[next] = (uint32_t)i;
+        m->error_texts[next++] = proto_arena_text(arena, changes[i].error, STATUS_ERROR_MAX);
+    }
+    m->n_error_rows = m->n_error_texts = errors;
+    return !arena->failed;
+}
+
+enum err status_batch_write(const struct status_change *changes, size_t count,
+                            struct view processor, struct buf *out)
+{
+    if (count == 0 || count > STATUS_BATCH_MAX)
+        return ERR_INVALID;
+    _Alignas(max_align_t) char stack[4096]; /* a small batch allocates nothing */
+    size_t row = ID_SIZE + 3 * sizeof(uint64_t) + 3 * sizeof(uint32_t);
+    struct proto_arena arena;
+    proto_arena_init(&arena, stack, sizeof stack, count * row + PROCESSOR_MAX + 256);
+
+    Tidings__Log__StatusBatch m;
+    tidings__log__status_batch__init(&m);
+    m.version = VERSION;
+    m.processor = proto_arena_text(&arena, processor, PROCESSOR_MAX);
+    enum err e = ERR_MEMORY;
+    if (add_columns(&m, &arena, count)) {
+        fill_columns(&m, changes, count);
+        if (add_errors(&m, &arena, changes, count) && m.processor)
+            e = proto_append(&m.base, out);
+    }
+    proto_arena_free(&arena);
+    return e;
+}
+
+/* ---- reading ---- */
+
+static bool columns_agree(const Tidings__Log__StatusBatch *m)
+{
+    size_t count = m->n_statuses;
+    return count >= 1 && count <= STATUS_BATCH_MAX && m->event_ids.len == count * ID_SIZE &&
+           m->n_event_positions == count && m->n_attempts == count && m->n_generations == count &&
+           m->n_times_ms == count && m->n_previous_positions == count &&
+           m->n_error_rows == m->n_error_texts;
+}
+
+static bool state_is_known(uint32_t column, uint32_t generation, uint32_t attempt)
+{
+    uint32_t status = column & ~ALONE;
+    return status > STATUS_NONE && status < STATUS_COUNT &&
+           (!(column & ALONE) || status == STATUS_PROCESSING) &&
+           generation <= STATUS_GENERATION_MAX && attempt <= STATUS_ATTEMPT_MAX;
+}
+
+static bool errors_are_sound(const Tidings__Log__StatusBatch *m)
+{
+    for (size_t i = 0; i < m->n_error_rows; i++) {
+        bool ascends = i == 0 || m->error_rows[i] > m->error_rows[i - 1];
+        if (!ascends || m->error_rows[i] >= m->n_statuses)
+            return false;
+        struct view text = view_of(m->error_texts[i]);
+        if (text.len > STATUS_ERROR_MAX || !view_is_utf8(text))
+            return false;
+    }
+    return true;
+}
+
+static bool message_is_sound(const Tidings__Log__StatusBatch *m)
+{
+    if (m->version != VERSION || !columns_agree(m) || !errors_are_sound(m))
+        return false;
+    for (size_t i = 0; i < m->n_statuses; i++) {
+        if (!state_is_known(m->statuses[i], m->generations[i], m->attempts[i]))
+            return false;
+    }
+    return true;
+}
+
+enum err status_batch_read(struct view bytes, struct status_batch **ret)
+{
+    struct status_batch *batch = mem_alloc(sizeof *batch);
+    if (!batch)
+        return ERR_MEMORY;
+    /* Columns of varints grow when decoded: 3 bytes of position become 8. */
+    proto_arena_init(&batch->arena, NULL, 0, bytes.len * 3 + 1024);
+    batch->message = tidings__log__status_batch__unpack(&batch->arena.allocator, bytes.len,
+                                                        (const uint8_t *)bytes.data);
+    if (batch->message && message_is_sound(batch->message)) {
+        *ret = batch;
+        return ERR_NONE;
+    }
+    enum err e = batch->arena.failed ? ERR_MEMORY : ERR_MALFORMED;
+    status_batch_free(batch);
+    return e;
+}
+
+void status_batch_free(struct status_batch *batch)
+{
+    if (!batch)
+        return;
+    proto_arena_free(&batch->arena);
+    mem_free(batch);
+}
+
+size_t status_batch_count(const struct status_batch *batch)
+{
+    return batch->message->n_statuses;
+}
+
+/* Rows with an error are few and ascending. */
+static struct view error_of(const Tidings__Log__StatusBatch *m, size_t row)
+{
+    size_t low = 0;
+    size_t high = m->n_error_rows;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (m->error_rows[middle] < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < m->n_error_rows && m->error_rows[low] == row)
+        return view_of(m->error_texts[low]);
+    return (struct view){"", 0};
+}
+
+struct status_change status_batch_get(const struct status_batch *batch, size_t index)
+{
+    const Tidings__Log__StatusBatch *m = batch->message;
+    struct status_change change = {
+        .event_position = m->event_positions[index],
+        .state = {.status = (enum status)(m->statuses[index] & ~ALONE),
+                  .alone = (m->statuses[index] & ALONE) != 0,
+                  .generation = m->generations[index],
+                  .attempt = m->attempts[index]},
+        .time_ms = m->times_ms[index],
+        .previous_position = m->previous_positions[index],
+        .error = error_of(m, index),
+    };
+    memcpy(change.id.bytes, m->event_ids.data + index * ID_SIZE, ID_SIZE);
+    return change;
+}
+
+struct view status_batch_processor(const struct status_batch *batch)
+{
+    return view_of(batch->message->processor);
+}
