@@ -1,9 +1,10 @@
 /* Views and buffers. A view is (pointer, length) and owns nothing; a buffer owns its bytes.
  *
- * Invariant of a buffer: data[len] is always '\0' (also when empty and nothing is allocated), len <= limit,
- * and a failed append leaves it as it was and marks it `failed`; later appends do nothing. So a document
- * can be written without checking each step: check buf_failed once at the end.
- * Not thread-safe: a buffer belongs to one thread at a time.
+ * Invariant of a buffer: data[len] is always '\0' (after buf_init too, when nothing is allocated:
+ * data is then a shared empty string that nobody writes), len <= limit, and a failed append leaves
+ * it as it was and marks it `failed`; later appends do nothing. So a document can be written
+ * without checking each step: check buf_failed once at the end. Not thread-safe: a buffer belongs
+ * to one thread at a time.
  */
 #ifndef TIDINGS_BUF_H
 #define TIDINGS_BUF_H
@@ -36,22 +37,25 @@ bool view_parse_u64(struct view v, uint64_t *ret); /* digits only, no sign, no o
 struct buf {
     char *data;
     size_t len;
-    size_t capacity;
-    size_t limit; /* bytes it may hold at most; an append beyond it fails */
+    size_t capacity; /* allocated bytes, the NUL's included; 0: data is not ours */
+    size_t limit;    /* bytes it may hold at most; an append beyond it fails */
     bool failed;
 };
 
 void buf_init(struct buf *b, size_t limit); /* allocates nothing yet */
 void buf_free(struct buf *b);               /* back to the state after buf_init */
 void buf_clear(struct buf *b);              /* empties it and clears `failed`, keeps the memory */
+/* What is appended must not lie in the buffer itself. */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_view(struct buf *b, struct view v);
 void buf_add_format(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A JSON string with its quotes, escaped by RFC 8259; invalid UTF-8 becomes U+FFFD. */
+/* A JSON string with its quotes, escaped by RFC 8259; each byte of invalid UTF-8 becomes U+FFFD. */
 void buf_add_json(struct buf *b, struct view v);
-/* Room for at least n more bytes beyond len (the caller fills and raises len); NULL marks it failed. */
+/* Room for at least n more bytes beyond len; NULL marks it failed. Fill it, then tell with
+ * buf_advance how many of the n were filled. */
 char *buf_reserve(struct buf *b, size_t n);
+void buf_advance(struct buf *b, size_t filled);
 must_check bool buf_failed(const struct buf *b);
 static inline struct view buf_view(const struct buf *b)
 {

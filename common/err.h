@@ -1,10 +1,11 @@
 /* Errors: one vocabulary for the whole program.
  *
- * A function that can fail returns an enum err, ERR_NONE being success, and leaves its outputs untouched
- * on failure. Where a person needs to know more than the kind, it takes a struct err_detail and writes one
- * sentence into it: what was wrong and what is allowed.
+ * A function that can fail returns an enum err, ERR_NONE being success, and leaves its outputs
+ * untouched on failure. Where a person needs to know more than the kind, it takes a struct
+ * err_detail and writes one sentence into it: what was wrong and what is allowed.
  *
- * Errors meet the outside in two places: http_problem (problem documents, RFC 9457) and the rpc module
+ * Errors meet the outside in two places: http_problem (problem documents, RFC 9457) and the rpc
+ * module
  * (gRPC statuses). Both read the table below.
  */
 #ifndef TIDINGS_ERR_H
@@ -48,8 +49,8 @@ enum err {
 #define must_check __attribute__((warn_unused_result))
 
 struct err_detail {
-    char text
-        [256]; /* one sentence, NUL-terminated, cut at a character's border if too long; "" if none */
+    /* one sentence, NUL-terminated, cut at a character's border if too long; "" if none */
+    char text[256];
 };
 
 const char *err_slug(enum err e);
@@ -59,8 +60,8 @@ int err_grpc_status(enum err e);
 
 /* Fills detail (may be NULL) and returns e, so that failing is one line:
  *     return err_set(detail, ERR_INVALID, "name is %zu characters, at most 128 are allowed", n);
- * Text that came from outside must be passed through "%s"; bytes below 0x20 are replaced by '?', and
- * invalid UTF-8 is replaced too, so a detail is always safe to print. */
+ * Text that came from outside must be passed through "%s"; control characters and bytes of invalid
+ * UTF-8 are replaced by '?', so a detail is always safe to print. */
 enum err err_set(struct err_detail *detail, enum err e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -8,10 +8,12 @@
  *        |              v   | replay
  *        '------------> dead
  *
- * processed and dead end a generation; only a replay's `retrying` of a later generation leaves them. A change wins only
- * if (generation, attempt, rank) is greater than the cell's and the cell's generation has not ended (a later generation
- * may always begin); rank: processing < processing alone < retrying < processed = dead. Changes that lose stay in the
- * status log and are no part of the event's history. So every replica that folds the same log holds the same table.
+ * processed and dead end a generation; only a replay leaves them, into a later generation (usually
+ * by its `retrying`; a runner that takes the replay's item before that is recorded may be first). A
+ * change wins only if (generation, attempt, rank) is greater than the cell's and its generation has
+ * not ended (a later generation may always begin); rank: processing < processing alone < retrying <
+ * processed = dead. Changes that lose stay in the status log and are no part of the event's
+ * history. So every replica that folds the same log holds the same table.
  */
 #ifndef TIDINGS_STATUS_H
 #define TIDINGS_STATUS_H
@@ -45,9 +47,11 @@ struct status_state {
 #define STATUS_GENERATION_MAX 1023
 #define STATUS_ATTEMPT_MAX 1023
 
-const char *status_word(enum status s);
-bool status_ended(enum status s); /* processed or dead */
-/* The one table of allowed moves, pure: true if `change` wins over `cell`; *ret is then what the cell becomes. */
+const char *status_word(enum status s); /* "unknown" for what is none of them */
+bool status_ended(enum status s);       /* processed or dead */
+/* The one table of allowed moves, pure: true if `change` wins over `cell`; *ret is then what the
+ * cell becomes. A cell without an event (STATUS_NONE) takes no change; `none`, `accepted` and
+ * numbers out of bounds change nothing. */
 bool status_move(struct status_state cell, struct status_state change, struct status_state *ret);
 
 #endif
