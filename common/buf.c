@@ -68,12 +68,17 @@ void buf_free(struct buf *b)
     buf_init(b, b->limit);
 }
 
+void buf_cut(struct buf *b, size_t len)
+{
+    b->len = len;
+    if (b->capacity > 0)
+        b->data[len] = '\0';
+}
+
 void buf_clear(struct buf *b)
 {
-    b->len = 0;
+    buf_cut(b, 0);
     b->failed = false;
-    if (b->capacity > 0)
-        b->data[0] = '\0';
 }
 
 /* Doubles, so that n appends cost O(n); never beyond what the limit allows. */
@@ -177,10 +182,8 @@ void buf_add_json(struct buf *b, struct view v)
         }
     }
     buf_add(b, "\"", 1);
-    if (b->failed && b->len > start) {
-        b->len = start;
-        b->data[start] = '\0';
-    }
+    if (b->failed)
+        buf_cut(b, start);
 }
 
 bool buf_failed(const struct buf *b)

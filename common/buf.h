@@ -44,7 +44,9 @@ struct buf {
 
 void buf_init(struct buf *b, size_t limit); /* allocates nothing yet */
 void buf_free(struct buf *b);               /* back to the state after buf_init */
-void buf_clear(struct buf *b);              /* empties it and clears `failed`, keeps the memory */
+/* Back to an earlier length (<= len); leaves `failed`. */
+void buf_cut(struct buf *b, size_t len);
+void buf_clear(struct buf *b); /* empties it and clears `failed`, keeps the memory */
 /* What is appended must not lie in the buffer itself. */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_text(struct buf *b, const char *text);
