@@ -11,6 +11,8 @@ CC ?= gcc
 OPT_ := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
+# fuzz: clang only
+OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 CFLAGS ?= -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
@@ -33,6 +35,7 @@ GATEWAY_O := $(GATEWAY_SRC:%.c=$(B)/obj/%.o)
 PROCESSOR_O := $(PROCESSOR_SRC:%.c=$(B)/obj/%.o)
 PARTS_A := $(B)/libgateway.a $(B)/libprocessor.a $(B)/libcommon.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_LIB_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
@@ -84,11 +87,57 @@ $(G)/descriptors.c: $(addprefix proto/,$(filter-out google/%,$(PUBLIC_PROTOS)))
 	  od -An -v -tx1 $(G)/descriptors.bin | sed 's/ \(..\)/0x\1,/g'; \
 	  echo '}; const size_t tidings_descriptors_size = sizeof tidings_descriptors;'; } > $@
 
+##@ Use
+# Recursive, because what is missing must be installed before anything is built; with all cores unless told otherwise.
+jobs = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+again = $(Q)$(MAKE) --no-print-directory $(jobs)
+
+run: ## Start NATS, a gateway and a processor (installs what is missing, builds); Ctrl-C ends all
+	@scripts/deps run
+	$(again) all
+	@exec scripts/run
+deps: ## Only install the packages that building and running need
+	@scripts/deps run
+grpcurl: ## Put grpcurl into build/bin (built with Go: Debian has no package of it)
+	@scripts/grpcurl
+
 ##@ Test
+test: ## All tests: unit, then system (installs what is missing, builds)
+	@scripts/deps test
+	$(again) all unit-build
+	@failed=0; scripts/unit $(UNIT) || failed=1; scripts/system || failed=1; exit $$failed
+quick: ## Unit tests only
+	@scripts/deps test
+	$(again) unit-build
+	@scripts/unit $(UNIT)
+asan-test: ## All tests under AddressSanitizer and UBSan
+tsan-test: ## All tests under ThreadSanitizer
+asan-test tsan-test: %-test:
+	@scripts/deps test
+	$(again) $*
+	@scripts/sanitized $* scripts/unit $(UNIT:build/%=build/$*/%)
+	@scripts/sanitized $* scripts/system
+lint: ## Format, clang-tidy, lengths, shellcheck
+	@scripts/deps check
+	$(again) $(GEN_C)
+	@scripts/lint
+fuzz: ## Each tests/fuzz/fuzz_*.c for FUZZ_SECONDS (10)
+	@scripts/deps check
+	$(again) SAN=fuzz CC=clang-14 WARN= fuzz-build
+	@scripts/fuzz $(FUZZ:build/%=build/fuzz/%)
+bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
+	@scripts/deps bench
+	$(again) all
+	@tests/bench/run
+
+fuzz-build: $(FUZZ)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(UNIT_LIB_O) $(PARTS_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PARTS_A) -lcmocka $(LIBS)
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -96,6 +145,6 @@ help: ## List the targets
 clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
-.PHONY: all asan tsan unit-build help clean
+.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
