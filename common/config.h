@@ -1,8 +1,9 @@
 /* Configuration: flags, then environment (TIDINGS_…), then a YAML file (--config), then defaults.
  *
- * Each service has one table of settings; from it come --help, --check-config, the check of every value and
- * docs/config.md (a test holds the document to the table). A bad value is refused with its name, the value and what is
- * allowed. Keys of the file are the flags without dashes in front: `log-level: debug`.
+ * Each service has one table of settings; from it come --help, --check-config, the check of every
+ * value and docs/config.md (a test holds the document to the table). A bad value is refused with
+ * its name, the value and what is allowed; all bad ones are named at once. Keys of the file are the
+ * flags without dashes in front: `log-level: debug`.
  */
 #ifndef TIDINGS_CONFIG_H
 #define TIDINGS_CONFIG_H
@@ -10,12 +11,13 @@
 #include "common/buf.h"
 
 enum config_kind {
-    CONFIG_TEXT,    /* char * */
-    CONFIG_NAME,    /* char *: [A-Za-z0-9_-]{1,32} */
+    CONFIG_TEXT, /* char *: min..max bytes (max 0: 1 to 4096) of UTF-8 without control characters */
+    CONFIG_NAME, /* char *: [A-Za-z0-9_-]{1,32} */
     CONFIG_ADDRESS, /* char *: host:port, [v6]:port; port 0 takes a free one */
     CONFIG_COUNT,   /* uint64_t within min..max */
-    CONFIG_BYTES,   /* uint64_t: 1048576, 64KiB, 1MiB, 10GiB, or unlimited (0) where min is 0 */
-    CONFIG_DURATION, /* int64_t in ms: 250ms, 30s, 5m, 2h, 7d, or 0 where min is 0; min and max in ms */
+    CONFIG_BYTES,   /* uint64_t within min..max: 1048576, 64KiB, 1MiB, 10GiB, 1TiB, or unlimited (0)
+                        where min is 0 */
+    CONFIG_DURATION, /* int64_t in ms within min..max: 250ms, 30s, 5m, 2h, 7d, or 0 where min is 0 */
     CONFIG_WORD,     /* int: index into words */
 };
 
@@ -28,13 +30,14 @@ struct config_setting {
     size_t offset; /* of the member in the service's struct */
     uint64_t min, max;
     const char *const *words; /* CONFIG_WORD: NULL-terminated */
+    const char *section; /* heading in --help and docs; NULL: the one before's, or "Settings" */
 };
 
 /* One entry of `handlers:` in the file; in order. */
 struct config_handler {
     char *match;      /* ">", "order.>", "order.created": a NATS subject pattern over names */
     char *kind;       /* "log", "simulate" */
-    int64_t delay_ms; /* simulate: delay */
+    int64_t delay_ms; /* simulate: delay, 0 to 1h */
 };
 
 struct config_program {
@@ -42,6 +45,9 @@ struct config_program {
     const char *purpose;                   /* one line for --help */
     const struct config_setting *settings; /* ends with flag NULL */
     bool has_handlers;                     /* whether `handlers:` is allowed in the file */
+    /* Whether the values, each good by itself, go together; the detail names the flags. NULL:
+     * they do. */
+    enum err (*check)(const void *values, struct err_detail *detail);
 };
 
 enum config_verdict {
@@ -55,14 +61,17 @@ struct config_handlers {
     size_t count;
 };
 
-/* Fills `values` (the service's struct; text members are allocated) and `ret_handlers` (NULL where has_handlers is
- * false). `environment` is like environ. */
+/* Fills `values` (the service's struct; text members are allocated, never NULL) and
+ * `ret_handlers` (may be NULL where has_handlers is false). `environment` is like environ. A
+ * variable that is empty counts as not set. Unknown variables that begin with TIDINGS_ get a
+ * warning on standard error. Unless the verdict is CONFIG_RUN, nothing is left to free. */
 enum config_verdict config_load(const struct config_program *program, int argc, char **argv,
                                 char **environment, void *values,
                                 struct config_handlers *ret_handlers);
+/* Frees what `values` and `handlers` (may be NULL) hold, not themselves. */
 void config_free(const struct config_program *program, void *values,
                  struct config_handlers *handlers);
-/* The settings as a Markdown table, for docs/config.md (`--help-markdown`, undocumented but for the test). */
+/* The settings as Markdown tables, for docs/config.md (`--help-markdown`, not in --help). */
 void config_write_markdown(const struct config_program *program, struct buf *out);
 
 #endif

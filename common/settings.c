@@ -1,0 +1,83 @@
+#include "common/settings.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+const char *const settings_log_levels[] = {"debug", "info", "warn", "error", NULL};
+const char *const settings_log_formats[] = {"auto", "text", "json", NULL};
+
+/* What RFC 3986 allows anywhere in a URI reference. */
+static bool is_uri_character(char c)
+{
+    return c > ' ' && c < 0x7f && !strchr("\"<>\\^`{|}", c);
+}
+
+static enum err source_check(const char *source, struct err_detail *detail)
+{
+    for (const char *c = source; *c; c++)
+        if (!is_uri_character(*c))
+            return err_set(detail, ERR_INVALID,
+                           "--source: \"%.100s\" is not a URI reference: character %td is not "
+                           "allowed in one",
+                           source, c - source + 1);
+    return ERR_NONE;
+}
+
+enum err settings_check(const struct settings *s, struct err_detail *detail)
+{
+    enum err e = source_check(s->source, detail);
+
+    if (e)
+        return e;
+    if (s->stream_replicas != 1 && s->stream_replicas != 3 && s->stream_replicas != 5)
+        return err_set(detail, ERR_INVALID,
+                       "--stream-replicas: %" PRIu64 " is not allowed: 1, 3 or 5, so that a "
+                       "majority is left when servers fail",
+                       s->stream_replicas);
+    if (s->events_max_age_ms > 0 && s->duplicate_window_ms > s->events_max_age_ms)
+        return err_set(detail, ERR_INVALID,
+                       "--duplicate-window (%" PRId64 "ms) must not be longer than "
+                       "--events-max-age (%" PRId64 "ms): the bus would know events that it no "
+                       "longer has",
+                       s->duplicate_window_ms, s->events_max_age_ms);
+    return ERR_NONE;
+}
+
+/* <NAMESPACE>_<kind>, e.g. TIDINGS_EVENTS */
+static void stream_name(const struct settings *s, const char *kind, struct log_names *names)
+{
+    size_t len = (size_t)snprintf(names->stream, sizeof names->stream, "%.32s", s->ns);
+
+    for (size_t i = 0; i < len; i++)
+        if (names->stream[i] >= 'a' && names->stream[i] <= 'z')
+            names->stream[i] = (char)(names->stream[i] - 'a' + 'A');
+    snprintf(names->stream + len, sizeof names->stream - len, "_%.47s", kind);
+}
+
+static struct bus_log_spec spec_of(const struct settings *s, const struct log_names *names)
+{
+    return (struct bus_log_spec){.name = names->stream,
+                                 .subject = names->subject,
+                                 .max_age_ms = s->events_max_age_ms,
+                                 .duplicate_window_ms = s->duplicate_window_ms,
+                                 .replicas = (uint32_t)s->stream_replicas};
+}
+
+void settings_event_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret)
+{
+    stream_name(s, "EVENTS", names);
+    snprintf(names->subject, sizeof names->subject, "%.32s.events.>", s->ns);
+    *ret = spec_of(s, names);
+    ret->max_bytes = s->events_max_bytes;
+}
+
+void settings_status_log(const struct settings *s, const char *group, struct log_names *names,
+                         struct bus_log_spec *ret)
+{
+    char kind[48];
+
+    snprintf(kind, sizeof kind, "STATUS_%.32s", group);
+    stream_name(s, kind, names);
+    snprintf(names->subject, sizeof names->subject, "%.32s.status.%.32s", s->ns, group);
+    *ret = spec_of(s, names);
+}
