@@ -1,6 +1,7 @@
 /* The event: one fact sent by a producer, and its form on the bus.
  *
  * All members are views: an event owns nothing and lives no longer than what it was read from.
+ * Everything here is pure and allocates nothing. Thread-safe.
  */
 #ifndef TIDINGS_EVENT_H
 #define TIDINGS_EVENT_H
@@ -9,8 +10,12 @@
 #include "common/id.h"
 
 #define EVENT_NAME_MAX 128
+#define EVENT_PRODUCER_ID_MAX 256
 #define EVENT_SOURCE_MAX 512
 #define EVENT_KEY_MAX 256
+#define EVENT_TIME_MAX 64
+#define EVENT_CONTENT_TYPE_MAX 256
+#define EVENT_TRACESTATE_MAX 512
 
 struct event {
     struct event_id id;
@@ -25,27 +30,49 @@ struct event {
     struct view payload;
 };
 
-/* 1 to 128 characters of [A-Za-z0-9_-] in non-empty dot-separated tokens. On failure the detail says which rule. */
+/* 1 to 128 characters of [A-Za-z0-9_-] in non-empty dot-separated tokens. On failure the detail
+ * says which rule. */
 must_check enum err event_name_check(struct view name, struct err_detail *detail);
 
 #define EVENT_HEADERS_MAX 12
+/* The longest values, each byte percent-encoded. */
+#define EVENT_ENCODED_MAX                                                             \
+    (3 * (EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + EVENT_KEY_MAX + EVENT_TIME_MAX + \
+          EVENT_CONTENT_TYPE_MAX + EVENT_TRACESTATE_MAX))
 struct event_message {
     struct bus_message message;
     struct bus_header headers[EVENT_HEADERS_MAX];
     char id_text[ID_TEXT_SIZE];
     char subject[64 + 8 + EVENT_NAME_MAX + 2]; /* <namespace>.events.<name> */
+    size_t encoded;                            /* bytes in use of: */
+    char text[EVENT_ENCODED_MAX];              /* values that had to be percent-encoded */
 };
-/* Fills `ret` so that ret->message can be published: a CloudEvent in binary mode (docs/bus.md). The name must have
- * been checked. `ret` holds views of the event and points into itself: do not copy it. */
+/* Fills `ret` so that ret->message can be published: a CloudEvent in binary mode (docs/bus.md).
+ * Values with spaces, quotes, percent signs or anything outside printable ASCII are
+ * percent-encoded (CloudEvents HTTP binding 1.0.2, section 3.1.3.2), but for `content-type`. The
+ * name must have been checked, the namespace have at most 32 characters, and no value may be
+ * longer than its EVENT_..._MAX. `ret` holds views of the event and points into itself: do not
+ * copy it. */
 void event_to_message(const struct event *event, const char *ns, struct event_message *ret);
 
-/* Reads an event back from a record. Views point into the record. ERR_MALFORMED: it isn't one of ours (no usable
- * Tidings-Event-Id, no name), and the detail says why. */
-must_check enum err event_of_record(const struct bus_record *record, const char *ns,
-                                    struct event *ret, struct err_detail *detail);
+/* Holds what an event's views point to besides its record: values that were percent-encoded. */
+struct event_text {
+    size_t used;
+    char bytes[EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + EVENT_KEY_MAX + EVENT_TIME_MAX +
+               EVENT_CONTENT_TYPE_MAX + EVENT_TRACESTATE_MAX];
+};
 
-/* The id that the status table knows a record by: its event_id, or the UUIDv5 of its position if it is malformed.
- * True if it is a proper event. Cheaper than event_of_record: reads one header and the subject. */
+/* Reads an event back from a record. Views point into the record and `text`, which need not be
+ * prepared and may be used again for the next event. ERR_MALFORMED: it isn't one of ours (no
+ * usable Tidings-Event-Id, no name), and the detail says why. The name is the subject's. A value
+ * that came from elsewhere and does not fit into `text` is left percent-encoded. */
+must_check enum err event_of_record(const struct bus_record *record, const char *ns,
+                                    struct event_text *text, struct event *ret,
+                                    struct err_detail *detail);
+
+/* The id that the status table knows a record by: its event_id, or the UUIDv5 of its position if
+ * it is malformed (and then an empty name). True if it is a proper event: then event_of_record
+ * succeeds too. Cheaper than event_of_record: reads one header and the subject. */
 bool event_identity(const struct bus_record *record, const char *ns, const char *stream,
                     struct event_id *ret_id, struct view *ret_name);
 
