@@ -10,15 +10,23 @@
 
 #include "common/buf.h"
 
+/* How a value is written and what it becomes. min and max are the setting's. */
 enum config_kind {
-    CONFIG_TEXT, /* char *: min..max bytes (max 0: 1 to 4096) of UTF-8 without control characters */
-    CONFIG_NAME, /* char *: [A-Za-z0-9_-]{1,32} */
-    CONFIG_ADDRESS, /* char *: host:port, [v6]:port; port 0 takes a free one */
-    CONFIG_COUNT,   /* uint64_t within min..max */
-    CONFIG_BYTES,   /* uint64_t within min..max: 1048576, 64KiB, 1MiB, 10GiB, 1TiB, or unlimited (0)
-                        where min is 0 */
-    CONFIG_DURATION, /* int64_t in ms within min..max: 250ms, 30s, 5m, 2h, 7d, or 0 where min is 0 */
-    CONFIG_WORD,     /* int: index into words */
+    /* char *: min..max bytes (max 0: 1 to 4096) of UTF-8 without control characters */
+    CONFIG_TEXT,
+    /* char *: 1 to 32 of [A-Za-z0-9_-] */
+    CONFIG_NAME,
+    /* char *: host:port, [v6]:port; port 0 takes a free one */
+    CONFIG_ADDRESS,
+    /* uint64_t within min..max */
+    CONFIG_COUNT,
+    /* uint64_t within min..max: 1048576, 64KiB, 1MiB, 10GiB, 1TiB, or unlimited (0) where min is
+     * 0 */
+    CONFIG_BYTES,
+    /* int64_t in ms within min..max: 250ms, 30s, 5m, 2h, 7d, or 0 where min is 0 */
+    CONFIG_DURATION,
+    /* int: index into words */
+    CONFIG_WORD,
 };
 
 struct config_setting {
@@ -45,8 +53,8 @@ struct config_program {
     const char *purpose;                   /* one line for --help */
     const struct config_setting *settings; /* ends with flag NULL */
     bool has_handlers;                     /* whether `handlers:` is allowed in the file */
-    /* Whether the values, each good by itself, go together; the detail names the flags. NULL:
-     * they do. */
+    /* Whether the values, each good by itself, go together; the detail names the flags, as in
+     * "--a: ..., must be less than --b". NULL: they always do. */
     enum err (*check)(const void *values, struct err_detail *detail);
 };
 

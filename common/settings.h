@@ -26,72 +26,54 @@ extern const char *const settings_log_formats[];
 #define SETTINGS_DAY_MS (24 * 3600 * 1000ULL)
 
 /* The entries of the settings in a service's table, for its struct's member `member`. */
-#define SETTINGS_SHARED(struct_type, member)                                           \
-    {.section = "Bus",                                                                 \
-     .flag = "bus",                                                                    \
-     .environment = "TIDINGS_BUS",                                                     \
-     .fallback = "nats://127.0.0.1:4222",                                              \
-     .help = "Servers of the bus, separated by commas",                                \
-     .kind = CONFIG_TEXT,                                                              \
-     .offset = offsetof(struct_type, member.bus)},                                     \
-        {.flag = "namespace",                                                          \
-         .environment = "TIDINGS_NAMESPACE",                                           \
-         .fallback = "tidings",                                                        \
-         .help = "What subjects and, in upper case, streams begin with",               \
-         .kind = CONFIG_NAME,                                                          \
-         .offset = offsetof(struct_type, member.ns)},                                  \
-        {.flag = "source",                                                             \
-         .environment = "TIDINGS_SOURCE",                                              \
-         .fallback = "/tidings",                                                       \
-         .help = "Source of events that name none, a URI reference",                   \
-         .kind = CONFIG_TEXT,                                                          \
-         .offset = offsetof(struct_type, member.source),                               \
-         .min = 1,                                                                     \
-         .max = 512},                                                                  \
-        {.flag = "stream-replicas",                                                    \
-         .environment = "TIDINGS_STREAM_REPLICAS",                                     \
-         .fallback = "1",                                                              \
-         .help = "Servers that keep a copy of each stream: 1, 3 or 5",                 \
-         .kind = CONFIG_COUNT,                                                         \
-         .offset = offsetof(struct_type, member.stream_replicas),                      \
-         .min = 1,                                                                     \
-         .max = 5},                                                                    \
-        {.flag = "events-max-bytes",                                                   \
-         .environment = "TIDINGS_EVENTS_MAX_BYTES",                                    \
-         .fallback = "unlimited",                                                      \
-         .help = "Size at which the event log is full and events are refused",         \
-         .kind = CONFIG_BYTES,                                                         \
-         .offset = offsetof(struct_type, member.events_max_bytes),                     \
-         .max = INT64_MAX},                                                            \
-        {.flag = "events-max-age",                                                     \
-         .environment = "TIDINGS_EVENTS_MAX_AGE",                                      \
-         .fallback = "0",                                                              \
-         .help = "Age at which events leave the event log; 0: never",                  \
-         .kind = CONFIG_DURATION,                                                      \
-         .offset = offsetof(struct_type, member.events_max_age_ms),                    \
-         .max = 36500 * SETTINGS_DAY_MS},                                              \
-        {.flag = "duplicate-window",                                                   \
-         .environment = "TIDINGS_DUPLICATE_WINDOW",                                    \
-         .fallback = "2m",                                                             \
-         .help = "How long the bus itself knows an event that is sent again",          \
-         .kind = CONFIG_DURATION,                                                      \
-         .offset = offsetof(struct_type, member.duplicate_window_ms),                  \
-         .min = 100,                                                                   \
-         .max = 7 * SETTINGS_DAY_MS},                                                  \
-        {.section = "Logging",                                                         \
-         .flag = "log-level",                                                          \
-         .environment = "TIDINGS_LOG_LEVEL",                                           \
-         .fallback = "info",                                                           \
-         .help = "Least important entries that are logged",                            \
-         .kind = CONFIG_WORD,                                                          \
-         .offset = offsetof(struct_type, member.log_level),                            \
-         .words = settings_log_levels},                                                \
-    {                                                                                  \
-        .flag = "log-format", .environment = "TIDINGS_LOG_FORMAT", .fallback = "auto", \
-        .help = "Form of an entry; auto: text on a terminal, else JSON lines",         \
-        .kind = CONFIG_WORD, .offset = offsetof(struct_type, member.log_format),       \
-        .words = settings_log_formats                                                  \
-    }
+/* clang-format off */
+#define SETTINGS_SHARED(struct_type, member)                                             \
+    {.section = "Bus",                                                                   \
+     .flag = "bus", .environment = "TIDINGS_BUS",                                        \
+     .fallback = "nats://127.0.0.1:4222",                                                \
+     .help = "Servers of the bus, separated by commas",                                  \
+     .kind = CONFIG_TEXT, .offset = offsetof(struct_type, member.bus)},                  \
+    {.flag = "namespace", .environment = "TIDINGS_NAMESPACE",                            \
+     .fallback = "tidings",                                                              \
+     .help = "What subjects and, in upper case, streams begin with",                     \
+     .kind = CONFIG_NAME, .offset = offsetof(struct_type, member.ns)},                   \
+    {.flag = "source", .environment = "TIDINGS_SOURCE",                                  \
+     .fallback = "/tidings",                                                             \
+     .help = "Source of events that name none, a URI reference",                         \
+     .min = 1, .max = 512,                                                               \
+     .kind = CONFIG_TEXT, .offset = offsetof(struct_type, member.source)},               \
+    {.flag = "stream-replicas", .environment = "TIDINGS_STREAM_REPLICAS",                \
+     .fallback = "1",                                                                    \
+     .help = "Servers that keep a copy of each stream: 1, 3 or 5",                       \
+     .min = 1, .max = 5,                                                                 \
+     .kind = CONFIG_COUNT, .offset = offsetof(struct_type, member.stream_replicas)},     \
+    {.flag = "events-max-bytes", .environment = "TIDINGS_EVENTS_MAX_BYTES",              \
+     .fallback = "unlimited",                                                            \
+     .help = "Size at which the event log is full and events are refused",               \
+     .max = INT64_MAX,                                                                   \
+     .kind = CONFIG_BYTES, .offset = offsetof(struct_type, member.events_max_bytes)},    \
+    {.flag = "events-max-age", .environment = "TIDINGS_EVENTS_MAX_AGE",                  \
+     .fallback = "0",                                                                    \
+     .help = "Age at which events leave the event log; 0: never",                        \
+     .max = 36500 * SETTINGS_DAY_MS,                                                     \
+     .kind = CONFIG_DURATION, .offset = offsetof(struct_type, member.events_max_age_ms)}, \
+    {.flag = "duplicate-window", .environment = "TIDINGS_DUPLICATE_WINDOW",              \
+     .fallback = "2m",                                                                   \
+     .help = "How long the bus itself knows an event that is sent again",                \
+     .min = 100, .max = 7 * SETTINGS_DAY_MS,                                             \
+     .kind = CONFIG_DURATION, .offset = offsetof(struct_type, member.duplicate_window_ms)}, \
+    {.section = "Logging",                                                               \
+     .flag = "log-level", .environment = "TIDINGS_LOG_LEVEL",                            \
+     .fallback = "info",                                                                 \
+     .help = "Least important entries that are logged",                                  \
+     .words = settings_log_levels,                                                       \
+     .kind = CONFIG_WORD, .offset = offsetof(struct_type, member.log_level)},            \
+    {.flag = "log-format", .environment = "TIDINGS_LOG_FORMAT",                          \
+     .fallback = "auto",                                                                 \
+     .help = "Form of an entry; auto: text on a terminal, else JSON lines",              \
+     .words = settings_log_formats,                                                      \
+     .kind = CONFIG_WORD, .offset = offsetof(struct_type, member.log_format)}
+/* clang-format on */
 
 /* Whether the settings go together and with the bus; for config_program.check. ERR_INVALID names
  * the flags. */
