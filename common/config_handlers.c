@@ -1,0 +1,184 @@
+#include "common/config_file.h"
+
+#include "common/mem.h"
+
+#define PATTERN_MAX 128 /* as long as a name may be */
+#define DELAY_MAX_MS (3600 * 1000)
+
+static const struct config_setting delay = {
+    .flag = "delay",
+    .kind = CONFIG_DURATION,
+    .offset = offsetof(struct config_handler, delay_ms),
+    .max = DELAY_MAX_MS,
+};
+
+/* ---- match ---- */
+
+static bool is_token(struct view token)
+{
+    if (view_equal(token, VIEW("*")))
+        return true;
+    for (size_t i = 0; i < token.len; i++) {
+        char c = token.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-'))
+            return false;
+    }
+    return token.len > 0;
+}
+
+/* Tokens of names between dots, `*` for any one, `>` at the end for one or more. */
+static bool is_pattern(struct view pattern)
+{
+    size_t start = 0;
+
+    if (pattern.len > PATTERN_MAX)
+        return false;
+    for (size_t i = 0; i <= pattern.len; i++) {
+        struct view token = {pattern.data + start, i - start};
+
+        if (i < pattern.len && pattern.data[i] != '.')
+            continue;
+        if (i == pattern.len && view_equal(token, VIEW(">")))
+            return true;
+        if (!is_token(token))
+            return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+/* ---- one entry ---- */
+
+struct entry {
+    struct config_handler handler;
+    size_t matches, kinds; /* how often each was given; once is right */
+    bool has_delay;
+};
+
+/* Replaces the text at *member. */
+static void set_text(struct config_file *file, const yaml_node_t *node, struct view text,
+                     char **member)
+{
+    char *copy = mem_copy_text(text.data, text.len);
+
+    if (!copy) {
+        config_file_problem(file, node, "handlers", "out of memory");
+        return;
+    }
+    mem_free(*member);
+    *member = copy;
+}
+
+static void read_match(struct config_file *file, const yaml_node_t *value, struct entry *entry)
+{
+    struct view text = config_file_text(value);
+
+    entry->matches++;
+    if (is_pattern(text))
+        set_text(file, value, text, &entry->handler.match);
+    else
+        config_file_problem(
+            file, value, "match",
+            "\"%.60s\" is not a pattern; allowed are words of letters, digits, _ "
+            "and - with dots between, * for any one word, > at the end for the rest",
+            text.data);
+}
+
+static void read_log(struct config_file *file, const yaml_node_t *value)
+{
+    bool empty = value->type == YAML_MAPPING_NODE &&
+                 value->data.mapping.pairs.start == value->data.mapping.pairs.top;
+
+    if (!empty && !config_file_is_null(value))
+        config_file_problem(file, value, "log", "takes no settings; write log: {}");
+}
+
+static void read_simulate_member(struct config_file *file, const yaml_node_t *key,
+                                 yaml_node_t *value, void *ctx)
+{
+    struct entry *entry = ctx;
+
+    if (!view_equal(config_file_text(key), VIEW("delay"))) {
+        config_file_problem(file, key, config_file_text(key).data,
+                            "unknown key of simulate; allowed is delay");
+        return;
+    }
+    entry->has_delay = true;
+    config_file_apply(file, value, &delay, &entry->handler);
+}
+
+static void read_simulate(struct config_file *file, yaml_node_t *value, struct entry *entry)
+{
+    size_t before = file->loader->problems;
+
+    if (value->type == YAML_MAPPING_NODE)
+        config_file_each(file, value, read_simulate_member, entry);
+    if (!entry->has_delay && file->loader->problems == before)
+        config_file_problem(file, value, "simulate",
+                            "needs a delay; write simulate: {delay: 100ms}");
+}
+
+static void read_member(struct config_file *file, const yaml_node_t *key, yaml_node_t *value,
+                        void *ctx)
+{
+    struct view name = config_file_text(key);
+    struct entry *entry = ctx;
+    bool is_log = view_equal(name, VIEW("log"));
+
+    if (view_equal(name, VIEW("match"))) {
+        read_match(file, value, entry);
+    } else if (is_log || view_equal(name, VIEW("simulate"))) {
+        entry->kinds++;
+        set_text(file, key, name, &entry->handler.kind);
+        if (is_log)
+            read_log(file, value);
+        else
+            read_simulate(file, value, entry);
+    } else {
+        config_file_problem(file, key, name.data,
+                            "unknown key of a handler; allowed are match, log, simulate");
+    }
+}
+
+static void read_entry(struct config_file *file, yaml_node_t *node, struct config_handler *ret)
+{
+    struct entry entry = {0};
+
+    if (node->type != YAML_MAPPING_NODE) {
+        config_file_problem(file, node, "handlers",
+                            "an entry is a mapping, like - {match: \">\", log: {}}");
+        return;
+    }
+    config_file_each(file, node, read_member, &entry);
+    if (entry.matches == 0)
+        config_file_problem(file, node, "handlers",
+                            "an entry needs a match, like match: \"order.>\"");
+    if (entry.kinds != 1)
+        config_file_problem(file, node, "handlers", "an entry needs exactly one of log, simulate");
+    *ret = entry.handler;
+}
+
+void config_handlers_load(struct config_file *file, yaml_node_t *node)
+{
+    struct config_handlers *handlers = &file->loader->handlers;
+    size_t count;
+
+    if (node->type != YAML_SEQUENCE_NODE ||
+        node->data.sequence.items.start == node->data.sequence.items.top) {
+        config_file_problem(
+            file, node, "handlers",
+            "must be a list with an entry at least; leave it out to log all events");
+        return;
+    }
+    count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    handlers->list = mem_zero(count, sizeof *handlers->list);
+    if (!handlers->list) {
+        config_file_problem(file, node, "handlers", "out of memory");
+        return;
+    }
+    handlers->count = count;
+    for (size_t i = 0; i < count; i++)
+        read_entry(file, config_file_node(file, node->data.sequence.items.start[i]),
+                   &handlers->list[i]);
+}

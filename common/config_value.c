@@ -1,0 +1,302 @@
+#include "common/config_parts.h"
+
+#include "common/mem.h"
+#include "common/text.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define NAME_MAX_LENGTH 32
+#define TEXT_MAX_LENGTH 4096
+
+struct unit {
+    const char *word;
+    uint64_t size;
+};
+/* largest first; the plain number has no unit and is allowed for bytes only */
+static const struct unit byte_units[] = {
+    {"TiB", 1ULL << 40}, {"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"", 1},
+    {NULL, 0},
+};
+static const struct unit duration_units[] = {
+    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0},
+};
+
+/* ---- text -> value ---- */
+
+static bool parse_quantity(struct view text, const struct unit *units, uint64_t *ret)
+{
+    size_t digits = 0;
+    uint64_t number;
+
+    while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9')
+        digits++;
+    if (!view_parse_u64((struct view){text.data, digits}, &number))
+        return false;
+    for (; units->word; units++) {
+        if (view_equal((struct view){text.data + digits, text.len - digits},
+                       view_of(units->word))) {
+            if (number > UINT64_MAX / units->size)
+                return false;
+            *ret = number * units->size;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_number(const struct config_setting *setting, struct view text, uint64_t *ret)
+{
+    uint64_t value;
+    bool good;
+
+    if (setting->kind == CONFIG_COUNT)
+        good = view_parse_u64(text, &value);
+    else if (setting->kind == CONFIG_BYTES)
+        good = parse_quantity(text, byte_units, &value);
+    else
+        good = parse_quantity(text, duration_units, &value);
+    if (setting->min == 0 && setting->kind != CONFIG_COUNT &&
+        (view_equal(text, VIEW("0")) ||
+         (setting->kind == CONFIG_BYTES && view_equal(text, VIEW("unlimited"))))) {
+        value = 0;
+        good = true;
+    }
+    if (!good || value < setting->min || value > setting->max)
+        return false;
+    *ret = value;
+    return true;
+}
+
+static bool is_name(struct view text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-'))
+            return false;
+    }
+    return text.len >= 1 && text.len <= NAME_MAX_LENGTH;
+}
+
+static bool is_printable(struct view text)
+{
+    size_t i = 0;
+
+    while (i < text.len) {
+        size_t length = text_utf8_length(text.data + i, text.len - i);
+        if (length == 0 || text_is_control(text.data + i, length))
+            return false;
+        i += length;
+    }
+    return true;
+}
+
+/* A name as in DNS, or an IPv4 address: what has only digits and dots must be one. */
+static bool is_host(struct view host)
+{
+    char text[254];
+    struct in_addr address;
+    bool number = true;
+
+    if (host.len == 0 || host.len >= sizeof text)
+        return false;
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.data[i];
+        bool digit = (c >= '0' && c <= '9') || c == '.';
+        if (!digit && !((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_'))
+            return false;
+        number = number && digit;
+    }
+    memcpy(text, host.data, host.len);
+    text[host.len] = '\0';
+    return !number || inet_pton(AF_INET, text, &address) == 1;
+}
+
+static bool is_ipv6(struct view host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (host.len == 0 || host.len >= sizeof text)
+        return false;
+    memcpy(text, host.data, host.len);
+    text[host.len] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool is_address(struct view text)
+{
+    const char *colon = text.len ? memrchr(text.data, ':', text.len) : NULL;
+    struct view host, port;
+    uint64_t number;
+
+    if (!colon)
+        return false;
+    host = (struct view){text.data, (size_t)(colon - text.data)};
+    port = (struct view){colon + 1, text.len - host.len - 1};
+    if (port.len > 5 || !view_parse_u64(port, &number) || number > 65535)
+        return false;
+    if (host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']')
+        return is_ipv6((struct view){host.data + 1, host.len - 2});
+    return is_host(host);
+}
+
+static bool is_text(const struct config_setting *setting, struct view text)
+{
+    uint64_t min = setting->max ? setting->min : 1;
+    uint64_t max = setting->max ? setting->max : TEXT_MAX_LENGTH;
+
+    switch (setting->kind) {
+    case CONFIG_NAME:
+        return is_name(text);
+    case CONFIG_ADDRESS:
+        return is_address(text);
+    default:
+        return text.len >= min && text.len <= max && is_printable(text);
+    }
+}
+
+static bool parse_word(const struct config_setting *setting, struct view text, int *ret)
+{
+    for (int i = 0; setting->words[i]; i++) {
+        if (view_equal(text, view_of(setting->words[i]))) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- value -> member ---- */
+
+static enum err refuse(const struct config_setting *setting, struct view text,
+                       struct err_detail *detail)
+{
+    char allowed[CONFIG_ALLOWED_SIZE];
+    int shown = text.len > 60 ? 60 : (int)text.len;
+
+    config_value_allowed(setting, allowed);
+    return err_set(detail, ERR_INVALID, "\"%.*s%s\" is not allowed; allowed is %s", shown,
+                   text.data, text.len > 60 ? "…" : "", allowed);
+}
+
+static enum err set_text(char **member, struct view text, struct err_detail *detail)
+{
+    char *copy = mem_copy_text(text.data, text.len);
+
+    if (!copy)
+        return err_set(detail, ERR_MEMORY, "out of memory");
+    mem_free(*member);
+    *member = copy;
+    return ERR_NONE;
+}
+
+enum err config_value_set(const struct config_setting *setting, struct view text, void *values,
+                          struct err_detail *detail)
+{
+    char *member = (char *)values + setting->offset;
+    uint64_t number;
+    int word;
+
+    switch (setting->kind) {
+    case CONFIG_TEXT:
+    case CONFIG_NAME:
+    case CONFIG_ADDRESS:
+        if (!is_text(setting, text))
+            break;
+        return set_text((char **)(void *)member, text, detail);
+    case CONFIG_COUNT:
+    case CONFIG_BYTES:
+    case CONFIG_DURATION: /* an int64_t: of the same size and representation below 2^63 */
+        if (!parse_number(setting, text, &number))
+            break;
+        memcpy(member, &number, sizeof number);
+        return ERR_NONE;
+    case CONFIG_WORD:
+        if (!parse_word(setting, text, &word))
+            break;
+        memcpy(member, &word, sizeof word);
+        return ERR_NONE;
+    }
+    return refuse(setting, text, detail);
+}
+
+/* ---- what is allowed ---- */
+
+static void format_quantity(uint64_t value, const struct unit *units, char text[32])
+{
+    while (units[1].word && value % units->size != 0)
+        units++;
+    snprintf(text, 32, "%" PRIu64 "%s", value / units->size, units->word);
+}
+
+/* "a duration like 250ms, at least 100ms, at most 7d" */
+static void allowed_quantity(const struct config_setting *setting, const struct unit *units,
+                             const char *what, const char *zero, char *text)
+{
+    char min[32], max[32];
+    size_t len = (size_t)snprintf(text, CONFIG_ALLOWED_SIZE, "%s", what);
+
+    format_quantity(setting->min, units, min);
+    format_quantity(setting->max, units, max);
+    if (setting->min > 0)
+        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", at least %s", min);
+    if (setting->max < INT64_MAX)
+        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", at most %s", max);
+    if (setting->min == 0)
+        snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", or %s", zero);
+}
+
+static void allowed_words(const struct config_setting *setting, char *text)
+{
+    size_t len = (size_t)snprintf(text, CONFIG_ALLOWED_SIZE, "one of");
+
+    for (size_t i = 0; setting->words[i] && len < CONFIG_ALLOWED_SIZE; i++)
+        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, "%s %s", i ? "," : "",
+                                setting->words[i]);
+}
+
+void config_value_allowed(const struct config_setting *setting, char text[CONFIG_ALLOWED_SIZE])
+{
+    switch (setting->kind) {
+    case CONFIG_TEXT:
+        snprintf(text, CONFIG_ALLOWED_SIZE,
+                 "text of %" PRIu64 " to %" PRIu64 " bytes without control characters",
+                 setting->max ? setting->min : 1, setting->max ? setting->max : TEXT_MAX_LENGTH);
+        break;
+    case CONFIG_NAME:
+        snprintf(text, CONFIG_ALLOWED_SIZE, "1 to %d letters, digits, _ and -", NAME_MAX_LENGTH);
+        break;
+    case CONFIG_ADDRESS:
+        snprintf(text, CONFIG_ALLOWED_SIZE, "host:port or [IPv6]:port");
+        break;
+    case CONFIG_COUNT:
+        snprintf(text, CONFIG_ALLOWED_SIZE, "a number from %" PRIu64 " to %" PRIu64, setting->min,
+                 setting->max);
+        break;
+    case CONFIG_BYTES:
+        allowed_quantity(setting, byte_units, "a size like 65536, 64KiB, 1MiB or 10GiB",
+                         "unlimited", text);
+        break;
+    case CONFIG_DURATION:
+        allowed_quantity(setting, duration_units, "a duration like 250ms, 30s, 5m, 2h or 7d", "0",
+                         text);
+        break;
+    case CONFIG_WORD:
+        allowed_words(setting, text);
+        break;
+    }
+}
+
+const char *config_value_word(enum config_kind kind)
+{
+    static const char *const words[] = {
+        [CONFIG_TEXT] = "TEXT", [CONFIG_NAME] = "NAME",  [CONFIG_ADDRESS] = "ADDRESS",
+        [CONFIG_COUNT] = "N",   [CONFIG_BYTES] = "SIZE", [CONFIG_DURATION] = "DURATION",
+        [CONFIG_WORD] = "WORD",
+    };
+
+    return words[kind];
+}
