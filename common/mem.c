@@ -23,19 +23,32 @@ void *mem_alloc(size_t size)
     return malloc(size ? size : 1);
 }
 
+/* At least 1: realloc to 0 bytes would free the block. The check is ours because that of calloc aborts
+ * under AddressSanitizer. */
+static bool product(size_t count, size_t size, size_t *ret)
+{
+    if (__builtin_mul_overflow(count, size, ret))
+        return false;
+    *ret = *ret ? *ret : 1;
+    return true;
+}
+
 void *mem_zero(size_t count, size_t size)
 {
-    if (must_fail())
+    size_t bytes;
+
+    if (must_fail() || !product(count, size, &bytes))
         return NULL;
-    return calloc(count ? count : 1, size ? size : 1);
+    return calloc(1, bytes);
 }
 
 void *mem_grow(void *block, size_t count, size_t size)
 {
-    if (must_fail())
+    size_t bytes;
+
+    if (must_fail() || !product(count, size, &bytes))
         return NULL;
-    /* realloc to 0 bytes would free the block */
-    return reallocarray(block, count ? count : 1, size ? size : 1);
+    return realloc(block, bytes);
 }
 
 char *mem_copy_text(const char *text, size_t len)
@@ -55,9 +68,12 @@ void mem_free(void *block)
     free(block);
 }
 
-void mem_fail_after(int after)
+int mem_fail_after(int after)
 {
+    int left = fail_after;
+
     fail_after = after;
+    return left;
 }
 
 uint64_t mem_allocations(void)
