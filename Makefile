@@ -12,8 +12,9 @@ OPT_ := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
 # fuzz: clang only
-OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
+OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+    -Wformat=2 -Werror
 CFLAGS ?= -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
     -fstack-protector-strong -fstack-clash-protection $(CFLAGS)
@@ -21,8 +22,9 @@ ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
 LIBS := -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml -luuid -lm
 
 # ---- generated code: messages, and descriptors for reflection ----
-PROTOS := events.proto status_log.proto grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto \
-    grpc/reflection/v1alpha/reflection.proto google/protobuf/timestamp.proto
+PROTOS := events.proto status_log.proto grpc/health/v1/health.proto \
+    grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto \
+    google/protobuf/timestamp.proto google/protobuf/descriptor.proto
 PUBLIC_PROTOS := $(filter-out status_log.proto,$(PROTOS))
 GEN_C := $(PROTOS:%.proto=$(G)/%.pb-c.c)
 GEN_O := $(GEN_C:$(G)/%.c=$(B)/gen/%.o) $(B)/gen/descriptors.o
@@ -39,7 +41,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_LIB_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
-all: $(B)/http-gateway $(B)/event-processor ## Build both services (build/http-gateway, build/event-processor)
+all: $(B)/http-gateway $(B)/event-processor ## Build both services into build/
 
 asan: ## Build with AddressSanitizer and UBSan into build/asan
 	$(Q)$(MAKE) --no-print-directory SAN=asan all unit-build
@@ -88,7 +90,7 @@ $(G)/descriptors.c: $(addprefix proto/,$(filter-out google/%,$(PUBLIC_PROTOS)))
 	  echo '}; const size_t tidings_descriptors_size = sizeof tidings_descriptors;'; } > $@
 
 ##@ Use
-# Recursive, because what is missing must be installed before anything is built; with all cores unless told otherwise.
+# Recursive: what is missing must be installed before anything is built; with all cores by default.
 jobs = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 again = $(Q)$(MAKE) --no-print-directory $(jobs)
 
@@ -140,11 +142,13 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
-.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz bench fuzz-build help clean
+.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz bench \
+    fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

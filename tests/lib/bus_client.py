@@ -1,0 +1,79 @@
+"""The bus as any other NATS client sees it, through nats-py."""
+
+import asyncio
+import json
+
+import nats
+from nats.js.api import StreamConfig
+
+EVENTS = "TIDINGS_EVENTS"
+
+
+def on_bus(url, work):
+    """Runs `await work(connection)` with a connection of its own and returns what it returns."""
+
+    async def session():
+        connection = await nats.connect(url, max_reconnect_attempts=0)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(session())
+
+
+def stream_info(url, stream=EVENTS):
+    async def ask(connection):
+        return await connection.jetstream().stream_info(stream)
+
+    return on_bus(url, ask)
+
+
+def stream_request(url, subject, body):
+    """A raw request of the JetStream API; returns the answer as a dict."""
+
+    async def ask(connection):
+        reply = await connection.request(
+            f"$JS.API.{subject}", json.dumps(body).encode(), timeout=10
+        )
+        return json.loads(reply.data)
+
+    return on_bus(url, ask)
+
+
+def make_stream(url, **settings):
+    async def make(connection):
+        return await connection.jetstream().add_stream(StreamConfig(**settings))
+
+    return on_bus(url, make)
+
+
+def publish(url, subject, payload, headers=None):
+    async def send(connection):
+        return await connection.jetstream().publish(subject, payload, headers=headers)
+
+    return on_bus(url, send)
+
+
+def messages(url, stream=EVENTS, subject=">"):
+    """All messages of a stream as (subject, headers, payload), read like any plain consumer."""
+
+    async def read(connection):
+        js = connection.jetstream()
+        state = (await js.stream_info(stream)).state
+        found = []
+        if state.messages == 0:
+            return found
+        subscription = await js.subscribe(subject, stream=stream, ordered_consumer=True)
+        while True:
+            message = await subscription.next_msg(timeout=10)
+            found.append((message.subject, message.headers or {}, message.data))
+            if message.metadata.sequence.stream >= state.last_seq:
+                return found
+
+    return on_bus(url, read)
+
+
+def stored_ids(url):
+    """The event_ids of the event log."""
+    return [headers.get("Tidings-Event-Id") for _, headers, _ in messages(url)]

@@ -1,0 +1,182 @@
+"""A whole Tidings for a test: NATS, gateways, processors on free ports, in one temporary folder."""
+
+import os
+import shutil
+import socket
+import threading
+
+from http_client import Http
+from program import BUILD, PATIENCE_S, Program
+from wait import until
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Nats(Program):
+    def __init__(self, folder, port=None):
+        self.port = port or free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.store = os.path.join(folder, "nats")
+        config = os.path.join(folder, "nats.conf")
+        with open(config, "w", encoding="ascii") as out:
+            out.write("server_name: test\njetstream {}\nmax_payload: 2MB\n")
+        program = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
+        super().__init__(
+            "nats",
+            folder,
+            [program, "-c", config, "-a", "127.0.0.1", "-p", str(self.port), "-sd", self.store],
+        )
+
+    def start(self):
+        super().start()
+        until(
+            lambda: connects(self.port) and "Server is ready" in self.log(),
+            PATIENCE_S,
+            lambda: f"NATS answers\n{self.tail()}",
+        )
+        return self
+
+
+class Service(Program):
+    """A service of ours: flags as keyword arguments (ack_wait="2s"), ports taken once and kept."""
+
+    def __init__(self, name, folder, program, flags, config=None):
+        self.program, self.flags = program, flags
+        if config is not None:
+            path = os.path.join(folder, f"{name}.yaml")
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(config)
+            flags["config"] = path
+        super().__init__(name, folder, [])
+
+    def start(self):
+        self.command = [os.path.join(BUILD, self.program)]
+        for flag, value in self.flags.items():
+            self.command += [f"--{flag.replace('_', '-')}", str(value)]
+        super().start()
+        self.learn_ports()
+        return self
+
+    def listening(self, address_of):
+        """The port of a listener, from its `listening` line; later lives keep it."""
+        flag = address_of
+        port = self.entry("listening", listener=flag)["port"]
+        self.flags[flag] = f"127.0.0.1:{port}"
+        return port
+
+    @property
+    def http(self):
+        """A connection to its HTTP port (of a processor: the admin port)."""
+        return Http(self.http_port)
+
+    def is_ready(self):
+        return self.alive() and Http.answers(self.http_port, "/ready", 200)
+
+    def until_ready(self, limit_s=PATIENCE_S):
+        until(self.is_ready, limit_s, lambda: f"{self.name} is ready\n{self.tail()}")
+        return self
+
+    def metrics(self):
+        """Name with labels -> value."""
+        lines = self.http.get("/metrics").text.splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+
+class Gateway(Service):
+    def learn_ports(self):
+        self.http_port = self.listening("listen")
+
+
+class Processor(Service):
+    def learn_ports(self):
+        self.grpc_port = self.listening("listen")
+        self.http_port = self.listening("admin")
+        self.address = f"127.0.0.1:{self.grpc_port}"
+
+
+class Tidings:
+    """with Tidings(folder) as tidings: tidings.nats(); tidings.processor(); tidings.gateway()"""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        os.makedirs(self.folder, exist_ok=True)
+        self.programs = []
+        self.bus = None
+        self.bus_url = None  # what services connect to: NATS itself, or a proxy before it
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for program in self.programs:
+            program.discard()
+
+    def add(self, program):
+        with self.lock:
+            self.programs.append(program)
+        return program
+
+    # ---- parts ----
+
+    def nats(self):
+        self.bus = self.add(Nats(self.folder)).start()
+        self.bus_url = self.bus_url or self.bus.url
+        return self.bus
+
+    def gateways(self):
+        return [program for program in self.programs if isinstance(program, Gateway)]
+
+    def processors(self):
+        return [program for program in self.programs if isinstance(program, Processor)]
+
+    def gateway(self, start=True, config=None, **flags):
+        processors = self.processors()
+        addresses = ",".join(p.address for p in processors) or "127.0.0.1:1"
+        flags = {
+            "bus": self.bus_url,
+            "listen": "127.0.0.1:0",
+            "processor": f"ipv4:{addresses}",
+            **flags,
+        }
+        gateway = Gateway(
+            f"gateway-{len(self.gateways()) + 1}", self.folder, "http-gateway", flags, config
+        )
+        self.add(gateway)
+        return gateway.start().until_ready() if start else gateway
+
+    def processor(self, start=True, config=None, **flags):
+        name = f"processor-{len(self.processors()) + 1}"
+        flags = {
+            "bus": self.bus_url,
+            "listen": "127.0.0.1:0",
+            "admin": "127.0.0.1:0",
+            "data": os.path.join(self.folder, name),
+            **flags,
+        }
+        processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
+        return processor.start().until_ready() if start else processor
+
+    # ---- afterwards ----
+
+    def logs(self):
+        return "\n".join(program.tail() for program in self.programs)
+
+    def assert_clean(self):
+        """No sanitizer has reported anything, in no life of any program."""
+        for program in self.programs:
+            report = program.sanitizer_report()
+            assert report is None, f"{program.name}: a sanitizer reports\n{report}"

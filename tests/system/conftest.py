@@ -1,0 +1,79 @@
+"""Fixtures: a Tidings of one's own (`tidings`), or one shared by a module's tests (`shared`)."""
+
+import os
+import random
+
+import pytest
+
+from tidings import Tidings
+
+stacks = []  # those in use, for the logs of a test that fails
+
+
+def rounds(default=10):
+    """How often a story of kills is told; fewer for builds with sanitizers."""
+    return int(os.environ.get("TIDINGS_ROUNDS", default))
+
+
+@pytest.fixture
+def tidings(tmp_path):
+    """An empty Tidings in a folder of its own: the test starts what it needs."""
+    with Tidings(tmp_path) as stack:
+        stacks.append(stack)
+        try:
+            yield stack
+        finally:
+            stacks.remove(stack)
+        stack.assert_clean()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """NATS, one processor and one gateway that run for a whole module."""
+    with Tidings(tmp_path_factory.mktemp("shared")) as stack:
+        stacks.append(stack)
+        try:
+            stack.nats()
+            stack.processor()
+            stack.gateway()
+            yield stack
+            for program in (*stack.gateways(), *stack.processors()):
+                assert program.stop() == 0, program.tail()
+        finally:
+            stacks.remove(stack)
+        stack.assert_clean()
+
+
+@pytest.fixture
+def gateway(shared):
+    return shared.gateways()[0]
+
+
+@pytest.fixture
+def processor(shared):
+    return shared.processors()[0]
+
+
+@pytest.fixture
+def client(processor):
+    from grpc_client import Client
+
+    with Client(processor.address) as asked:
+        yield asked
+
+
+@pytest.fixture
+def chance():
+    """Random moments, the same ones again with TIDINGS_SEED."""
+    seed = int(os.environ.get("TIDINGS_SEED", random.randrange(1 << 30)))
+    print(f"TIDINGS_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for stack in stacks:
+            report.sections.append(("logs", stack.logs()))
