@@ -1,0 +1,45 @@
+/* The consumer: shares the group's work. Fetches events, has them handled, and acknowledges them
+ * once their outcome is stored.
+ *
+ *     bus_fetch -> barrier -> decide -> runner -> handler -> status log -> acknowledge
+ *
+ * The barrier: the status table has folded all that the status log held after the batch was
+ * fetched, and the batch's events. In hand are at most 4 x concurrency deliveries; those in hand
+ * for long are reported as in progress, so that work that takes longer than ack_wait isn't given to
+ * others too.
+ */
+#ifndef TIDINGS_CONSUMER_H
+#define TIDINGS_CONSUMER_H
+
+#include "event-processor/follower.h"
+#include "event-processor/handlers.h"
+#include "event-processor/status_log.h"
+
+struct consumer;
+
+struct consumer_options {
+    struct bus_log *event_log;
+    const char *event_stream;
+    const char *ns;
+    const char *group;
+    int64_t ack_wait_ms;
+    uint32_t max_ack_pending;
+    uint32_t concurrency;
+    struct follower *follower;
+    struct status_table *table;
+    struct status_log *status_log;
+    const struct handlers *handlers;
+    const struct clock *clock;
+    struct metrics *metrics;
+};
+
+/* Begins to fetch as soon as the follower is ready. */
+must_check enum err consumer_start(const struct consumer_options *options, struct consumer **ret);
+/* Fetches no more, starts no more handlers, gives what waits to other processors at once, and waits
+ * for what is in progress. False: the time is over, some still is. */
+bool consumer_drain(struct consumer *consumer, int64_t timeout_ms);
+/* After consumer_drain, when no handler is running any more and the status log has stopped. Leaves
+ * what is still in hand. */
+void consumer_free(struct consumer *consumer);
+
+#endif

@@ -1,0 +1,30 @@
+/* What to do with a delivery: one pure function of what the status table says about its position,
+ * and the delivery.
+ *
+ * It is asked after the barrier (the table knows all that was appended before the batch was
+ * fetched), and again before the handler starts. The first match counts, and nothing else
+ * acknowledges a delivery without a stored record of its outcome.
+ */
+#ifndef TIDINGS_DECIDE_H
+#define TIDINGS_DECIDE_H
+
+#include "event-processor/status_table.h"
+
+enum decision {
+    DECIDE_LEAVE, /* the table and the delivery are not of one log: let it come back */
+    DECIDE_COPY,  /* not the first of its id: acknowledge it */
+    DECIDE_ENDED, /* its generation has ended: acknowledge it */
+    DECIDE_BURY,  /* not an event: append `dead`, then acknowledge it */
+    DECIDE_RUN,   /* run its handler */
+};
+
+struct decide_delivery {
+    struct event_id id; /* as event_identity says */
+    uint64_t position;
+    bool malformed;
+};
+
+/* `cell` is what the table has at the delivery's position; NULL: nothing. */
+enum decision decide(const struct status_entry *cell, const struct decide_delivery *delivery);
+
+#endif

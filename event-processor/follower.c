@@ -1,0 +1,344 @@
+#include "event-processor/follower_side.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <math.h>
+
+enum {
+    READ_TIMEOUT_MS = 200, /* also how long a stop may take to be noticed */
+    END_TIMEOUT_MS = 2000,
+    RETRY_MS = 200,
+    BEHIND_MS = 2000, /* a new leader may answer before it has applied all it knows */
+};
+
+/* ---- positions ---- */
+
+static uint64_t position_of(const struct side *side, const struct status_reflects *reflects)
+{
+    return side->is_event_log ? reflects->event_position : reflects->status_position;
+}
+
+bool side_current(struct side *side)
+{
+    struct status_reflects reflects;
+    status_table_reflects(side->follower->table, &reflects);
+    return reflects.epoch == side->epoch && !atomic_load(&side->follower->stopping);
+}
+
+void follower_announce(struct follower *follower)
+{
+    struct status_reflects reflects;
+    wait_lock(&follower->wait);
+    status_table_reflects(follower->table, &reflects);
+    bool ready = true;
+    for (size_t i = 0; i < FOLLOWER_SIDES; i++) {
+        const struct side *side = &follower->sides[i];
+        ready = ready && side->epoch == reflects.epoch &&
+                position_of(side, &reflects) >= side->catch_up;
+    }
+    atomic_store(&follower->ready_epoch, ready ? reflects.epoch : 0);
+    wait_wake_all(&follower->wait);
+    wait_unlock(&follower->wait);
+}
+
+bool follower_pause(struct follower *follower, int64_t ms)
+{
+    struct timespec until = wait_until(ms);
+    wait_lock(&follower->wait);
+    while (!atomic_load(&follower->stopping) && wait_on_until(&follower->wait, until))
+        ;
+    wait_unlock(&follower->wait);
+    return !atomic_load(&follower->stopping);
+}
+
+uint64_t follower_ready(struct follower *follower)
+{
+    return atomic_load(&follower->ready_epoch);
+}
+
+void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why)
+{
+    status_table_write_begin(follower->table);
+    bool begins = status_table_epoch(follower->table) == epoch;
+    if (begins)
+        status_table_reset(follower->table);
+    status_table_write_end(follower->table);
+    if (!begins)
+        return;
+    log_warn("rebuilding the status table", LOG_TEXT("reason", why), LOG_U64("epoch", epoch + 1));
+    metric_add(follower->rebuilds, 1);
+    follower_announce(follower);
+}
+
+/* ---- following ---- */
+
+/* Begins an epoch on this side: where the log ends now is where it has caught up. */
+static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_end *end)
+{
+    struct follower *follower = side->follower;
+    wait_lock(&follower->wait);
+    side->epoch = epoch;
+    side->created_ns = end->created_ns;
+    side->catch_up = end->last;
+    side->behind = false;
+    wait_unlock(&follower->wait);
+    side->event_last = 0;
+    if (end->first > end->last) { /* nothing left to read up to there */
+        status_table_write_begin(follower->table);
+        if (status_table_epoch(follower->table) == epoch)
+            side->passed(follower->table, end->last);
+        status_table_write_end(follower->table);
+    }
+    follower_announce(follower);
+}
+
+/* Waits for the bus as long as it takes. NULL: stopped. */
+static struct bus_reader *open_reader(struct side *side)
+{
+    while (!atomic_load(&side->follower->stopping)) {
+        struct status_reflects reflects;
+        struct bus_reader *reader;
+        struct bus_log_end end;
+        status_table_reflects(side->follower->table, &reflects);
+        enum err e = bus_log_end(side->log, END_TIMEOUT_MS, &end);
+        if (!e)
+            e = bus_reader_open(side->log, 0, side->is_event_log, &reader);
+        if (!e) {
+            begin_epoch(side, reflects.epoch, &end);
+            return reader;
+        }
+        log_debug("cannot follow yet", LOG_TEXT("log", side->what),
+                  LOG_TEXT("error", err_title(e)));
+        if (!follower_pause(side->follower, RETRY_MS))
+            break;
+    }
+    return NULL;
+}
+
+static void follow(struct side *side, struct bus_reader *reader)
+{
+    struct bus_record *records[FOLLOWER_READ_MAX];
+    size_t count;
+    while (side_current(side)) {
+        enum err e = bus_reader_next(reader, READ_TIMEOUT_MS, records, FOLLOWER_READ_MAX, &count);
+        if (e == ERR_NONE) {
+            side->fold(side, records, count);
+        } else if (e == ERR_STALE) {
+            follower_rebuild(side->follower, side->epoch, side->stale);
+        } else if (e != ERR_DEADLINE && e != ERR_UNAVAILABLE) {
+            log_error("cannot read", LOG_TEXT("log", side->what), LOG_TEXT("error", err_title(e)));
+            if (!follower_pause(side->follower, RETRY_MS))
+                return;
+        }
+    }
+}
+
+static void *run_side(void *arg)
+{
+    struct side *side = arg;
+    struct bus_reader *reader;
+    while ((reader = open_reader(side)) != NULL) {
+        follow(side, reader);
+        bus_reader_close(reader);
+    }
+    return NULL;
+}
+
+/* ---- targets ---- */
+
+/* Whether the end just read shows that the log isn't the one followed when `before` was true. */
+static const char *what_is_wrong(struct side *side, const struct status_reflects *before,
+                                 const struct bus_log_end *end, bool *ret_wait)
+{
+    const char *wrong = NULL;
+    *ret_wait = false;
+    wait_lock(&side->follower->wait);
+    if (side->epoch == before->epoch) {
+        bool behind = end->last < position_of(side, before);
+        if (behind && !side->behind)
+            side->behind_until = wait_until(BEHIND_MS);
+        side->behind = behind;
+        *ret_wait = behind;
+        if (end->created_ns != side->created_ns || (behind && !wait_left_ms(side->behind_until)))
+            wrong = side->stale;
+    }
+    wait_unlock(&side->follower->wait);
+    return wrong;
+}
+
+static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_position,
+                        uint64_t *ret_last)
+{
+    struct status_reflects before;
+    struct bus_log_end end;
+    status_table_reflects(side->follower->table, &before);
+    enum err e = bus_log_end(side->log, timeout_ms, &end);
+    if (e)
+        return e;
+    bool wait;
+    const char *wrong = what_is_wrong(side, &before, &end, &wait);
+    if (wrong)
+        follower_rebuild(side->follower, before.epoch, wrong);
+    else if (wait)
+        return ERR_UNAVAILABLE;
+    *ret_position = end.first > end.last ? 0 : end.last;
+    *ret_last = end.last;
+    return ERR_NONE;
+}
+
+enum err follower_status_end(struct follower *follower, int64_t timeout_ms,
+                             struct follower_target *ret)
+{
+    struct follower_target target = {0};
+    enum err e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
+                         &target.status_last);
+    if (!e)
+        *ret = target;
+    return e;
+}
+
+enum err follower_ends(struct follower *follower, int64_t timeout_ms, struct follower_target *ret)
+{
+    struct follower_target target = {0};
+    enum err e = ask_end(&follower->sides[FOLLOWER_EVENTS], timeout_ms, &target.event_position,
+                         &target.event_last);
+    if (!e)
+        e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
+                    &target.status_last);
+    if (!e)
+        *ret = target;
+    return e;
+}
+
+enum err follower_wait(struct follower *follower, const struct follower_target *target,
+                       int64_t timeout_ms, uint64_t *ret_epoch)
+{
+    struct timespec until = wait_until(timeout_ms);
+    struct status_reflects reflects;
+    enum err e = ERR_NONE;
+    wait_lock(&follower->wait);
+    for (;;) {
+        status_table_reflects(follower->table, &reflects);
+        if (atomic_load(&follower->ready_epoch) == reflects.epoch &&
+            reflects.event_position >= target->event_position &&
+            reflects.status_position >= target->status_position)
+            break;
+        if (atomic_load(&follower->stopping))
+            e = ERR_UNAVAILABLE;
+        else if (e == ERR_NONE && !wait_on_until(&follower->wait, until))
+            e = ERR_DEADLINE;
+        if (e)
+            break;
+    }
+    wait_unlock(&follower->wait);
+    if (!e && ret_epoch)
+        *ret_epoch = reflects.epoch;
+    return e;
+}
+
+/* ---- metrics ---- */
+
+static double read_position(void *ctx)
+{
+    struct side *side = ctx;
+    struct status_reflects reflects;
+    status_table_reflects(side->follower->table, &reflects);
+    return (double)position_of(side, &reflects);
+}
+
+static double read_lag(void *ctx)
+{
+    struct side *side = ctx;
+    struct status_reflects reflects;
+    struct bus_log_end end;
+    status_table_reflects(side->follower->table, &reflects);
+    if (bus_log_end(side->log, END_TIMEOUT_MS, &end))
+        return NAN;
+    uint64_t position = position_of(side, &reflects);
+    return end.last > position ? (double)(end.last - position) : 0;
+}
+
+static void register_side(struct side *side, struct metrics *metrics)
+{
+    const char *labels = side->is_event_log ? "log=\"events\"" : "log=\"status\"";
+    metrics_gauge_read(metrics, "tidings_follower_position", labels,
+                       "Position up to which the log has been folded", read_position, side);
+    metrics_gauge_read(metrics, "tidings_follower_lag_records", labels,
+                       "Records of the log not folded yet; NaN while that is unknown", read_lag,
+                       side);
+}
+
+/* ---- life ---- */
+
+static void init_sides(struct follower *follower, const struct follower_options *options)
+{
+    follower->sides[FOLLOWER_EVENTS] = (struct side){
+        .follower = follower,
+        .what = "event log",
+        .stale = "the event log is not the one that was followed",
+        .log = options->event_log,
+        .is_event_log = true,
+        .fold = follower_fold_events,
+        .passed = status_table_passed_event,
+    };
+    follower->sides[FOLLOWER_STATUSES] = (struct side){
+        .follower = follower,
+        .what = "status log",
+        .stale = "the status log is not the one that was followed",
+        .log = options->status_log,
+        .fold = follower_fold_statuses,
+        .passed = status_table_passed_status,
+    };
+}
+
+enum err follower_start(const struct follower_options *options, struct follower **ret)
+{
+    struct follower *follower = mem_zero(1, sizeof *follower);
+    if (!follower)
+        return ERR_MEMORY;
+    if (wait_init(&follower->wait)) {
+        mem_free(follower);
+        return ERR_MEMORY;
+    }
+    follower->table = options->table;
+    follower->event_stream = options->event_stream;
+    follower->ns = options->ns;
+    init_sides(follower, options);
+    follower->rebuilds =
+        metrics_counter(options->metrics, "tidings_follower_rebuilds_total", NULL,
+                        "Times that the status table was emptied and read again from the logs");
+    follower->broken = metrics_counter(options->metrics, "tidings_status_batches_malformed_total",
+                                       NULL, "Records of the status log that are no batches");
+    for (size_t i = 0; i < FOLLOWER_SIDES; i++) {
+        struct side *side = &follower->sides[i];
+        register_side(side, options->metrics);
+        side->started = pthread_create(&side->thread, NULL, run_side, side) == 0;
+        if (!side->started) {
+            follower_stop(follower);
+            follower_free(follower);
+            return ERR_MEMORY;
+        }
+    }
+    *ret = follower;
+    return ERR_NONE;
+}
+
+void follower_stop(struct follower *follower)
+{
+    wait_lock(&follower->wait);
+    atomic_store(&follower->stopping, true);
+    wait_wake_all(&follower->wait);
+    wait_unlock(&follower->wait);
+}
+
+void follower_free(struct follower *follower)
+{
+    if (!follower)
+        return;
+    for (size_t i = 0; i < FOLLOWER_SIDES; i++)
+        if (follower->sides[i].started)
+            pthread_join(follower->sides[i].thread, NULL);
+    wait_destroy(&follower->wait);
+    mem_free(follower);
+}

@@ -1,0 +1,68 @@
+/* The follower: reads both logs from their beginning and folds them into the status table, for
+ * ever.
+ *
+ * Two threads, one a log. The event log's adds cells; the status log's applies batches of changes,
+ * each batch after the event log's has passed all events that it names (or that log's end), so that
+ * every replica's table is the same.
+ *
+ * A rebuild: when a log turns out not to be the one that was followed (made anew, or without its
+ * tail), what was read is void. The table is emptied, its epoch becomes the next, and both logs are
+ * read from the start. Until both have caught up, the follower isn't ready and nobody may take the
+ * table's word.
+ *
+ * Thread-safe. Locks: its own mutex may be held while the table's is taken, never the other way
+ * round.
+ */
+#ifndef TIDINGS_FOLLOWER_H
+#define TIDINGS_FOLLOWER_H
+
+#include "common/bus.h"
+#include "common/metrics.h"
+#include "event-processor/status_table.h"
+
+struct follower;
+
+struct follower_options {
+    struct bus_log *event_log;
+    const char *event_stream; /* its name: ids of malformed messages are made of it */
+    const char *ns;
+    struct bus_log *status_log;
+    struct status_table *table; /* written by nobody else */
+    struct metrics *metrics;
+};
+#define FOLLOWER_MALFORMED_NAME "(malformed)" /* the name of messages that are no events */
+
+must_check enum err follower_start(const struct follower_options *options, struct follower **ret);
+/* Tells its threads to end and waiters to give up (ERR_UNAVAILABLE). Waits for nothing. */
+void follower_stop(struct follower *follower);
+/* Waits for the threads (a fraction of a second after follower_stop) and frees. */
+void follower_free(struct follower *follower);
+
+/* The epoch in which both logs have been folded up to the ends they had when it began; 0: not yet.
+ */
+uint64_t follower_ready(struct follower *follower);
+
+/* How far the table must have come. */
+struct follower_target {
+    uint64_t event_position;
+    uint64_t status_position;
+    /* The logs' last positions ever used, also where the log is empty by now. */
+    uint64_t event_last;
+    uint64_t status_last;
+};
+/* Asks both logs for their ends: a table that has passed the target knows all that was stored
+ * before this call. Should a log turn out to be another one, a rebuild begins. ERR_UNAVAILABLE,
+ * ERR_DEADLINE. */
+must_check enum err follower_ends(struct follower *follower, int64_t timeout_ms,
+                                  struct follower_target *ret);
+/* The same for the status log alone; the event log's members are 0. */
+must_check enum err follower_status_end(struct follower *follower, int64_t timeout_ms,
+                                        struct follower_target *ret);
+/* Waits until the follower is ready and the table has passed the target. *ret_epoch (may be NULL):
+ * the epoch it is true in. ERR_DEADLINE; ERR_UNAVAILABLE: the follower was stopped. */
+must_check enum err follower_wait(struct follower *follower, const struct follower_target *target,
+                                  int64_t timeout_ms, uint64_t *ret_epoch);
+/* Says that what was read in this epoch is void; begins a rebuild unless one has begun since. */
+void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why);
+
+#endif

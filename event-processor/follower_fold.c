@@ -1,0 +1,155 @@
+#include "event-processor/follower_side.h"
+
+#include "common/event.h"
+#include "common/log.h"
+
+enum { END_TIMEOUT_MS = 2000, RETRY_MS = 200, SHORTAGE_MS = 1000 };
+
+/* ---- the event log: cells ---- */
+
+struct identity {
+    struct event_id id;
+    struct view name;
+};
+
+/* Adds from records[*done] on as many as memory allows. */
+static enum err add_events(struct side *side, struct bus_record **records,
+                           const struct identity *identities, size_t count, size_t *done)
+{
+    struct status_table *table = side->follower->table;
+    enum err e = ERR_NONE;
+    status_table_write_begin(table);
+    if (status_table_epoch(table) != side->epoch) {
+        *done = count; /* void */
+    } else {
+        while (*done < count) {
+            const struct bus_record *record = records[*done];
+            e = status_table_add(table, record->position, &identities[*done].id,
+                                 identities[*done].name, record->time_ms);
+            if (e)
+                break;
+            status_table_passed_event(table, record->position);
+            ++*done;
+        }
+    }
+    status_table_write_end(table);
+    follower_announce(side->follower);
+    return e;
+}
+
+void follower_fold_events(struct side *side, struct bus_record **records, size_t count)
+{
+    struct identity identities[FOLLOWER_READ_MAX];
+    for (size_t i = 0; i < count; i++)
+        if (!event_identity(records[i], side->follower->ns, side->follower->event_stream,
+                            &identities[i].id, &identities[i].name))
+            identities[i].name = VIEW(FOLLOWER_MALFORMED_NAME);
+    size_t done = 0;
+    while (done < count) {
+        enum err e = add_events(side, records, identities, count, &done);
+        if (!e)
+            continue;
+        log_error("cannot add to the status table", LOG_TEXT("error", err_title(e)),
+                  LOG_U64("position", records[done]->position));
+        if (!follower_pause(side->follower, SHORTAGE_MS))
+            return;
+    }
+}
+
+/* ---- the status log: changes ---- */
+
+static uint64_t last_event_of(const struct status_batch *batch)
+{
+    uint64_t last = 0;
+    for (size_t i = 0; i < status_batch_count(batch); i++) {
+        uint64_t position = status_batch_get(batch, i).event_position;
+        if (position > last)
+            last = position;
+    }
+    return last;
+}
+
+/* The event log need not reach as far as a change says: it may have lost its tail. */
+static bool within_event_log(struct side *side, uint64_t position, uint64_t *ret_target)
+{
+    struct follower *follower = side->follower;
+    struct bus_log_end end;
+    if (position > side->event_last) {
+        while (bus_log_end(follower->sides[FOLLOWER_EVENTS].log, END_TIMEOUT_MS, &end))
+            if (!follower_pause(follower, RETRY_MS) || !side_current(side))
+                return false;
+        side->event_last = end.first > end.last ? 0 : end.last;
+    }
+    *ret_target = position < side->event_last ? position : side->event_last;
+    return true;
+}
+
+/* Waits until the table has passed that event or its log's end. False: the side is no longer
+ * current. */
+static bool wait_for_event(struct side *side, uint64_t position)
+{
+    struct follower *follower = side->follower;
+    struct status_reflects reflects;
+    uint64_t target;
+    status_table_reflects(follower->table, &reflects);
+    if (reflects.epoch == side->epoch && reflects.event_position >= position)
+        return true;
+    if (!within_event_log(side, position, &target))
+        return false;
+    wait_lock(&follower->wait);
+    for (;;) {
+        status_table_reflects(follower->table, &reflects);
+        if (reflects.epoch != side->epoch || reflects.event_position >= target ||
+            atomic_load(&follower->stopping))
+            break;
+        wait_on(&follower->wait);
+    }
+    wait_unlock(&follower->wait);
+    return side_current(side);
+}
+
+static void apply_batch(struct side *side, uint64_t position, const struct status_batch *batch)
+{
+    struct status_table *table = side->follower->table;
+    size_t count = batch ? status_batch_count(batch) : 0;
+    status_table_write_begin(table);
+    if (status_table_epoch(table) == side->epoch) {
+        for (size_t i = 0; i < count; i++) {
+            struct status_change change = status_batch_get(batch, i);
+            (void)status_table_apply(table, &change, position, (uint32_t)i);
+        }
+        status_table_passed_status(table, position);
+    }
+    status_table_write_end(table);
+    follower_announce(side->follower);
+}
+
+/* False: the side is no longer current. */
+static bool fold_record(struct side *side, const struct bus_record *record)
+{
+    struct status_batch *batch = NULL;
+    enum err e;
+    while ((e = status_batch_read(record->payload, &batch)) == ERR_MEMORY) {
+        log_error("cannot read a batch of the status log", LOG_TEXT("error", err_title(e)),
+                  LOG_U64("position", record->position));
+        if (!follower_pause(side->follower, SHORTAGE_MS))
+            return false;
+    }
+    if (e) {
+        metric_add(side->follower->broken, 1);
+        log_error("skipping a malformed batch of the status log",
+                  LOG_U64("position", record->position));
+    }
+    bool current = !batch || wait_for_event(side, last_event_of(batch));
+    if (current)
+        apply_batch(side, record->position, batch);
+    status_batch_free(batch);
+    return current;
+}
+
+void follower_fold_statuses(struct side *side, struct bus_record **records, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!fold_record(side, records[i]))
+            return;
+}

@@ -1,0 +1,61 @@
+/* The inside of the follower: its two sides, one a log. Private to follower*.c.
+ */
+#ifndef TIDINGS_FOLLOWER_SIDE_H
+#define TIDINGS_FOLLOWER_SIDE_H
+
+#include "event-processor/follower.h"
+#include "event-processor/wait.h"
+
+#include <stdatomic.h>
+
+#define FOLLOWER_READ_MAX 512 /* records taken at once */
+
+enum { FOLLOWER_EVENTS, FOLLOWER_STATUSES, FOLLOWER_SIDES };
+
+struct side {
+    struct follower *follower;
+    const char *what;  /* for people */
+    const char *stale; /* why a rebuild begins */
+    struct bus_log *log;
+    bool is_event_log;
+    /* Folds records into the table, or returns early when the side is no longer current. */
+    void (*fold)(struct side *side, struct bus_record **records, size_t count);
+    void (*passed)(struct status_table *table, uint64_t position);
+    bool started;
+    pthread_t thread;
+
+    /* Written by the side's thread with follower->wait locked; others read it with that lock. */
+    uint64_t epoch; /* what it reads belongs to this one; 0: nothing yet */
+    int64_t created_ns;
+    uint64_t catch_up; /* the log's last position when the epoch began */
+
+    /* Guarded by follower->wait. */
+    bool behind; /* the log ended before the position folded when last asked */
+    struct timespec behind_until;
+
+    uint64_t event_last; /* the status side's thread: an end of the event log seen in this epoch */
+};
+
+struct follower {
+    struct wait wait; /* woken whenever a position, the epoch or `stopping` changes */
+    struct status_table *table;
+    const char *event_stream;
+    const char *ns;
+    struct side sides[FOLLOWER_SIDES];
+    _Atomic bool stopping;
+    _Atomic uint64_t ready_epoch; /* written with `wait` locked */
+    struct metric *rebuilds;
+    struct metric *broken;
+};
+
+/* False: stopped, or another epoch has begun. */
+bool side_current(struct side *side);
+/* To be called without the table's lock after each change of a position. */
+void follower_announce(struct follower *follower);
+/* Waits that long, or until stopped: false. */
+bool follower_pause(struct follower *follower, int64_t ms);
+
+void follower_fold_events(struct side *side, struct bus_record **records, size_t count);
+void follower_fold_statuses(struct side *side, struct bus_record **records, size_t count);
+
+#endif

@@ -1,0 +1,171 @@
+#include "event-processor/handlers.h"
+
+#include "common/mem.h"
+
+static const struct handler_kind *const kinds[] = {&handler_log, &handler_simulate};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+struct choice {
+    char *match;
+    struct handler *handler;
+};
+
+/* Invariant: the last choice matches everything. */
+struct handlers {
+    size_t count;
+    struct choice choices[];
+};
+
+/* ---- patterns ---- */
+
+bool handlers_match(const char *pattern, struct view name)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t token = strcspn(pattern, ".");
+        size_t part = at;
+        while (part < name.len && name.data[part] != '.')
+            part++;
+        if (part == at)
+            return false;
+        if (token == 1 && *pattern == '>')
+            return true;
+        bool any = token == 1 && *pattern == '*';
+        if (!any && (token != part - at || memcmp(pattern, name.data + at, token) != 0))
+            return false;
+        if (pattern[token] == '\0' || part == name.len)
+            return pattern[token] == '\0' && part == name.len;
+        pattern += token + 1;
+        at = part + 1;
+    }
+}
+
+static bool is_token(const char *token, size_t len, bool last)
+{
+    if (len == 1 && (*token == '*' || (*token == '>' && last)))
+        return true;
+    for (size_t i = 0; i < len; i++) {
+        char c = token[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && c != '_' && c != '-')
+            return false;
+    }
+    return len > 0;
+}
+
+static bool is_pattern(const char *pattern)
+{
+    if (strlen(pattern) > EVENT_NAME_MAX)
+        return false;
+    for (;;) {
+        size_t len = strcspn(pattern, ".");
+        bool last = pattern[len] == '\0';
+        if (!is_token(pattern, len, last))
+            return false;
+        if (last)
+            return true;
+        pattern += len + 1;
+    }
+}
+
+/* ---- life ---- */
+
+static const struct handler_kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcmp(kinds[i]->name, name) == 0)
+            return kinds[i];
+    return NULL;
+}
+
+static enum err check(const struct config_handlers *config, struct err_detail *detail)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        const struct config_handler *one = &config->list[i];
+        bool last = i + 1 == config->count;
+        if (!is_pattern(one->match))
+            return err_set(detail, ERR_INVALID,
+                           "handlers: match \"%s\" is no pattern of names; examples are "
+                           "\"order.created\", \"order.*\", \"order.>\" and \">\"",
+                           one->match);
+        if (!find_kind(one->kind))
+            return err_set(detail, ERR_INVALID,
+                           "handlers: \"%s\" for \"%s\" is unknown; allowed are log and simulate",
+                           one->kind, one->match);
+        bool all = strcmp(one->match, ">") == 0;
+        if (last && !all)
+            return err_set(detail, ERR_INVALID,
+                           "handlers: the last one must match everything that is left (match: "
+                           "\">\"), but it is \"%s\"",
+                           one->match);
+        if (all && !last)
+            return err_set(detail, ERR_INVALID,
+                           "handlers: what follows match \">\" would never be reached; put it "
+                           "last");
+    }
+    return ERR_NONE;
+}
+
+static enum err open_one(struct handlers *handlers, const struct config_handler *config,
+                         const struct handler_tools *tools)
+{
+    struct choice *choice = &handlers->choices[handlers->count];
+    choice->match = mem_copy_text(config->match, strlen(config->match));
+    if (!choice->match)
+        return ERR_MEMORY;
+    enum err e = find_kind(config->kind)->open(config, tools, &choice->handler);
+    if (e) {
+        mem_free(choice->match);
+        return e;
+    }
+    handlers->count++;
+    return ERR_NONE;
+}
+
+enum err handlers_open(const struct config_handlers *config, const struct handler_tools *tools,
+                       struct handlers **ret, struct err_detail *detail)
+{
+    static char everything[] = ">";
+    static char kind[] = "log";
+    struct config_handler fallback = {.match = everything, .kind = kind};
+    struct config_handlers only_log = {.list = &fallback, .count = 1};
+    if (config->count == 0)
+        config = &only_log;
+    enum err e = check(config, detail);
+    if (e)
+        return e;
+    struct handlers *handlers =
+        mem_zero(1, sizeof *handlers + config->count * sizeof *handlers->choices);
+    if (!handlers)
+        return err_set(detail, ERR_MEMORY, "no memory for the handlers");
+    for (size_t i = 0; i < config->count; i++) {
+        e = open_one(handlers, &config->list[i], tools);
+        if (e) {
+            handlers_close(handlers);
+            return err_set(detail, e, "cannot open the handler \"%s\" for \"%s\"",
+                           config->list[i].kind, config->list[i].match);
+        }
+    }
+    *ret = handlers;
+    return ERR_NONE;
+}
+
+void handlers_close(struct handlers *handlers)
+{
+    if (!handlers)
+        return;
+    for (size_t i = 0; i < handlers->count; i++) {
+        handlers->choices[i].handler->kind->close(handlers->choices[i].handler);
+        mem_free(handlers->choices[i].match);
+    }
+    mem_free(handlers);
+}
+
+struct handler *handlers_find(const struct handlers *handlers, struct view name)
+{
+    size_t last = handlers->count - 1;
+    for (size_t i = 0; i < last; i++)
+        if (handlers_match(handlers->choices[i].match, name))
+            return handlers->choices[i].handler;
+    return handlers->choices[last].handler;
+}

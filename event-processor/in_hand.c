@@ -1,0 +1,202 @@
+#include "event-processor/in_hand.h"
+
+#include "common/mem.h"
+#include "event-processor/wait.h"
+
+/* Invariant: each of `limit` places is either in the free list or in the list by age and in its
+ * position's bucket. */
+struct in_hand {
+    struct wait wait; /* guards all below; woken when a place becomes free */
+    size_t limit;
+    size_t count;
+    struct held *places;
+    struct held *free;
+    struct held **buckets;
+    size_t bucket_count;          /* a power of two */
+    struct held *oldest, *newest; /* by touched_ms */
+    size_t wanted;                /* free places that somebody waits for; 0: nobody does */
+};
+
+enum err in_hand_new(size_t limit, struct in_hand **ret)
+{
+    struct in_hand *hand = mem_zero(1, sizeof *hand);
+    if (!hand)
+        return ERR_MEMORY;
+    hand->limit = limit;
+    hand->bucket_count = 16;
+    while (hand->bucket_count < limit)
+        hand->bucket_count *= 2;
+    hand->places = mem_zero(limit, sizeof *hand->places);
+    hand->buckets = mem_zero(hand->bucket_count, sizeof(struct held *));
+    if (!hand->places || !hand->buckets || wait_init(&hand->wait)) {
+        mem_free(hand->places);
+        mem_free(hand->buckets);
+        mem_free(hand);
+        return ERR_MEMORY;
+    }
+    for (size_t i = limit; i-- > 0;) {
+        hand->places[i].next = hand->free;
+        hand->free = &hand->places[i];
+    }
+    *ret = hand;
+    return ERR_NONE;
+}
+
+void in_hand_free(struct in_hand *hand)
+{
+    if (!hand)
+        return;
+    while (hand->oldest)
+        in_hand_settle(hand, hand->oldest, BUS_LEAVE);
+    wait_destroy(&hand->wait);
+    mem_free(hand->buckets);
+    mem_free(hand->places);
+    mem_free(hand);
+}
+
+/* ---- lists ---- */
+
+static struct held **bucket_of(struct in_hand *hand, uint64_t position)
+{
+    return &hand->buckets[position & (hand->bucket_count - 1)];
+}
+
+static void append_newest(struct in_hand *hand, struct held *held)
+{
+    held->older = hand->newest;
+    held->newer = NULL;
+    if (hand->newest)
+        hand->newest->newer = held;
+    else
+        hand->oldest = held;
+    hand->newest = held;
+}
+
+static void unlink_age(struct in_hand *hand, struct held *held)
+{
+    if (held->older)
+        held->older->newer = held->newer;
+    else
+        hand->oldest = held->newer;
+    if (held->newer)
+        held->newer->older = held->older;
+    else
+        hand->newest = held->older;
+}
+
+static void unlink_bucket(struct in_hand *hand, struct held *held)
+{
+    struct held **link = bucket_of(hand, held->run.position);
+    while (*link != held)
+        link = &(*link)->same_bucket;
+    *link = held->same_bucket;
+}
+
+static void touch(struct in_hand *hand, struct held *held, int64_t now_ms)
+{
+    held->touched_ms = now_ms;
+    unlink_age(hand, held);
+    append_newest(hand, held);
+}
+
+/* ---- deliveries ---- */
+
+size_t in_hand_wait_room(struct in_hand *hand, size_t places, int64_t timeout_ms)
+{
+    struct timespec until = wait_until(timeout_ms);
+    wait_lock(&hand->wait);
+    hand->wanted = places;
+    while (hand->limit - hand->count < places && wait_on_until(&hand->wait, until))
+        ;
+    hand->wanted = 0;
+    size_t room = hand->limit - hand->count;
+    wait_unlock(&hand->wait);
+    return room;
+}
+
+/* With the lock held. The older handle may go unless it owns the record. */
+static void renew(struct in_hand *hand, struct held *held, struct bus_delivery *delivery)
+{
+    if (held->newest != held->delivery)
+        bus_settle(held->newest, BUS_LEAVE, 0);
+    held->newest = delivery;
+    touch(hand, held, clock_monotonic_ms(&clock_system));
+}
+
+struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
+{
+    uint64_t position = delivery->record->position;
+    wait_lock(&hand->wait);
+    struct held **bucket = bucket_of(hand, position);
+    struct held *held = *bucket;
+    while (held && held->run.position != position)
+        held = held->same_bucket;
+    if (held) {
+        renew(hand, held, delivery);
+        held = NULL;
+    } else {
+        held = hand->free;
+        hand->free = held->next;
+        hand->count++;
+        held->next = NULL;
+        held->run.position = position;
+        held->record = delivery->record;
+        held->delivery = delivery;
+        held->newest = delivery;
+        held->touched_ms = clock_monotonic_ms(&clock_system);
+        held->same_bucket = *bucket;
+        *bucket = held;
+        append_newest(hand, held);
+    }
+    wait_unlock(&hand->wait);
+    return held;
+}
+
+void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how)
+{
+    wait_lock(&hand->wait);
+    unlink_age(hand, held);
+    unlink_bucket(hand, held);
+    struct bus_delivery *first = held->delivery;
+    struct bus_delivery *newest = held->newest;
+    held->next = hand->free;
+    hand->free = held;
+    hand->count--;
+    if (hand->count == 0 || (hand->wanted && hand->limit - hand->count >= hand->wanted))
+        wait_wake_all(&hand->wait);
+    wait_unlock(&hand->wait);
+    bus_settle(newest, how, 0);
+    if (first != newest)
+        bus_settle(first, BUS_LEAVE, 0);
+}
+
+void in_hand_report(struct in_hand *hand, int64_t age_ms)
+{
+    wait_lock(&hand->wait);
+    int64_t now_ms = clock_monotonic_ms(&clock_system);
+    while (hand->oldest && now_ms - hand->oldest->touched_ms >= age_ms) {
+        struct held *held = hand->oldest;
+        bus_progress(held->newest);
+        touch(hand, held, now_ms);
+    }
+    wait_unlock(&hand->wait);
+}
+
+bool in_hand_wait_empty(struct in_hand *hand, int64_t timeout_ms)
+{
+    struct timespec until = wait_until(timeout_ms);
+    wait_lock(&hand->wait);
+    while (hand->count > 0 && wait_on_until(&hand->wait, until))
+        ;
+    bool empty = hand->count == 0;
+    wait_unlock(&hand->wait);
+    return empty;
+}
+
+size_t in_hand_count(struct in_hand *hand)
+{
+    wait_lock(&hand->wait);
+    size_t count = hand->count;
+    wait_unlock(&hand->wait);
+    return count;
+}

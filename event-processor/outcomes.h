@@ -1,0 +1,40 @@
+/* How deliveries end: settled at once, or acknowledged once the record of their outcome is stored.
+ *
+ * Nothing else settles a delivery that was taken in hand. A table that was rebuilt since it was
+ * asked about a delivery has taken its word back: such a delivery is left, and comes back.
+ * Thread-safe.
+ */
+#ifndef TIDINGS_OUTCOMES_H
+#define TIDINGS_OUTCOMES_H
+
+#include "common/clock.h"
+#include "event-processor/follower.h"
+#include "event-processor/in_hand.h"
+
+struct outcomes;
+
+struct outcomes_options {
+    struct in_hand *hand;
+    struct follower *follower;
+    struct status_table *table;
+    struct status_log *status_log;
+    const char *ns;
+    const struct clock *clock;
+    struct metrics *metrics;
+};
+
+must_check enum err outcomes_new(const struct outcomes_options *options, struct outcomes **ret);
+void outcomes_free(
+    struct outcomes *outcomes); /* when nothing is in hand and the status log has stopped */
+
+/* Asks what to do with a delivery (decide.h). True: run its handler. Else it has been dealt with
+ * and is no longer the caller's. */
+bool outcomes_decide(struct outcomes *outcomes, struct held *held);
+/* Its handler has succeeded. */
+void outcomes_processed(struct outcomes *outcomes, struct held *held);
+/* Nothing is sent; it comes back after ack_wait, to any processor. */
+void outcomes_leave(struct outcomes *outcomes, struct held *held);
+/* Its handler hasn't been started and won't be: another processor gets it at once. */
+void outcomes_return(struct outcomes *outcomes, struct held *held);
+
+#endif

@@ -1,0 +1,133 @@
+#include "event-processor/processor.h"
+
+#include "event-processor/wait.h"
+
+enum { STATUS_LOG_GRACE_MS = 500 }; /* so that what the last run has brought is stored */
+
+static enum err open_logs(const struct processor_options *o, struct processor *p)
+{
+    struct bus_log_spec spec;
+    settings_event_log(&o->settings->shared, &p->event_names, &spec);
+    enum err e = bus_log_open(o->bus, &spec, &p->event_log);
+    if (e)
+        return e;
+    settings_status_log(&o->settings->shared, o->settings->group, &p->status_names, &spec);
+    return bus_log_open(o->bus, &spec, &p->status_records);
+}
+
+static enum err start_answering(const struct processor_options *o, struct processor *p)
+{
+    const char *ns = o->settings->shared.ns;
+    enum err e = status_table_new(&p->table);
+    if (!e)
+        e = follower_start(&(struct follower_options){.event_log = p->event_log,
+                                                      .event_stream = p->event_names.stream,
+                                                      .ns = ns,
+                                                      .status_log = p->status_records,
+                                                      .table = p->table,
+                                                      .metrics = o->metrics},
+                           &p->follower);
+    if (!e)
+        e = query_start(&(struct query_options){.event_log = p->event_log,
+                                                .event_stream = p->event_names.stream,
+                                                .ns = ns,
+                                                .status_log = p->status_records,
+                                                .follower = p->follower,
+                                                .table = p->table,
+                                                .metrics = o->metrics},
+                        &p->query);
+    return e;
+}
+
+static enum err start_handlers(const struct processor_options *o, struct processor *p,
+                               struct err_detail *detail)
+{
+    enum err e = timer_start(o->settings->concurrency, &p->timer);
+    if (e)
+        return e;
+    p->tools.timer = p->timer;
+    return handlers_open(o->handlers, &p->tools, &p->handlers, detail);
+}
+
+static enum err start_working(const struct processor_options *o, struct processor *p)
+{
+    const struct processor_settings *s = o->settings;
+    enum err e = status_log_start(&(struct status_log_options){.bus = o->bus,
+                                                               .log = p->status_records,
+                                                               .subject = p->status_names.subject,
+                                                               .processor = view_of(o->name),
+                                                               .metrics = o->metrics},
+                                  &p->status_log);
+    if (e)
+        return e;
+    struct consumer_options options = {
+        .event_log = p->event_log,
+        .event_stream = p->event_names.stream,
+        .ns = s->shared.ns,
+        .group = s->group,
+        .ack_wait_ms = s->ack_wait_ms,
+        .max_ack_pending = (uint32_t)s->max_ack_pending,
+        .concurrency = (uint32_t)s->concurrency,
+        .follower = p->follower,
+        .table = p->table,
+        .status_log = p->status_log,
+        .handlers = p->handlers,
+        .clock = o->clock,
+        .metrics = o->metrics,
+    };
+    return consumer_start(&options, &p->consumer);
+}
+
+enum err processor_start(const struct processor_options *options, struct processor *processor,
+                         struct err_detail *detail)
+{
+    *processor = (struct processor){0};
+    err_set(detail, ERR_MEMORY, "out of memory");
+    enum err e = start_handlers(options, processor, detail);
+    if (!e)
+        e = open_logs(options, processor);
+    if (!e)
+        e = start_answering(options, processor);
+    if (!e)
+        e = start_working(options, processor);
+    if (e)
+        processor_stop(processor);
+    return e;
+}
+
+bool processor_drain(struct processor *processor, int64_t timeout_ms)
+{
+    struct timespec until = wait_until(timeout_ms);
+    bool done = consumer_drain(processor->consumer, timeout_ms);
+    timer_stop(processor->timer);
+    int64_t left_ms = wait_left_ms(until);
+    status_log_stop(processor->status_log,
+                    left_ms > STATUS_LOG_GRACE_MS ? left_ms : STATUS_LOG_GRACE_MS);
+    return done;
+}
+
+void processor_stop(struct processor *processor)
+{
+    if (!processor->consumer && processor->timer)
+        timer_stop(processor->timer);
+    if (!processor->consumer && processor->status_log)
+        status_log_stop(processor->status_log, 0);
+    if (processor->follower)
+        follower_stop(processor->follower);
+    query_stop(processor->query);
+    follower_free(processor->follower);
+    consumer_free(processor->consumer);
+    handlers_close(processor->handlers);
+    timer_free(processor->timer);
+    processor->query = NULL;
+    processor->follower = NULL;
+    processor->consumer = NULL;
+    processor->handlers = NULL;
+    processor->timer = NULL;
+}
+
+void processor_free(struct processor *processor)
+{
+    status_log_free(processor->status_log);
+    status_table_free(processor->table);
+}

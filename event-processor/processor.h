@@ -1,0 +1,47 @@
+/* A processor without its ports: everything between the bus and the gRPC service, started and
+ * stopped in order.
+ */
+#ifndef TIDINGS_PROCESSOR_H
+#define TIDINGS_PROCESSOR_H
+
+#include "event-processor/consumer.h"
+#include "event-processor/query.h"
+#include "event-processor/settings.h"
+#include "event-processor/timer.h"
+
+struct processor_options {
+    struct bus *bus;
+    const struct processor_settings *settings; /* all of these must live on */
+    const struct config_handlers *handlers;
+    const char *name; /* of this process among others: in history, in GetStats */
+    struct metrics *metrics;
+    const struct clock *clock;
+};
+
+struct processor {
+    struct log_names event_names, status_names;
+    struct bus_log *event_log, *status_records;
+    struct status_table *table;
+    struct follower *follower;
+    struct query *query;
+    struct status_log *status_log;
+    struct timer *timer;
+    struct handler_tools tools;
+    struct handlers *handlers;
+    struct consumer *consumer;
+};
+
+/* Starts everything; works begins when the bus is ready and the table has caught up. The struct
+ * must stay where it is. On failure nothing is left running; processor_free is due all the same,
+ * after bus_close. */
+must_check enum err processor_start(const struct processor_options *options,
+                                    struct processor *processor, struct err_detail *detail);
+/* Takes no more work and finishes what is in progress; queries are still answered. False: some was
+ * left when the time was over; other processors will do it. */
+bool processor_drain(struct processor *processor, int64_t timeout_ms);
+/* After processor_drain, and when nobody asks or reads metrics any more. */
+void processor_stop(struct processor *processor);
+/* After processor_stop and bus_close. */
+void processor_free(struct processor *processor);
+
+#endif

@@ -1,0 +1,248 @@
+#include "event-processor/query_lookup.h"
+
+#include "common/mem.h"
+
+#include <stdio.h>
+
+enum {
+    PATIENCE_MS = 10000,
+    WAITING_MAX = 10000, /* misses waiting for a look */
+    READING_MAX = 1000,  /* full views waiting for a reader */
+};
+
+static const char *const result_labels[QUERY_RESULTS] = {
+    [QUERY_ANSWERED] = "result=\"answered\"", [QUERY_NOT_FOUND] = "result=\"not_found\"",
+    [QUERY_INVALID] = "result=\"invalid\"",   [QUERY_OUT_OF_RANGE] = "result=\"out_of_range\"",
+    [QUERY_BUSY] = "result=\"busy\"",         [QUERY_UNAVAILABLE] = "result=\"unavailable\"",
+};
+
+/* ---- lists ---- */
+
+void lookup_push(struct lookup_list *list, struct lookup *lookup)
+{
+    lookup->next = NULL;
+    if (list->first)
+        list->last->next = lookup;
+    else
+        list->first = lookup;
+    list->last = lookup;
+    list->count++;
+}
+
+struct lookup *lookup_pop(struct lookup_list *list)
+{
+    struct lookup *lookup = list->first;
+    if (lookup) {
+        list->first = lookup->next;
+        list->count--;
+    }
+    return lookup;
+}
+
+/* Leaves it to a thread, or fails it. */
+static void enqueue(struct query *query, struct lookup_list *list, size_t max, const char *full,
+                    struct lookup *lookup)
+{
+    wait_lock(&query->wait);
+    bool stopping = query->stopping;
+    bool taken = !stopping && list->count < max;
+    if (taken) {
+        lookup_push(list, lookup);
+        wait_wake_all(&query->wait);
+    }
+    wait_unlock(&query->wait);
+    if (stopping)
+        query_fail(query, lookup, ERR_UNAVAILABLE, "this processor is shutting down");
+    else if (!taken)
+        query_fail(query, lookup, ERR_BUSY, full);
+}
+
+/* ---- answers ---- */
+
+static enum query_result result_of(enum err e)
+{
+    switch (e) {
+    case ERR_NONE:
+        return QUERY_ANSWERED;
+    case ERR_NOT_FOUND:
+        return QUERY_NOT_FOUND;
+    case ERR_OUT_OF_RANGE:
+        return QUERY_OUT_OF_RANGE;
+    case ERR_INVALID:
+        return QUERY_INVALID;
+    case ERR_BUSY:
+    case ERR_MEMORY:
+        return QUERY_BUSY;
+    default:
+        return QUERY_UNAVAILABLE;
+    }
+}
+
+static void end(struct query *query, const struct query_ask *ask, enum err e, const char *message,
+                const struct event_status *status)
+{
+    metric_add(query->results[result_of(e)], 1);
+    ask->done(ask->ctx, e, message, status);
+}
+
+void query_fail(struct query *query, struct lookup *lookup, enum err e, const char *message)
+{
+    end(query, &lookup->ask, e, message, NULL);
+    mem_free(lookup);
+}
+
+void query_answer(struct query *query, struct lookup *lookup, const struct event_status *status)
+{
+    end(query, &lookup->ask, ERR_NONE, "", status);
+    mem_free(lookup);
+}
+
+struct event_status query_basic(const struct status_entry *entry, uint64_t position)
+{
+    return (struct event_status){
+        .id = entry->id,
+        .state = entry->state,
+        .name = entry->name,
+        .updated_ms = entry->updated_ms,
+        .event_position = entry->event_position,
+        .position = position,
+    };
+}
+
+void query_found(struct query *query, struct lookup *lookup)
+{
+    if (lookup->ask.request.full) {
+        enqueue(query, &query->to_read, READING_MAX,
+                "too many full views are being read; try again", lookup);
+        return;
+    }
+    struct event_status status = query_basic(&lookup->entry, lookup->position);
+    query_answer(query, lookup, &status);
+}
+
+/* ---- asking ---- */
+
+/* From what the table knows, if that is enough. */
+static bool find_now(struct query *query, const struct event_id *id, uint64_t min_position,
+                     struct status_entry *ret, uint64_t *ret_position)
+{
+    struct status_reflects reflects;
+    uint64_t ready = follower_ready(query->use.follower);
+    if (!status_table_find(query->use.table, id, ret, &reflects))
+        return false;
+    *ret_position = reflects.status_position;
+    return reflects.epoch == ready && reflects.status_position >= min_position;
+}
+
+static void fail_unparsed(struct query *query, const struct query_ask *ask)
+{
+    struct view text = ask->request.event_id;
+    struct err_detail detail;
+    if (text.len == 0) {
+        end(query, ask, ERR_INVALID,
+            "event_id is empty; it is the event_id of the 202 response to the event", NULL);
+        return;
+    }
+    err_set(
+        &detail, ERR_NOT_FOUND,
+        "no event with id '%.*s'; ids are the event_id of the 202 response to the event, a UUID",
+        text.len < 64 ? (int)text.len : 64, text.data);
+    end(query, ask, ERR_NOT_FOUND, detail.text, NULL);
+}
+
+/* What cannot be answered now waits: a miss for the next look, a full view for a reader. */
+static void ask_later(struct query *query, const struct query_ask *ask, const struct event_id *id,
+                      const struct status_entry *entry, uint64_t position)
+{
+    struct lookup *lookup = mem_zero(1, sizeof *lookup);
+    if (!lookup) {
+        end(query, ask, ERR_MEMORY, "out of memory", NULL);
+        return;
+    }
+    lookup->ask = *ask;
+    lookup->ask.request.event_id = VIEW("");
+    lookup->id = *id;
+    lookup->until = wait_until(ask->timeout_ms < PATIENCE_MS ? ask->timeout_ms : PATIENCE_MS);
+    if (entry) {
+        lookup->entry = *entry;
+        lookup->position = position;
+        query_found(query, lookup);
+    } else {
+        metric_add(query->misses, 1);
+        enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
+                lookup);
+    }
+}
+
+void query_ask(struct query *query, const struct query_ask *ask)
+{
+    struct event_id id;
+    struct status_entry entry;
+    uint64_t position = 0;
+    if (!id_parse(ask->request.event_id, &id)) {
+        fail_unparsed(query, ask);
+        return;
+    }
+    bool known = find_now(query, &id, ask->request.min_position, &entry, &position);
+    if (!known || ask->request.full) {
+        ask_later(query, ask, &id, known ? &entry : NULL, position);
+        return;
+    }
+    struct event_status status = query_basic(&entry, position);
+    end(query, ask, ERR_NONE, "", &status);
+}
+
+/* ---- life ---- */
+
+static void register_metrics(struct query *query)
+{
+    struct metrics *m = query->use.metrics;
+    for (int i = 0; i < QUERY_RESULTS; i++)
+        query->results[i] = metrics_counter(m, "tidings_lookups_total", result_labels[i],
+                                            "Look-ups of an event's status by result");
+    query->misses = metrics_counter(m, "tidings_lookup_misses_total", NULL,
+                                    "Look-ups that the status table could not answer at once");
+    query->looks = metrics_counter(m, "tidings_looks_total", NULL,
+                                   "Times that the logs' ends were read for missed look-ups");
+}
+
+enum err query_start(const struct query_options *options, struct query **ret)
+{
+    struct query *query = mem_zero(1, sizeof *query);
+    if (!query)
+        return ERR_MEMORY;
+    if (wait_init(&query->wait)) {
+        mem_free(query);
+        return ERR_MEMORY;
+    }
+    query->use = *options;
+    register_metrics(query);
+    bool ok = pthread_create(&query->looker, NULL, query_run_looker, query) == 0;
+    query->started = ok;
+    for (size_t i = 0; ok && i < QUERY_READERS; i++) {
+        ok = pthread_create(&query->readers[i], NULL, query_run_reader, query) == 0;
+        query->started += ok;
+    }
+    if (!ok) {
+        query_stop(query);
+        return ERR_MEMORY;
+    }
+    *ret = query;
+    return ERR_NONE;
+}
+
+void query_stop(struct query *query)
+{
+    if (!query)
+        return;
+    wait_lock(&query->wait);
+    query->stopping = true;
+    wait_wake_all(&query->wait);
+    wait_unlock(&query->wait);
+    if (query->started > 0)
+        pthread_join(query->looker, NULL);
+    for (size_t i = 0; i + 1 < query->started; i++)
+        pthread_join(query->readers[i], NULL);
+    wait_destroy(&query->wait);
+    mem_free(query);
+}

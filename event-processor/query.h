@@ -1,0 +1,47 @@
+/* Queries: what became of an event. The answers of GetEventStatus, without gRPC.
+ *
+ * What the table knows is answered at once. A miss, or a min_position that is ahead, is first
+ * looked into: the look thread takes all that wait, reads both logs' ends once, and waits until the
+ * table has passed them; only what is unknown then is NOT_FOUND. Queries that come meanwhile wait
+ * for the next look, so unknown ids are no way to load the bus. A FULL view is read from the logs
+ * by a few reader threads.
+ *
+ * Thread-safe.
+ */
+#ifndef TIDINGS_QUERY_H
+#define TIDINGS_QUERY_H
+
+#include "common/event_status.h"
+#include "event-processor/follower.h"
+
+struct query;
+
+struct query_options {
+    struct bus_log *event_log;
+    const char *event_stream;
+    const char *ns;
+    struct bus_log *status_log;
+    struct follower *follower;
+    struct status_table *table;
+    struct metrics *metrics;
+};
+
+struct query_ask {
+    struct event_status_request request; /* its views need to live only until query_ask returns */
+    int64_t timeout_ms;                  /* the caller's patience; at most 10 s are spent */
+    /* Called exactly once, perhaps before query_ask returns, on any thread. status is set if e is
+     * ERR_NONE and lives until it returns; else message says why. ERR_INVALID: no event_id.
+     * ERR_NOT_FOUND: surely not retained. ERR_OUT_OF_RANGE: min_position. ERR_UNAVAILABLE: it
+     * cannot be known now. ERR_BUSY, ERR_MEMORY, ERR_CANCELLED. */
+    void (*done)(void *ctx, enum err e, const char *message, const struct event_status *status);
+    bool (*gone)(void *ctx); /* a hint that the caller has gone away; NULL: never */
+    void *ctx;
+};
+
+must_check enum err query_start(const struct query_options *options, struct query **ret);
+void query_ask(struct query *query, const struct query_ask *ask);
+/* Answers what waits with ERR_UNAVAILABLE, waits for what is being looked into, ends the threads
+ * and frees. */
+void query_stop(struct query *query);
+
+#endif

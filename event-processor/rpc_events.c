@@ -1,0 +1,81 @@
+#include "event-processor/rpc_events.h"
+
+#define REPLY_MAX (64u << 20)
+
+static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
+{
+    if (e)
+        rpc_fail(call, e, err_title(e));
+    else
+        rpc_reply(call, buf_view(out));
+    buf_free(out);
+}
+
+/* ---- GetEventStatus ---- */
+
+static void on_answer(void *ctx, enum err e, const char *message, const struct event_status *status)
+{
+    struct rpc_call *call = ctx;
+    if (e) {
+        rpc_fail(call, e, message);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, REPLY_MAX);
+    reply_with(call, &out, event_status_write(status, &out));
+}
+
+static bool is_gone(void *ctx)
+{
+    return rpc_cancelled(ctx);
+}
+
+static void get_event_status(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    struct event_status_holder *holder;
+    struct query_ask ask = {
+        .timeout_ms = rpc_time_left_ms(call), .done = on_answer, .gone = is_gone, .ctx = call};
+    enum err e = event_status_request_read(request, &holder, &ask.request);
+    if (e) {
+        rpc_fail(call, e, "the request is not a GetEventStatusRequest");
+        return;
+    }
+    query_ask(events->query, &ask);
+    event_status_holder_free(holder);
+}
+
+/* ---- GetStats ---- */
+
+static void get_stats(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    uint64_t floor_position;
+    enum err e = event_stats_request_read(request, &floor_position);
+    if (e) {
+        rpc_fail(call, e, "the request is not a GetStatsRequest");
+        return;
+    }
+    struct status_table_stats stats;
+    status_table_stats(events->table, floor_position, &stats);
+    struct event_stats answer = {
+        .processor = events->processor,
+        .group = events->group,
+        .event_position = stats.reflects.event_position,
+        .status_position = stats.reflects.status_position,
+        .first_event_position = stats.first_event_position,
+        .events = stats.events,
+        .table_bytes = stats.bytes,
+        .digest = stats.digest,
+    };
+    memcpy(answer.counts, stats.counts, sizeof answer.counts);
+    struct buf out;
+    buf_init(&out, REPLY_MAX);
+    reply_with(call, &out, event_stats_write(&answer, &out));
+}
+
+const struct rpc_method rpc_events_methods[] = {
+    {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
+    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
+    {.path = NULL},
+};

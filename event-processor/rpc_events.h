@@ -1,0 +1,22 @@
+/* events.EventService: the gRPC methods of a processor.
+ */
+#ifndef TIDINGS_RPC_EVENTS_H
+#define TIDINGS_RPC_EVENTS_H
+
+#include "common/rpc.h"
+#include "event-processor/query.h"
+
+#define RPC_EVENTS_SERVICE "events.EventService"
+
+/* The context of the methods (rpc_options.ctx); must outlive the server. */
+struct rpc_events {
+    struct query *query;
+    struct status_table *table;
+    struct view processor; /* this one's name */
+    struct view group;
+};
+
+/* For rpc_options.methods; their ctx is a struct rpc_events. */
+extern const struct rpc_method rpc_events_methods[];
+
+#endif

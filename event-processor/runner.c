@@ -1,0 +1,173 @@
+#include "event-processor/runner.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "event-processor/wait.h"
+
+struct runner {
+    struct outcomes *outcomes;
+    const char *ns;
+    uint32_t concurrency;
+    struct metric *running_gauge;
+
+    struct wait wait; /* guards the following; woken when the thread may have something to do */
+    struct held *first, *last;
+    uint32_t running;
+    bool stopping;
+
+    pthread_t thread;
+    bool started;
+};
+
+/* ---- runs ---- */
+
+static struct held *held_of(struct run *run)
+{
+    return (struct held *)((char *)run - offsetof(struct held, run));
+}
+
+static void end_run(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    if (runner->running-- == runner->concurrency && runner->first)
+        wait_wake_all(&runner->wait);
+    metric_set(runner->running_gauge, runner->running);
+    wait_unlock(&runner->wait);
+}
+
+void run_done(struct run *run, enum run_outcome outcome)
+{
+    struct held *held = held_of(run);
+    struct runner *runner = held->runner;
+    if (outcome == RUN_PROCESSED)
+        outcomes_processed(runner->outcomes, held);
+    else
+        outcomes_leave(runner->outcomes, held);
+    end_run(runner); /* the delivery may be gone by now */
+}
+
+static void start_run(struct runner *runner, struct held *held)
+{
+    struct err_detail why;
+    enum err e = ERR_NONE;
+    bool run = outcomes_decide(runner->outcomes, held);
+    if (run)
+        e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
+    if (run && !e) {
+        held->runner = runner;
+        held->handler->kind->start(held->handler, &held->run);
+        return;
+    }
+    if (run) { /* event_identity has said otherwise */
+        log_error("cannot read an event", LOG_U64("position", held->run.position),
+                  LOG_TEXT("reason", why.text));
+        outcomes_leave(runner->outcomes, held);
+    }
+    end_run(runner);
+}
+
+/* ---- the queue ---- */
+
+/* The next delivery whose handler may start; NULL: stopping. */
+static struct held *take_next(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    while (!runner->stopping && (!runner->first || runner->running == runner->concurrency))
+        wait_on(&runner->wait);
+    struct held *held = runner->stopping ? NULL : runner->first;
+    if (held) {
+        runner->first = held->next;
+        runner->running++;
+    }
+    wait_unlock(&runner->wait);
+    return held;
+}
+
+static void *run_runner(void *arg)
+{
+    struct runner *runner = arg;
+    struct held *held;
+    while ((held = take_next(runner)) != NULL)
+        start_run(runner, held);
+    return NULL;
+}
+
+static void return_all(struct runner *runner, struct held *list)
+{
+    while (list) {
+        struct held *next = list->next;
+        outcomes_return(runner->outcomes, list);
+        list = next;
+    }
+}
+
+void runner_add(struct runner *runner, struct held *list)
+{
+    if (!list)
+        return;
+    struct held *last = list;
+    while (last->next)
+        last = last->next;
+    wait_lock(&runner->wait);
+    bool stopping = runner->stopping;
+    if (!stopping) {
+        if (runner->first)
+            runner->last->next = list;
+        else
+            runner->first = list;
+        runner->last = last;
+        wait_wake_all(&runner->wait);
+    }
+    wait_unlock(&runner->wait);
+    if (stopping)
+        return_all(runner, list);
+}
+
+/* ---- life ---- */
+
+enum err runner_start(const struct runner_options *options, struct runner **ret)
+{
+    struct runner *runner = mem_zero(1, sizeof *runner);
+    if (!runner)
+        return ERR_MEMORY;
+    if (wait_init(&runner->wait)) {
+        mem_free(runner);
+        return ERR_MEMORY;
+    }
+    runner->outcomes = options->outcomes;
+    runner->ns = options->ns;
+    runner->concurrency = options->concurrency;
+    runner->running_gauge = metrics_gauge(options->metrics, "tidings_runs_in_progress", NULL,
+                                          "Runs of handlers in progress");
+    runner->started = pthread_create(&runner->thread, NULL, run_runner, runner) == 0;
+    if (!runner->started) {
+        runner_free(runner);
+        return ERR_MEMORY;
+    }
+    *ret = runner;
+    return ERR_NONE;
+}
+
+void runner_stop(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    runner->stopping = true;
+    wait_wake_all(&runner->wait);
+    wait_unlock(&runner->wait);
+    if (runner->started)
+        pthread_join(runner->thread, NULL);
+    runner->started = false;
+    wait_lock(&runner->wait);
+    struct held *rest = runner->first;
+    runner->first = NULL;
+    wait_unlock(&runner->wait);
+    return_all(runner, rest);
+}
+
+void runner_free(struct runner *runner)
+{
+    if (!runner)
+        return;
+    wait_destroy(&runner->wait);
+    mem_free(runner);
+}

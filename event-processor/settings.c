@@ -1,0 +1,91 @@
+#include "event-processor/settings.h"
+
+#define HOUR_MS (3600 * 1000u)
+
+static const char *const on_off[] = {[GATHER_ON] = "on", [GATHER_OFF] = "off", NULL};
+
+static const struct config_setting settings[] = {
+    {.section = "Service",
+     .flag = "listen",
+     .environment = "TIDINGS_GRPC_LISTEN",
+     .fallback = "0.0.0.0:9090",
+     .help = "Address of the gRPC API",
+     .kind = CONFIG_ADDRESS,
+     .offset = offsetof(struct processor_settings, listen)},
+    {.flag = "admin",
+     .environment = "TIDINGS_ADMIN_LISTEN",
+     .fallback = "0.0.0.0:9091",
+     .help = "Address of /health, /ready and /metrics",
+     .kind = CONFIG_ADDRESS,
+     .offset = offsetof(struct processor_settings, admin)},
+    {.flag = "grpc-threads",
+     .environment = "TIDINGS_GRPC_THREADS",
+     .fallback = "1",
+     .help = "Threads that serve the gRPC API",
+     .kind = CONFIG_COUNT,
+     .offset = offsetof(struct processor_settings, grpc_threads),
+     .min = 1,
+     .max = 16},
+    {.flag = "gather-writes",
+     .environment = "TIDINGS_GATHER_WRITES",
+     .fallback = "on",
+     .help = "Whether replies of one turn leave in one system call",
+     .kind = CONFIG_WORD,
+     .offset = offsetof(struct processor_settings, gather_writes),
+     .words = on_off},
+    {.flag = "drain-timeout",
+     .environment = "TIDINGS_DRAIN_TIMEOUT",
+     .fallback = "25s",
+     .help = "How long work in progress may take to finish after SIGTERM",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct processor_settings, drain_timeout_ms),
+     .min = 0,
+     .max = HOUR_MS},
+    {.section = "Work",
+     .flag = "group",
+     .environment = "TIDINGS_GROUP",
+     .fallback = "default",
+     .help = "Group whose work is shared: each event is handled once per group",
+     .kind = CONFIG_NAME,
+     .offset = offsetof(struct processor_settings, group)},
+    {.flag = "concurrency",
+     .environment = "TIDINGS_CONCURRENCY",
+     .fallback = "256",
+     .help = "Runs of handlers at one time",
+     .kind = CONFIG_COUNT,
+     .offset = offsetof(struct processor_settings, concurrency),
+     .min = 1,
+     .max = 4096},
+    {.flag = "ack-wait",
+     .environment = "TIDINGS_ACK_WAIT",
+     .fallback = "30s",
+     .help = "How long after a processor's last sign of life its events go to others",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct processor_settings, ack_wait_ms),
+     .min = 1000,
+     .max = HOUR_MS},
+    {.flag = "max-ack-pending",
+     .environment = "TIDINGS_MAX_ACK_PENDING",
+     .fallback = "20000",
+     .help = "Events that the whole group may have in hand",
+     .kind = CONFIG_COUNT,
+     .offset = offsetof(struct processor_settings, max_ack_pending),
+     .min = 1,
+     .max = 1000000},
+    SETTINGS_SHARED(struct processor_settings, shared),
+    {.flag = NULL},
+};
+
+static enum err check(const void *values, struct err_detail *detail)
+{
+    const struct processor_settings *s = values;
+    return settings_check(&s->shared, detail);
+}
+
+const struct config_program processor_program = {
+    .name = "event-processor",
+    .purpose = "Handles events and answers what became of them, over gRPC",
+    .settings = settings,
+    .has_handlers = true,
+    .check = check,
+};

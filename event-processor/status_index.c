@@ -1,0 +1,149 @@
+#include "event-processor/status_index.h"
+
+#include "common/mem.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define SHARDS 256
+#define CAPACITY_FIRST 16u
+
+struct slot {
+    uint8_t tag; /* 0: free */
+    uint8_t low[4];
+};
+static_assert(sizeof(struct slot) == 5, "a slot takes 5 bytes");
+
+/* Invariant: count < capacity wherever there are slots, so a probe always meets a free one. */
+struct shard {
+    struct slot *slots;
+    uint32_t capacity;
+    uint32_t count;
+};
+
+struct status_index {
+    struct shard shards[SHARDS];
+    status_index_hash_fn hash_of;
+    const void *ctx;
+    size_t slot_bytes;
+};
+
+enum err status_index_new(status_index_hash_fn hash_of, const void *ctx, struct status_index **ret)
+{
+    struct status_index *index = mem_zero(1, sizeof *index);
+    if (!index)
+        return ERR_MEMORY;
+    index->hash_of = hash_of;
+    index->ctx = ctx;
+    *ret = index;
+    return ERR_NONE;
+}
+
+void status_index_free(struct status_index *index)
+{
+    if (!index)
+        return;
+    status_index_clear(index);
+    mem_free(index);
+}
+
+void status_index_clear(struct status_index *index)
+{
+    for (size_t i = 0; i < SHARDS; i++) {
+        mem_free(index->shards[i].slots);
+        index->shards[i] = (struct shard){0};
+    }
+    index->slot_bytes = 0;
+}
+
+/* Three disjoint parts of the hash: the top byte chooses the shard, the lowest is the tag, 32 bits
+ * between them the slot. */
+static size_t shard_of(uint64_t hash)
+{
+    return hash >> 56;
+}
+
+static uint8_t tag_of(uint64_t hash)
+{
+    uint8_t tag = (uint8_t)hash;
+    return tag ? tag : 1;
+}
+
+static uint32_t slot_of(uint64_t hash, uint32_t capacity)
+{
+    uint32_t part = (uint32_t)(hash >> 16);
+    return (uint32_t)((uint64_t)part * capacity >> 32);
+}
+
+static void place(struct slot *slots, uint32_t capacity, uint64_t hash, uint32_t low)
+{
+    uint32_t i = slot_of(hash, capacity);
+    while (slots[i].tag != 0)
+        i = i + 1 == capacity ? 0 : i + 1;
+    slots[i].tag = tag_of(hash);
+    memcpy(slots[i].low, &low, sizeof low);
+}
+
+static uint32_t slot_low(const struct slot *slot)
+{
+    uint32_t low;
+    memcpy(&low, slot->low, sizeof low);
+    return low;
+}
+
+static enum err grow(struct status_index *index, struct shard *shard)
+{
+    uint32_t capacity = shard->capacity ? shard->capacity + shard->capacity / 2 : CAPACITY_FIRST;
+    struct slot *slots = mem_zero(capacity, sizeof *slots);
+    if (!slots)
+        return ERR_MEMORY;
+    for (uint32_t i = 0; i < shard->capacity; i++) {
+        if (shard->slots[i].tag == 0)
+            continue;
+        uint32_t low = slot_low(&shard->slots[i]);
+        place(slots, capacity, index->hash_of(index->ctx, low), low);
+    }
+    mem_free(shard->slots);
+    index->slot_bytes += (capacity - shard->capacity) * sizeof *slots;
+    shard->slots = slots;
+    shard->capacity = capacity;
+    return ERR_NONE;
+}
+
+enum err status_index_add(struct status_index *index, uint64_t hash, uint32_t low)
+{
+    struct shard *shard = &index->shards[shard_of(hash)];
+    if ((uint64_t)shard->count * 5 >= (uint64_t)shard->capacity * 4) {
+        enum err e = grow(index, shard);
+        if (e)
+            return e;
+    }
+    place(shard->slots, shard->capacity, hash, low);
+    shard->count++;
+    return ERR_NONE;
+}
+
+bool status_index_next(const struct status_index *index, uint64_t hash,
+                       struct status_index_cursor *cursor, uint32_t *ret_low)
+{
+    const struct shard *shard = &index->shards[shard_of(hash)];
+    if (shard->capacity == 0)
+        return false;
+    uint8_t tag = tag_of(hash);
+    uint32_t i =
+        (uint32_t)(((uint64_t)slot_of(hash, shard->capacity) + cursor->steps) % shard->capacity);
+    while (shard->slots[i].tag != 0) {
+        cursor->steps++;
+        if (shard->slots[i].tag == tag) {
+            *ret_low = slot_low(&shard->slots[i]);
+            return true;
+        }
+        i = i + 1 == shard->capacity ? 0 : i + 1;
+    }
+    return false;
+}
+
+size_t status_index_bytes(const struct status_index *index)
+{
+    return sizeof *index + index->slot_bytes;
+}

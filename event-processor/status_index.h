@@ -1,0 +1,38 @@
+/* The hash index of the status table: from an id's hash to the positions that may hold it.
+ *
+ * A slot is 5 bytes: a tag of 8 bits of the hash (never 0: a free slot) and the position's low 32
+ * bits. So a probe that passes a stranger looks into the stranger's cell once in 255 times only.
+ * The table knows the high bits: its events span fewer than 2^32 positions. 256 shards by hash,
+ * each growing by half at 80 % load by itself: growth touches 1/256 of the slots at once, and a
+ * slot costs 6.25 to 9.4 bytes an event. Linear probing; nothing is ever removed but by clearing
+ * all. Not thread-safe: guarded by the status table's lock.
+ */
+#ifndef TIDINGS_STATUS_INDEX_H
+#define TIDINGS_STATUS_INDEX_H
+
+#include "common/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct status_index;
+
+/* Growing needs the hash of what is indexed at a position (its low 32 bits). */
+typedef uint64_t (*status_index_hash_fn)(const void *ctx, uint32_t low);
+
+must_check enum err status_index_new(status_index_hash_fn hash_of, const void *ctx,
+                                     struct status_index **ret);
+void status_index_free(struct status_index *index);
+void status_index_clear(struct status_index *index);
+/* ERR_MEMORY: nothing was added. */
+must_check enum err status_index_add(struct status_index *index, uint64_t hash, uint32_t low);
+
+struct status_index_cursor { /* zeroed for the first call */
+    uint32_t steps;
+};
+/* The next position whose id may have this hash; false: no more. */
+bool status_index_next(const struct status_index *index, uint64_t hash,
+                       struct status_index_cursor *cursor, uint32_t *ret_low);
+size_t status_index_bytes(const struct status_index *index);
+
+#endif

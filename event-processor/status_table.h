@@ -1,0 +1,96 @@
+/* The status table: a replica's fold of both logs, event_id -> status, in memory.
+ *
+ * Layout: segments of 4,096 cells in the order of the event log, so a cell's position is implied,
+ * growth moves nothing and whole segments can go when the log's head expires; a cell is 34 bytes; a
+ * hash index (status_index) finds the position of an id. At most 48 bytes an event in all. Counters
+ * and a digest are kept for each segment as it changes.
+ *
+ * An event is the first copy of its id: only its position is indexed and counted. A later copy has
+ * a cell with STATUS_NONE. What the table holds depends on the logs' records alone, not on how they
+ * were batched or when the two logs were read: as long as a change is applied after its event was
+ * added (the follower sees to that).
+ *
+ * Threads: one rwlock that prefers writers. Writers (the followers) call status_table_write_begin,
+ * then the functions of "writing", then status_table_write_end. The functions of "reading" take the
+ * lock themselves and may be called from any thread that does not hold it; none of them waits for
+ * anything else. Names are views that live as long as the table.
+ */
+#ifndef TIDINGS_STATUS_TABLE_H
+#define TIDINGS_STATUS_TABLE_H
+
+#include "common/status_batch.h"
+
+struct status_table;
+
+#define STATUS_TABLE_POSITION_MAX ((UINT64_C(1) << 40) - 1)
+
+must_check enum err status_table_new(struct status_table **ret);
+void status_table_free(struct status_table *table);
+
+/* ---- writing ---- */
+
+void status_table_write_begin(struct status_table *table);
+void status_table_write_end(struct status_table *table);
+
+/* Adds the event at a position of the event log as accepted, or as a copy if its id is known.
+ * Positions must ascend; one at or below the last added changes nothing. Only the name's first
+ * STATUS_NAMES_MAX different ones are kept. ERR_MEMORY: nothing was added, try again. ERR_FULL: the
+ * event is 2^32 positions or more after the table's first one. */
+must_check enum err status_table_add(struct status_table *table, uint64_t position,
+                                     const struct event_id *id, struct view name, int64_t time_ms);
+/* Applies a change, kept at `position` of the status log and at `place` of its batch. True if it
+ * won; it loses if there is no event at its event_position, or another one, or status_move says so.
+ */
+bool status_table_apply(struct status_table *table, const struct status_change *change,
+                        uint64_t position, uint32_t place);
+/* Says how far each log has been folded: what readers are told. Positions never go back but by a
+ * reset. */
+void status_table_passed_event(struct status_table *table, uint64_t position);
+void status_table_passed_status(struct status_table *table, uint64_t position);
+/* Empties the table for a fold from the start; the epoch becomes the next. */
+void status_table_reset(struct status_table *table);
+/* For writers, which hold the lock. */
+uint64_t status_table_epoch(const struct status_table *table);
+
+/* ---- reading ---- */
+
+/* What an answer reflects: it was true when both logs had been folded up to these positions. */
+struct status_reflects {
+    uint64_t epoch; /* 1 at first; another one: the table was emptied meanwhile */
+    uint64_t event_position;
+    uint64_t status_position;
+};
+
+struct status_entry {
+    struct event_id id;
+    struct status_state state; /* STATUS_NONE: a later copy of an id */
+    uint64_t event_position;
+    uint64_t change_position; /* in the status log, of the last change that won; 0: none */
+    uint32_t change_place;    /* in that batch */
+    int64_t updated_ms;       /* whole seconds */
+    struct view name;
+};
+
+/* False: the id is not in the table. *ret_reflects (may be NULL) is set in both cases. */
+bool status_table_find(struct status_table *table, const struct event_id *id,
+                       struct status_entry *ret, struct status_reflects *ret_reflects);
+/* What is at a position of the event log, copies too. */
+bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
+                     struct status_reflects *ret_reflects);
+void status_table_reflects(struct status_table *table, struct status_reflects *ret);
+
+struct status_table_stats {
+    struct status_reflects reflects;
+    uint64_t first_event_position; /* 0: the table is empty */
+    uint64_t events;               /* copies not counted */
+    uint64_t copies;
+    uint64_t bytes;
+    uint64_t counts[STATUS_COUNT]; /* STATUS_NONE: copies */
+    /* Sum of a hash of each event at or after the floor: position, id, status, alone, generation,
+     * attempt, last change. */
+    uint64_t digest;
+};
+void status_table_stats(struct status_table *table, uint64_t floor_position,
+                        struct status_table_stats *ret);
+
+#endif
