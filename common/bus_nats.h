@@ -1,0 +1,267 @@
+/* The NATS driver's parts. Private to bus_nats*.c, the only files that know nats.c (and the only ones that include its header).
+ *
+ *   nats_bus ----- nats_link "publish" --- nats_session --- a connection of nats.c
+ *     |    \             `--- nats_publisher (slots, flush clock)
+ *     |     `----- nats_link "service" --- nats_session --- requests, readers, consumers
+ *     `--- nats_log ...
+ *
+ * A link keeps one connection alive: its keeper thread connects for ever and pings, its I/O thread reads and writes. We use
+ * nats.c's event-loop interface and do not let nats.c reconnect: each life of a connection is a new natsConnection, in a
+ * nats_session, so nothing buffered, half parsed or awaited in one life can leak into the next (nats.c 3.4.1 keeps its parser's
+ * state and its send buffer over a reconnect), and no timer of nats.c closes a socket that we are reading.
+ *
+ * Locks, in the order in which they may be taken: nats_link.io, nats_publisher.lock, nats_bus.lock, nats_link.lock.
+ */
+#ifndef TIDINGS_BUS_NATS_H
+#define TIDINGS_BUS_NATS_H
+
+#include "common/bus_driver.h"
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    NATS_CONNECT_TIMEOUT_MS = 2000,
+    NATS_PING_MS = 500,    /* between pings */
+    NATS_SILENT_MS = 1500, /* nothing heard for so long: publishes are refused */
+    NATS_DEAD_MS = 3000,   /* nothing heard for so long: the connection is given up */
+};
+
+struct nats_bus;
+struct nats_link;
+
+/* ---- bus_nats_link.c: one connection kept alive ---- */
+
+/* One life of a connection. Counted: the link holds one reference while it is up, everyone who uses it another. */
+struct nats_session {
+    _Atomic uint32_t refs;
+    uint64_t number; /* of this life, from 1, for the whole bus */
+    struct nats_link *link;
+    natsConnection *nc;
+    int fd;
+    void *own; /* the owner's, made by `begin`, freed by `end` */
+};
+
+struct nats_link_owner {
+    /* Keeper thread, before the session is up. Fails: the connection is dropped and made again. */
+    natsStatus (*begin)(void *ctx, struct nats_session *session);
+    /* Keeper thread, once it is up and after each ping: time for chores that send requests. */
+    void (*tend)(void *ctx, struct nats_session *session);
+    /* I/O thread, after each reading and at least every 50 ms; session NULL while down. */
+    void (*turn)(void *ctx, struct nats_session *session);
+    /* I/O thread: it is down; nobody reads it any more. */
+    void (*down)(void *ctx, struct nats_session *session);
+    /* Whoever lets go of it last; the connection is closed. */
+    void (*end)(void *ctx, struct nats_session *session);
+};
+
+struct nats_link {
+    struct nats_bus *bus;
+    const char *purpose;
+    const struct nats_link_owner *owner;
+    void *ctx;
+    pthread_t io_thread;
+    pthread_t keeper_thread;
+    int epoll_fd;
+    int event_fd;
+
+    /* Held while reading, parsing and writing, and while subscriptions are made and destroyed: nats.c 3.4.1 uses a
+     * subscription after letting go of its lock, and OpenSSL must not read and write one connection at the same time. */
+    pthread_mutex_t io;
+    atomic_bool write_wanted;
+    atomic_bool write_soon;
+    atomic_bool io_stop;
+
+    pthread_mutex_t lock;         /* guards the rest */
+    pthread_cond_t changed;       /* up, down, stop, or a poke */
+    struct nats_session *session; /* NULL: down */
+    struct err_detail last_error; /* of the last attempt to connect */
+    bool stop;
+    bool poked;
+    _Atomic int64_t heard_ms; /* when the server was last heard, on the monotonic clock */
+};
+
+enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const char *purpose,
+                         const struct nats_link_owner *owner, void *ctx);
+void nats_link_stop(struct nats_link *link); /* ends both threads and the session */
+/* The session with a reference of the caller's, or NULL while down. */
+struct nats_session *nats_link_hold(struct nats_link *link);
+/* The same, waiting for it until the deadline. */
+struct nats_session *nats_link_await(struct nats_link *link, int64_t deadline_ms);
+void nats_session_release(struct nats_session *session);
+void nats_link_pause(struct nats_link *link, int64_t ms); /* less if it comes up or goes down */
+void nats_link_poke(struct nats_link *link);              /* makes the keeper tend now */
+void nats_link_write(struct nats_link *link);      /* what is buffered, at once; never waits */
+void nats_link_write_soon(struct nats_link *link); /* within a millisecond, with what else comes */
+bool nats_link_is_up(struct nats_link *link, struct err_detail *detail);
+/* While set, appending to the connection's buffer doesn't wake the I/O thread: the caller sees to the writing. */
+extern _Thread_local bool nats_link_quiet;
+
+int64_t nats_now_ms(void); /* monotonic */
+void nats_cond_init(pthread_cond_t *cond);
+/* Until the deadline by nats_now_ms. False: it has passed. */
+bool nats_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms);
+
+/* ---- bus_nats_publish.c: the publish path ---- */
+
+struct nats_log;
+struct nats_slot;
+
+struct nats_publisher {
+    struct nats_bus *bus;
+    struct nats_link link;
+    char inbox[64]; /* _INBOX.<unique>. */
+
+    pthread_mutex_t lock; /* guards the rest, and the slots */
+    uint64_t session;     /* number of the life in use; 0: away */
+    natsConnection *nc;
+    uint64_t max_payload;
+    struct nats_slot *slots;
+    uint32_t slot_count;
+    uint32_t free;   /* the first free slot */
+    uint32_t oldest; /* in flight, by age */
+    uint32_t newest;
+    uint32_t in_flight;
+    uint64_t bytes; /* in flight */
+
+    /* The flush clock. Publishes are written in groups: the next one when all of the last are back. */
+    uint64_t group;   /* that is being filled */
+    uint32_t filling; /* in flight, of this group */
+    uint32_t awaited; /* in flight, of written groups */
+    uint32_t
+        refusals; /* "no responders" that can't be told whose they are; see bus_nats_publish.c */
+    int64_t refusals_trusted_ms; /* not before */
+    _Atomic uint64_t strays;     /* answers that were nobody's */
+};
+
+enum err nats_publisher_start(struct nats_publisher *publisher, struct nats_bus *bus);
+void nats_publisher_stop(struct nats_publisher *publisher);
+enum err nats_publish(struct bus_log *log, const struct bus_message *message, bus_published_fn done,
+                      void *ctx);
+
+/* ---- bus_nats_ack.c: the answer to a publish ---- */
+
+struct nats_ack {
+    enum { NATS_ACK_FOREIGN, NATS_ACK_STORED, NATS_ACK_DUPLICATE, NATS_ACK_ERROR } kind;
+    struct view stream; /* empty: it names none */
+    uint64_t position;
+    enum err why; /* for NATS_ACK_ERROR */
+    struct view description;
+};
+/* Reads JetStream's answer. Anything that isn't one is NATS_ACK_FOREIGN. Views point into the text. */
+void nats_ack_parse(struct view text, struct nats_ack *ret);
+
+/* ---- bus_nats_log.c: streams ---- */
+
+enum nats_log_state { NATS_LOG_UNCHECKED, NATS_LOG_SOUND, NATS_LOG_BROKEN };
+
+struct nats_log {
+    struct bus_log base;
+    char *name;
+    char *subject;
+    struct bus_log_spec spec;
+    struct nats_log *next;
+    _Atomic uint64_t sound_round; /* the round in which it was found sound; see nats_bus.round */
+    _Atomic bool direct;          /* direct get is allowed */
+    enum nats_log_state state;    /* guarded by nats_bus.lock, as is the rest */
+    int64_t checked_ms;
+    struct err_detail detail;
+};
+
+/* Makes missing streams and checks the others; keeper thread of the service link. */
+void nats_logs_tend(struct nats_bus *bus, struct nats_session *session);
+/* Are all logs sound, by what was found out in this round? The detail says which isn't. */
+bool nats_logs_sound(struct nats_bus *bus, struct err_detail *detail);
+bool nats_logs_broken(struct nats_bus *bus, struct err_detail *detail);
+enum err nats_log_open(struct bus *bus, const struct bus_log_spec *spec, struct bus_log **ret);
+void nats_logs_free(struct nats_bus *bus);
+enum err nats_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret);
+enum err nats_log_read(struct bus_log *log, uint64_t position, int64_t timeout_ms,
+                       struct bus_record **ret);
+/* The same with the session at hand, from the leader. */
+enum err nats_log_ask_end(struct nats_log *log, struct nats_session *session, int64_t timeout_ms,
+                          struct bus_log_end *ret);
+/* When the message at this position was stored, in ns, by the leader. */
+enum err nats_log_ask_time(struct nats_log *log, struct nats_session *session, uint64_t position,
+                           int64_t timeout_ms, int64_t *ret_ns);
+enum err nats_err_of(natsStatus status, jsErrCode code);
+static inline jsCtx *nats_js(const struct nats_session *session)
+{
+    return session->own;
+}
+
+/* ---- bus_nats_message.c: received messages ---- */
+
+struct nats_record {
+    struct bus_record_box box;
+    natsMsg *msg;
+    bool raw; /* its headers are as received */
+};
+/* What a JetStream delivery says about itself, in its reply subject. */
+struct nats_origin {
+    uint64_t position;
+    uint64_t delivery; /* of this consumer, from 1 */
+    uint32_t delivered;
+    int64_t time_ns;
+};
+bool nats_origin_parse(const char *reply, struct nats_origin *ret);
+/* A header of a message as received, without making nats.c build its table of headers; empty if there is none. */
+struct view nats_raw_header(natsMsg *msg, const char *name);
+int nats_status_of(
+    natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */
+void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nats_origin *origin);
+struct view nats_record_header(const struct bus_record *record, const char *name);
+void nats_record_free(struct bus_record *record);
+
+/* ---- bus_nats_inbox.c: a subscription and the queue behind it ---- */
+
+struct nats_inbox;
+/* Subscribes to a unique inbox (`wildcard`: to all that is under it). */
+enum err nats_inbox_open(struct nats_session *session, bool wildcard, struct nats_inbox **ret);
+void nats_inbox_close(struct nats_inbox *inbox);
+const char *nats_inbox_subject(const struct nats_inbox *inbox); /* without the wildcard */
+/* The next message, which is then the caller's. ERR_DEADLINE; ERR_UNAVAILABLE: the connection is gone, or messages were lost. */
+enum err nats_inbox_next(struct nats_inbox *inbox, int64_t deadline_ms, natsMsg **ret);
+
+/* ---- bus_nats_read.c, bus_nats_consume.c ---- */
+
+enum err nats_reader_open(struct bus_log *log, uint64_t from, bool headers_only,
+                          struct bus_reader **ret);
+void nats_reader_close(struct bus_reader *reader);
+enum err nats_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct bus_record **ret,
+                          size_t max, size_t *ret_count);
+enum err nats_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
+                            struct bus_consumer **ret);
+void nats_consumer_close(struct bus_consumer *consumer);
+enum err nats_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
+                    size_t max, size_t *ret_count);
+void nats_settle(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms);
+void nats_progress(struct bus_delivery *delivery);
+
+/* ---- bus_nats.c: the whole ---- */
+
+struct nats_bus {
+    struct bus base;
+    struct bus_options options;
+    char *url;
+    char *name;
+    struct nats_publisher publisher;
+    struct nats_link service;
+    _Atomic uint64_t sessions; /* lives so far */
+    /* Grows whenever the publish link comes up: what was found out about the logs before may be true no more. */
+    _Atomic uint64_t round;
+    atomic_bool was_ready;
+
+    pthread_mutex_t lock; /* guards the list of logs and what was found out about them */
+    pthread_cond_t changed;
+    struct nats_log *logs;
+};
+
+static inline struct nats_bus *nats_bus_of(const struct bus_log *log)
+{
+    return (struct nats_bus *)log->bus;
+}
+void nats_bus_changed(struct nats_bus *bus); /* wakes those who wait for readiness */
+
+#endif

@@ -1,0 +1,292 @@
+/* Sharing a log's work: one durable pull consumer a group, made where missing at each new connection.
+ *
+ * A fetch asks for what is there (`no_wait`), and only if that is nothing for one message to come, so it never waits for a batch
+ * to be full. Nothing stays asked for when a fetch returns: no message lies here, its ack_wait running, while nobody fetches. */
+#include "common/bus_nats.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <nats/nats.h>
+#include <stdio.h>
+
+enum {
+    ASK_TIMEOUT_MS = 2000,
+    ANSWER_MS = 2000,       /* an answer to `no_wait` must come by then */
+    LONGEST_WAIT_MS = 5000, /* of one request; a lost one is noticed by then */
+    GRACE_MS = 500,         /* for a request's end to arrive */
+    RETRY_MS = 100,
+};
+
+static const int64_t NS_PER_MS = 1000000;
+
+struct nats_consumer {
+    struct bus_consumer base;
+    char *group;
+    struct bus_consumer_spec spec;
+    struct nats_session *session; /* with which the consumer was made; NULL: none */
+    struct nats_inbox *inbox;
+    uint64_t request; /* its number is the last token of the reply subject */
+};
+
+struct nats_delivery {
+    struct bus_delivery delivery;
+    struct nats_record record;
+    struct nats_bus *bus;
+};
+
+/* ---- the consumer ---- */
+
+enum err nats_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
+                            struct bus_consumer **ret)
+{
+    struct nats_consumer *consumer = mem_zero(1, sizeof *consumer);
+    char *group = mem_copy_text(spec->group, strlen(spec->group));
+    if (!consumer || !group) {
+        mem_free(consumer);
+        mem_free(group);
+        return ERR_MEMORY;
+    }
+    consumer->base.log = log;
+    consumer->group = group;
+    consumer->spec = *spec;
+    *ret = &consumer->base;
+    return ERR_NONE;
+}
+
+static void send_answer(struct nats_bus *bus, const char *to, const char *answer)
+{
+    struct nats_session *session = nats_link_hold(&bus->service);
+    if (!session)
+        return; /* lost with the connection: it is delivered again */
+    nats_link_quiet = true;
+    natsStatus s = natsConnection_PublishString(session->nc, to, answer);
+    nats_link_quiet = false;
+    if (s == NATS_OK)
+        nats_link_write_soon(&bus->service);
+    nats_session_release(session);
+}
+
+static void detach(struct nats_consumer *consumer)
+{
+    struct nats_bus *bus = nats_bus_of(consumer->base.log);
+    natsMsg *msg = NULL;
+    /* What came too late for a fetch goes back at once, for others to take. */
+    while (consumer->inbox && nats_inbox_next(consumer->inbox, 0, &msg) == ERR_NONE) {
+        if (nats_status_of(msg) == 0 && natsMsg_GetReply(msg))
+            send_answer(bus, natsMsg_GetReply(msg), "-NAK");
+        natsMsg_Destroy(msg);
+    }
+    nats_inbox_close(consumer->inbox);
+    consumer->inbox = NULL;
+    nats_session_release(consumer->session);
+    consumer->session = NULL;
+}
+
+void nats_consumer_close(struct bus_consumer *base)
+{
+    struct nats_consumer *consumer = (struct nats_consumer *)base;
+    detach(consumer);
+    mem_free(consumer->group);
+    mem_free(consumer);
+}
+
+static enum err make_consumer(struct nats_consumer *consumer, struct nats_session *session)
+{
+    struct nats_log *log = (struct nats_log *)consumer->base.log;
+    jsConsumerConfig config;
+    jsOptions options;
+    jsErrCode code = 0;
+    jsOptions_Init(&options);
+    options.Wait = ASK_TIMEOUT_MS;
+    jsConsumerConfig_Init(&config);
+    config.Durable = consumer->group;
+    config.DeliverPolicy = js_DeliverAll;
+    config.AckPolicy = js_AckExplicit;
+    config.ReplayPolicy = js_ReplayInstant;
+    config.AckWait = consumer->spec.ack_wait_ms * NS_PER_MS;
+    config.MaxAckPending = consumer->spec.max_ack_pending;
+    config.MaxDeliver = -1;
+    natsStatus s = js_AddConsumer(NULL, nats_js(session), log->name, &config, &options, &code);
+    if (s == NATS_OK)
+        return ERR_NONE;
+    if (code != 0)
+        log_warn("consumer not made", LOG_TEXT("stream", log->name),
+                 LOG_TEXT("group", consumer->group), LOG_TEXT("reason", nats_GetLastError(NULL)));
+    return ERR_UNAVAILABLE;
+}
+
+/* Sees to it that the consumer exists and its answers reach us on the connection of now. */
+static enum err attach(struct nats_consumer *consumer, int64_t deadline)
+{
+    struct nats_bus *bus = nats_bus_of(consumer->base.log);
+    if (consumer->inbox)
+        return ERR_NONE;
+    struct nats_session *session = nats_link_await(&bus->service, deadline);
+    if (!session)
+        return ERR_UNAVAILABLE;
+    enum err e = make_consumer(consumer, session);
+    if (e == ERR_NONE)
+        e = nats_inbox_open(session, true, &consumer->inbox);
+    if (e == ERR_NONE)
+        consumer->session = session;
+    else
+        nats_session_release(session);
+    return e;
+}
+
+/* ---- requests ---- */
+
+/* Asks for up to `batch` messages; wait_ms 0: only for what is there. */
+static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_ms)
+{
+    const struct nats_log *log = (const struct nats_log *)consumer->base.log;
+    char subject[512];
+    char reply[128];
+    char body[128];
+    snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", log->name,
+             consumer->group);
+    snprintf(reply, sizeof reply, "%s.%llu", nats_inbox_subject(consumer->inbox),
+             (unsigned long long)++consumer->request);
+    if (wait_ms > 0)
+        snprintf(body, sizeof body, "{\"batch\":%zu,\"expires\":%lld}", batch,
+                 (long long)(wait_ms * NS_PER_MS));
+    else
+        snprintf(body, sizeof body, "{\"batch\":%zu,\"no_wait\":true}", batch);
+    nats_link_quiet = true;
+    natsStatus s = natsConnection_PublishRequestString(consumer->session->nc, subject, reply, body);
+    nats_link_quiet = false;
+    nats_link_write(&nats_bus_of(consumer->base.log)->service);
+    return nats_err_of(s, 0);
+}
+
+static enum err deliver(struct nats_consumer *consumer, natsMsg *msg, struct bus_delivery **ret)
+{
+    struct nats_origin origin;
+    struct nats_delivery *d = NULL;
+    if (!nats_origin_parse(natsMsg_GetReply(msg), &origin))
+        return ERR_UNAVAILABLE; /* somebody else's message */
+    if (!(d = mem_zero(1, sizeof *d)))
+        return ERR_MEMORY;
+    nats_record_fill(&d->record, msg, &origin);
+    d->bus = nats_bus_of(consumer->base.log);
+    d->delivery.record = &d->record.box.record;
+    d->delivery.delivered = origin.delivered;
+    *ret = &d->delivery;
+    return ERR_NONE;
+}
+
+/* Does this status end the request of now? */
+static bool is_mine(const struct nats_consumer *consumer, natsMsg *msg)
+{
+    const char *token = natsMsg_GetSubject(msg) + strlen(nats_inbox_subject(consumer->inbox)) + 1;
+    uint64_t number = 0;
+    return view_parse_u64(view_of(token), &number) && number == consumer->request;
+}
+
+struct batch {
+    struct bus_delivery **deliveries;
+    size_t count;
+    size_t max;
+    bool over; /* the request has ended */
+};
+
+/* Takes one message: a delivery, or the end of a request. ERR_UNAVAILABLE: the consumer is gone. */
+static enum err take(struct nats_consumer *consumer, int64_t until, struct batch *batch)
+{
+    natsMsg *msg = NULL;
+    enum err e = nats_inbox_next(consumer->inbox, until, &msg);
+    if (e != ERR_NONE)
+        return e;
+    int status = nats_status_of(msg);
+    if (status == 0) {
+        e = deliver(consumer, msg, &batch->deliveries[batch->count]);
+        batch->count += e == ERR_NONE;
+        if (e != ERR_NONE)
+            natsMsg_Destroy(msg);
+        return e;
+    }
+    /* 404: no messages; 408: time is up; 409: the consumer was deleted, or a limit; 503: there is no such consumer. */
+    if (is_mine(consumer, msg)) {
+        batch->over = true;
+        e = status == 503 || status == 409 ? ERR_UNAVAILABLE : ERR_NONE;
+    }
+    natsMsg_Destroy(msg);
+    return e;
+}
+
+/* Sends a request and takes its messages until it has ended. */
+static enum err request(struct nats_consumer *consumer, struct batch *batch, size_t count,
+                        int64_t wait_ms)
+{
+    size_t full = batch->count + count;
+    int64_t until = nats_now_ms() + (wait_ms > 0 ? wait_ms + GRACE_MS : ANSWER_MS);
+    batch->over = false;
+    enum err e = ask(consumer, count, wait_ms);
+    while (e == ERR_NONE && batch->count < full && !batch->over)
+        e = take(consumer, until, batch);
+    return e;
+}
+
+/* One round: what came late, else what is there, else the first to come. */
+static enum err fetch_once(struct nats_consumer *consumer, int64_t deadline, struct batch *batch)
+{
+    enum err e = attach(consumer, deadline);
+    while (e == ERR_NONE && batch->count < batch->max)
+        e = take(consumer, 0, batch);
+    if (e == ERR_DEADLINE && batch->count < batch->max)
+        e = request(consumer, batch, batch->max - batch->count, 0);
+    int64_t left = deadline - nats_now_ms();
+    if (e == ERR_NONE && batch->count == 0 && left > 0)
+        e = request(consumer, batch, 1, left < LONGEST_WAIT_MS ? left : LONGEST_WAIT_MS);
+    return e;
+}
+
+enum err nats_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
+                    size_t max, size_t *ret_count)
+{
+    struct nats_consumer *consumer = (struct nats_consumer *)base;
+    struct nats_link *link = &nats_bus_of(base->log)->service;
+    int64_t deadline = nats_now_ms() + timeout_ms;
+    struct batch batch = {.deliveries = ret, .max = max};
+    for (;;) {
+        enum err e = fetch_once(consumer, deadline, &batch);
+        if (e != ERR_NONE)
+            detach(consumer);
+        if (batch.count > 0)
+            break;
+        if (e == ERR_MEMORY)
+            return e;
+        if (nats_now_ms() >= deadline)
+            return e == ERR_NONE ? ERR_DEADLINE : ERR_UNAVAILABLE;
+        if (e != ERR_NONE)
+            nats_link_pause(link, RETRY_MS);
+    }
+    *ret_count = batch.count;
+    return ERR_NONE;
+}
+
+/* ---- deliveries ---- */
+
+void nats_settle(struct bus_delivery *base, enum bus_settlement how, int64_t delay_ms)
+{
+    struct nats_delivery *d = (struct nats_delivery *)base;
+    const char *to = natsMsg_GetReply(d->record.msg);
+    char retry[64];
+    if (how == BUS_ACK)
+        send_answer(d->bus, to, "+ACK");
+    if (how == BUS_RETRY && delay_ms == 0)
+        send_answer(d->bus, to, "-NAK");
+    if (how == BUS_RETRY && delay_ms > 0) {
+        snprintf(retry, sizeof retry, "-NAK {\"delay\": %lld}", (long long)(delay_ms * NS_PER_MS));
+        send_answer(d->bus, to, retry);
+    }
+    natsMsg_Destroy(d->record.msg);
+    mem_free(d);
+}
+
+void nats_progress(struct bus_delivery *base)
+{
+    struct nats_delivery *d = (struct nats_delivery *)base;
+    send_answer(d->bus, natsMsg_GetReply(d->record.msg), "+WPI");
+}

@@ -1,0 +1,143 @@
+#include "common/bus_nats.h"
+
+#include "common/mem.h"
+
+#include <stdlib.h>
+
+/* ---- JetStream's reply subjects ----
+ *   $JS.ACK.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>                             (9 tokens)
+ *   $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>...  (11 and more)
+ * https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md */
+
+enum { OLD_TOKENS = 9, NEW_TOKENS = 11, TOKENS_MAX = 16 };
+
+bool nats_origin_parse(const char *reply, struct nats_origin *ret)
+{
+    const char *tokens[TOKENS_MAX];
+    int count = 0;
+    uint64_t numbers[4];
+    if (!reply || strncmp(reply, "$JS.ACK.", 8) != 0)
+        return false;
+    for (const char *at = reply; at && count < TOKENS_MAX; at = at ? at + 1 : NULL) {
+        tokens[count++] = at;
+        at = strchr(at, '.');
+        if (!at)
+            break;
+    }
+    if (count != OLD_TOKENS && count < NEW_TOKENS)
+        return false;
+    int first = count == OLD_TOKENS ? 4 : 6;
+    for (int i = 0; i < 4; ++i) {
+        struct view token = {tokens[first + i], strcspn(tokens[first + i], ".")};
+        if (!view_parse_u64(token, &numbers[i]))
+            return false;
+    }
+    *ret = (struct nats_origin){.delivered = (uint32_t)numbers[0],
+                                .position = numbers[1],
+                                .delivery = numbers[2],
+                                .time_ns = (int64_t)numbers[3]};
+    return true;
+}
+
+/* ---- headers ----
+ *
+ * natsMsgHeader_Get makes a table of all headers first, some forty allocations for an event: too much for a log's reader. The
+ * headers as received lie in front of the payload, and nothing in nats.c's interface says where:
+ *     subject NUL reply NUL headers NUL payload NUL
+ * in one block. That holds for the versions below (natsMsg_create); any other one takes the slow way. */
+
+static bool layout_is_known(void)
+{
+    uint32_t version = nats_GetVersionNumber();
+    return version >= 0x030401 && version < 0x030E00;
+}
+
+/* The block of headers, "NATS/1.0 ..." to the empty line; empty if there are none or the layout isn't known. */
+static struct view raw_headers(natsMsg *msg)
+{
+    const char *before = natsMsg_GetReply(msg);
+    const char *data = natsMsg_GetData(msg);
+    if (!layout_is_known())
+        return VIEW("");
+    if (!before)
+        before = natsMsg_GetSubject(msg);
+    const char *start = before + strlen(before) + 1;
+    if (start >= data || strncmp(start, "NATS/1.0", 8) != 0)
+        return VIEW("");
+    return (struct view){start, (size_t)(data - start) - 1};
+}
+
+static struct view trimmed(const char *from, const char *to)
+{
+    while (from < to && (*from == ' ' || *from == '\t'))
+        ++from;
+    while (to > from && (to[-1] == ' ' || to[-1] == '\t' || to[-1] == '\r'))
+        --to;
+    return (struct view){from, (size_t)(to - from)};
+}
+
+static struct view find_header(struct view block, struct view name)
+{
+    const char *end = block.data + block.len;
+    const char *line = memchr(block.data, '\n', block.len);
+    while (line && ++line < end) {
+        const char *stop = memchr(line, '\n', (size_t)(end - line));
+        if (!stop)
+            break;
+        if ((size_t)(stop - line) > name.len && line[name.len] == ':' &&
+            view_equal_nocase((struct view){line, name.len}, name))
+            return trimmed(line + name.len + 1, stop);
+        line = stop;
+    }
+    return VIEW("");
+}
+
+struct view nats_raw_header(natsMsg *msg, const char *name)
+{
+    const char *value = NULL;
+    if (layout_is_known())
+        return find_header(raw_headers(msg), view_of(name));
+    return natsMsgHeader_Get(msg, name, &value) == NATS_OK ? view_of(value) : VIEW("");
+}
+
+int nats_status_of(natsMsg *msg)
+{
+    const char *value = NULL;
+    if (natsMsg_GetDataLength(msg) > 0)
+        return 0;
+    if (!layout_is_known())
+        return natsMsgHeader_Get(msg, "Status", &value) == NATS_OK ? atoi(value) : 0;
+    struct view block = raw_headers(msg);
+    return block.len > 9 && block.data[8] == ' ' ? atoi(block.data + 9) : 0;
+}
+
+/* ---- records ---- */
+
+void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nats_origin *origin)
+{
+    record->msg = msg;
+    record->raw = layout_is_known();
+    record->box.driver = &bus_nats_driver;
+    record->box.record = (struct bus_record){
+        .position = origin->position,
+        .time_ms = origin->time_ns / 1000000,
+        .subject = natsMsg_GetSubject(msg),
+        .payload = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)},
+    };
+}
+
+struct view nats_record_header(const struct bus_record *base, const char *name)
+{
+    const struct nats_record *record = (const struct nats_record *)bus_record_box_of(base);
+    const char *value = NULL;
+    if (record->raw)
+        return find_header(raw_headers(record->msg), view_of(name));
+    return natsMsgHeader_Get(record->msg, name, &value) == NATS_OK ? view_of(value) : VIEW("");
+}
+
+void nats_record_free(struct bus_record *base)
+{
+    struct nats_record *record = (struct nats_record *)bus_record_box_of(base);
+    natsMsg_Destroy(record->msg);
+    mem_free(record);
+}
