@@ -1,6 +1,7 @@
 #include "common/proto_arena.h"
 
 #include "common/mem.h"
+#include "common/text.h"
 
 #include <stdalign.h>
 
@@ -77,25 +78,13 @@ void *proto_arena_alloc(struct proto_arena *arena, size_t count, size_t size)
     return piece;
 }
 
-/* The length of the well-formed character at the beginning, or 0. */
-static size_t character_length(struct view v)
-{
-    if (v.data[0] == '\0')
-        return 0;
-    for (size_t n = 1; n <= 4 && n <= v.len; n++) {
-        if (view_is_utf8((struct view){v.data, n}))
-            return n;
-    }
-    return 0;
-}
-
 /* Writes what can be kept of `text` in `max` bytes; returns the length. */
 static size_t repair(char *to, struct view text, size_t max)
 {
     static const char replacement[] = "\xEF\xBF\xBD";
     size_t len = 0;
     while (text.len) {
-        size_t in = character_length(text);
+        size_t in = text.data[0] ? text_utf8_length(text.data, text.len) : 0;
         const char *from = in ? text.data : replacement;
         size_t out = in ? in : sizeof replacement - 1;
         if (len + out > max)

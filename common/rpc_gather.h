@@ -1,0 +1,38 @@
+/* Gathering of writes: core makes one sendmsg(2) for each batch; here those of one turn of a
+ * worker become one per connection. And a guard for the listener, which core ends for ever when
+ * descriptors run out.
+ *
+ * How: this file defines sendmsg, close, shutdown and accept4, and the program's definitions take
+ * precedence over libc's for the shared libgrpc. docs/decisions/gather-writes.md tells what it
+ * costs and what it may do. (accept4, the guard, is in rpc_listen_guard.c.)
+ *
+ * Invariants, for each connection that accept4 returned:
+ * - bytes leave in the order in which they were given to sendmsg, whichever threads gave them;
+ * - bytes wait only between rpc_gather_begin and rpc_gather_end of a thread, or for the socket to
+ *   become writable;
+ * - while bytes wait for the socket, sendmsg answers EAGAIN, and only if the kernel did so in the
+ *   same call: so core's wait for writability ends.
+ *
+ * All other descriptors, and all outside of a turn, go straight to the kernel. Thread-safe.
+ */
+#ifndef TIDINGS_RPC_GATHER_H
+#define TIDINGS_RPC_GATHER_H
+
+#include <stdbool.h>
+
+/* Starts the thread that writes what a socket did not take at once; counted. False: cannot. */
+bool rpc_gather_start(void);
+void rpc_gather_stop(void);
+
+/* A turn of the calling thread: its small writes are gathered until the end, which writes them. */
+void rpc_gather_begin(void);
+void rpc_gather_end(void);
+
+/* For the self-test: treats fd as one that accept4 returned; then waits (up to a second) until
+ * something can be read from `peer`, and tells whether it was written to fd through here. */
+void rpc_gather_adopt(int fd);
+bool rpc_gather_wait(int peer, int fd);
+
+unsigned rpc_gather_open(void); /* connections that accept4 returned and that are still open */
+
+#endif

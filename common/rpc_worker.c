@@ -1,0 +1,113 @@
+/* Workers: threads that each handle the events of one completion queue, a turn at a time. */
+#include "common/rpc_gather.h"
+#include "common/rpc_server.h"
+
+#include "common/mem.h"
+
+#include <grpc/support/time.h>
+#include <stdio.h>
+
+#define TURN 64 /* events handled between two gatherings of writes */
+
+_Thread_local struct rpc_worker *rpc_this_worker;
+
+static void *worker_main(void *arg)
+{
+    struct rpc_worker *worker = arg;
+    gpr_timespec forever = gpr_inf_future(GPR_CLOCK_REALTIME);
+    gpr_timespec at_once = gpr_time_0(GPR_CLOCK_MONOTONIC);
+    grpc_event events[TURN];
+    grpc_event event;
+    rpc_this_worker = worker;
+    do {
+        size_t count = 0;
+        event = grpc_completion_queue_next(worker->queue, forever, NULL);
+        while (event.type == GRPC_OP_COMPLETE) {
+            events[count++] = event;
+            if (count == TURN)
+                break;
+            event = grpc_completion_queue_next(worker->queue, at_once, NULL);
+        }
+        bool gather = atomic_load_explicit(&worker->server->gather, memory_order_relaxed);
+        if (gather)
+            rpc_gather_begin();
+        for (size_t i = 0; i < count; i++)
+            rpc_call_event(events[i].tag, events[i].success != 0);
+        if (gather)
+            rpc_gather_end();
+    } while (event.type != GRPC_QUEUE_SHUTDOWN);
+    rpc_this_worker = NULL;
+    return NULL;
+}
+
+enum err rpc_workers_create(struct rpc_server *server, uint32_t count)
+{
+    server->workers = mem_zero(count, sizeof *server->workers);
+    if (!server->workers)
+        return ERR_MEMORY;
+    server->worker_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct rpc_worker *worker = &server->workers[i];
+        worker->server = server;
+        worker->owed = mem_zero(server->entry_count, sizeof *worker->owed);
+        if (!worker->owed)
+            return ERR_MEMORY;
+        worker->queue = grpc_completion_queue_create_for_next(NULL);
+        grpc_server_register_completion_queue(server->core, worker->queue, NULL);
+    }
+    return ERR_NONE;
+}
+
+enum err rpc_workers_start(struct rpc_server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct rpc_worker *worker = &server->workers[i];
+        for (uint32_t m = 0; m < server->entry_count; m++) {
+            for (uint32_t k = 0; k < server->entries[m].outstanding; k++)
+                rpc_call_request(worker, &server->entries[m]);
+        }
+        if (worker->owed_total)
+            return ERR_MEMORY;
+    }
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct rpc_worker *worker = &server->workers[i];
+        char name[16];
+        if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+            return ERR_MEMORY;
+        server->workers_running++;
+        snprintf(name, sizeof name, "rpc-%u", (unsigned)i);
+        pthread_setname_np(worker->thread, name);
+    }
+    return ERR_NONE;
+}
+
+void rpc_workers_join(struct rpc_server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].queue)
+            grpc_completion_queue_shutdown(server->workers[i].queue);
+    }
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct rpc_worker *worker = &server->workers[i];
+        if (i < server->workers_running)
+            pthread_join(worker->thread, NULL);
+        else if (worker->queue)
+            worker_main(worker); /* never had a thread: its queue is drained here */
+    }
+}
+
+void rpc_workers_free(struct rpc_server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct rpc_worker *worker = &server->workers[i];
+        if (worker->queue)
+            grpc_completion_queue_destroy(worker->queue);
+        while (worker->pool) {
+            struct rpc_call *call = worker->pool;
+            worker->pool = call->next;
+            rpc_call_free(call);
+        }
+        mem_free(worker->owed);
+    }
+    mem_free(server->workers);
+}
