@@ -74,11 +74,11 @@ $(B)/gen/%.o: $(G)/%.c $(GEN_C)
 $(G)/google/%.pb-c.c: /usr/include/google/%.proto
 	$(call say,PROTO,$<)
 	@mkdir -p $(G)
-	$(Q)protoc-c -I/usr/include --c_out=$(G) $<
+	$(Q)protoc -I/usr/include --c_out=$(G) $<
 $(G)/%.pb-c.c: proto/%.proto
 	$(call say,PROTO,$<)
 	@mkdir -p $(G)
-	$(Q)protoc-c -Iproto -I/usr/include --c_out=$(G) $<
+	$(Q)protoc -Iproto -I/usr/include --c_out=$(G) $<
 
 # descriptors.c: `const unsigned char tidings_descriptors[]`, a google.protobuf.FileDescriptorSet
 $(G)/descriptors.c: $(addprefix proto/,$(filter-out google/%,$(PUBLIC_PROTOS)))
