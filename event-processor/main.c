@@ -96,8 +96,8 @@ static enum err start_rpc(struct service *s, struct err_detail *detail)
     };
     enum err e = rpc_start(&options, &s->rpc, detail);
     if (!e)
-        log_info("listening", LOG_TEXT("service", "grpc"), LOG_TEXT("address", s->settings.listen),
-                 LOG_U64("port", rpc_port(s->rpc)));
+        log_info("listening", LOG_TEXT("listener", "listen"),
+                 LOG_TEXT("address", s->settings.listen), LOG_U64("port", rpc_port(s->rpc)));
     return e;
 }
 
@@ -110,7 +110,7 @@ static enum err start_admin(struct service *s, struct err_detail *detail)
     s->admin.metrics = s->metrics;
     enum err e = admin_start(&s->admin, s->settings.admin, &s->http, detail);
     if (!e)
-        log_info("listening", LOG_TEXT("service", "admin"), LOG_TEXT("address", s->settings.admin),
+        log_info("listening", LOG_TEXT("listener", "admin"), LOG_TEXT("address", s->settings.admin),
                  LOG_U64("port", http_port(s->http)));
     return e;
 }
@@ -219,7 +219,7 @@ int main(int argc, char **argv)
     if (e)
         log_error("cannot go on", LOG_TEXT("error", err_title(e)), LOG_TEXT("detail", detail.text));
     else
-        log_info("stopping");
+        log_info("draining", LOG_I64("drain_timeout_ms", s->settings.drain_timeout_ms));
     stop(s, e ? 0 : s->settings.drain_timeout_ms);
     log_info("stopped");
     config_free(&processor_program, &s->settings, &s->handlers);
