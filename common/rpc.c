@@ -2,6 +2,7 @@
 #include "common/rpc_core.h"
 #include "common/rpc_gather.h"
 #include "common/rpc_health.h"
+#include "common/rpc_listen_guard.h"
 #include "common/rpc_reflection.h"
 #include "common/rpc_server.h"
 
@@ -258,6 +259,7 @@ enum err rpc_start(const struct rpc_options *options, struct rpc_server **ret,
         return err_set(detail, ERR_MEMORY, "%s", err_title(ERR_MEMORY));
     pthread_mutex_init(&server->streams_lock, NULL);
     rpc_core_acquire();
+    rpc_listen_guard_prepare();
     enum err e = start(server, options, detail);
     if (e != ERR_NONE) {
         destroy(server, 0);

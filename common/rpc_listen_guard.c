@@ -1,9 +1,8 @@
-/* The guard of core's listeners. Core 1.51 ends a listener for ever at any error of accept4 but
- * EAGAIN, ECONNABORTED and EINTR (CVE-2023-4785), so a moment without free descriptors would close
- * the door until the next start. Here such a moment costs the connections that come in it, and
- * nothing else: at the limit they are closed at once, and a spare descriptor serves to do so when
- * none is left.
- */
+/* How: at the limit a connection is closed as soon as it is accepted; when no descriptor is left,
+ * a spare one makes room to accept it. So such a moment costs the connections that come in it, and
+ * no others. */
+#include "common/rpc_listen_guard.h"
+
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/rpc_gather.h"
@@ -55,7 +54,7 @@ static rlim_t connection_limit(void)
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
 static int spare = -1; /* under spare_lock */
 
-static void spare_keep(void)
+void rpc_listen_guard_prepare(void)
 {
     pthread_mutex_lock(&spare_lock);
     if (spare < 0)
@@ -68,13 +67,13 @@ static bool drop_one(int fd)
 {
     pthread_mutex_lock(&spare_lock);
     int dropped = -1;
-    if (spare >= 0) {
+    if (spare >= 0) { /* else another thread was faster last time; try to get one again below */
         close(spare);
         dropped = next_accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (dropped >= 0)
             close(dropped);
-        spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
+    spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     pthread_mutex_unlock(&spare_lock);
     return dropped >= 0;
 }
@@ -119,7 +118,6 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
         if (accepted < 0)
             continue;
         if (rpc_gather_open() < connection_limit()) {
-            spare_keep();
             rpc_gather_adopt(accepted);
             return accepted;
         }

@@ -1,0 +1,428 @@
+#include "common/status_batch.h"
+
+#include "common/mem.h"
+#include "tests/lib/each_failure.h"
+#include "tests/lib/unit.h"
+
+#include "status_log.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX (16u << 20)
+
+/* A change with a value of its own in every member. */
+static struct status_change change_of(size_t i)
+{
+    static const enum status statuses[] = {STATUS_PROCESSED, STATUS_PROCESSING, STATUS_RETRYING,
+                                           STATUS_DEAD, STATUS_ACCEPTED};
+    struct status_change change = {
+        .event_position = 1 + i * 1000003,
+        .state = {.status = statuses[i % 5],
+                  .generation = (uint32_t)(i % (STATUS_GENERATION_MAX + 1)),
+                  .attempt = (uint32_t)((i * 7) % (STATUS_ATTEMPT_MAX + 1))},
+        .time_ms = 1700000000000 + (int64_t)i * 17,
+        .previous_position = i % 3 ? i * 31 : 0,
+    };
+    for (size_t k = 0; k < sizeof change.id.bytes; k++)
+        change.id.bytes[k] = (uint8_t)(i * 31 + k);
+    change.state.alone = change.state.status == STATUS_PROCESSING && i % 2;
+    return change;
+}
+
+static struct status_batch *read_ok(const struct buf *b)
+{
+    struct status_batch *batch = NULL;
+    assert_int_equal(status_batch_read(buf_view(b), &batch), ERR_NONE);
+    return batch;
+}
+
+static void check_change(const struct status_change *got, const struct status_change *expected)
+{
+    assert_true(id_equal(&got->id, &expected->id));
+    assert_true(got->event_position == expected->event_position);
+    assert_int_equal(got->state.status, expected->state.status);
+    assert_int_equal(got->state.alone, expected->state.alone);
+    assert_int_equal(got->state.generation, expected->state.generation);
+    assert_int_equal(got->state.attempt, expected->state.attempt);
+    assert_true(got->time_ms == expected->time_ms);
+    assert_true(got->previous_position == expected->previous_position);
+    assert_true(view_equal(got->error, expected->error));
+}
+
+static void check_round_trip(const struct status_change *changes, size_t count)
+{
+    struct buf b;
+    buf_init(&b, MAX);
+    assert_int_equal(status_batch_write(changes, count, VIEW("host-1"), &b), ERR_NONE);
+    struct status_batch *batch = read_ok(&b);
+    assert_int_equal(status_batch_count(batch), count);
+    assert_true(view_equal(status_batch_processor(batch), VIEW("host-1")));
+    for (size_t i = 0; i < count; i++) {
+        struct status_change got = status_batch_get(batch, i);
+        check_change(&got, &changes[i]);
+    }
+    status_batch_free(batch);
+    buf_free(&b);
+}
+
+static void batches_of_any_size_come_back_as_they_were(void **state)
+{
+    static const size_t sizes[] = {1, 2, 63, 64, 1000, STATUS_BATCH_MAX};
+    static struct status_change changes[STATUS_BATCH_MAX];
+    (void)state;
+    for (size_t i = 0; i < STATUS_BATCH_MAX; i++) {
+        changes[i] = change_of(i);
+        if (i % 7 == 3)
+            changes[i].error = VIEW("connection refused");
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        check_round_trip(changes, sizes[i]);
+}
+
+static void extreme_values_come_back_as_they_were(void **state)
+{
+    struct status_change changes[2] = {change_of(0), change_of(1)};
+    (void)state;
+    changes[0].event_position = changes[0].previous_position = UINT64_MAX;
+    changes[0].time_ms = INT64_MIN;
+    changes[1].time_ms = INT64_MAX;
+    changes[1].state =
+        (struct status_state){STATUS_PROCESSING, true, STATUS_GENERATION_MAX, STATUS_ATTEMPT_MAX};
+    check_round_trip(changes, 2);
+}
+
+static void a_batch_is_appended(void **state)
+{
+    struct status_change change = change_of(1);
+    struct buf b;
+    (void)state;
+    buf_init(&b, MAX);
+    buf_add_text(&b, "before");
+    assert_int_equal(status_batch_write(&change, 1, VIEW("p"), &b), ERR_NONE);
+    assert_memory_equal(b.data, "before", 6);
+    assert_true(b.data[b.len] == '\0');
+    struct status_batch *batch = NULL;
+    assert_int_equal(status_batch_read((struct view){b.data + 6, b.len - 6}, &batch), ERR_NONE);
+    status_batch_free(batch);
+    buf_free(&b);
+}
+
+static void no_change_and_too_many_are_refused(void **state)
+{
+    static struct status_change changes[STATUS_BATCH_MAX + 1];
+    struct buf b;
+    (void)state;
+    for (size_t i = 0; i <= STATUS_BATCH_MAX; i++)
+        changes[i] = change_of(i);
+    buf_init(&b, MAX);
+    assert_int_equal(status_batch_write(changes, 0, VIEW("p"), &b), ERR_INVALID);
+    assert_int_equal(status_batch_write(changes, STATUS_BATCH_MAX + 1, VIEW("p"), &b), ERR_INVALID);
+    assert_int_equal(b.len, 0);
+    buf_free(&b);
+}
+
+/* Writes one change with this error text; what comes back must be `expected`. */
+static void check_error_text(struct view text, struct view expected)
+{
+    struct status_change change = change_of(3);
+    struct buf b;
+    change.error = text;
+    buf_init(&b, MAX);
+    assert_int_equal(status_batch_write(&change, 1, VIEW("p"), &b), ERR_NONE);
+    struct status_batch *batch = read_ok(&b);
+    struct view got = status_batch_get(batch, 0).error;
+    assert_int_equal(got.len, expected.len);
+    assert_memory_equal(got.data, expected.data, expected.len);
+    status_batch_free(batch);
+    buf_free(&b);
+}
+
+static void error_texts_are_made_utf8_and_cut_between_characters(void **state)
+{
+    char whole[STATUS_ERROR_MAX + 2];
+    (void)state;
+    check_error_text(VIEW("gr\xC3\xBC\xC3\x9F"), VIEW("gr\xC3\xBC\xC3\x9F"));
+    check_error_text(VIEW("bad \xFF byte"), VIEW("bad \xEF\xBF\xBD byte"));
+    check_error_text(VIEW("half \xC3"), VIEW("half \xEF\xBF\xBD"));
+    check_error_text(VIEW("surrogate \xED\xA0\x80"),
+                     VIEW("surrogate \xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"));
+    check_error_text((struct view){"a\0b", 3}, VIEW("a\xEF\xBF\xBD"
+                                                    "b"));
+    memset(whole, 'x', sizeof whole);
+    check_error_text((struct view){whole, STATUS_ERROR_MAX},
+                     (struct view){whole, STATUS_ERROR_MAX});
+    check_error_text((struct view){whole, STATUS_ERROR_MAX + 1},
+                     (struct view){whole, STATUS_ERROR_MAX});
+    memcpy(whole + STATUS_ERROR_MAX - 1, "\xC3\xBC", 2); /* a character across the limit */
+    check_error_text((struct view){whole, STATUS_ERROR_MAX + 1},
+                     (struct view){whole, STATUS_ERROR_MAX - 1});
+}
+
+/* ---- what isn't a batch ---- */
+
+static uint64_t two_positions[2] = {1, 2};
+static uint32_t two_statuses[2] = {STATUS_PROCESSED, STATUS_DEAD};
+static uint32_t two_attempts[2] = {1, 1};
+static uint32_t two_generations[2] = {0, 0};
+static int64_t two_times[2] = {1, 2};
+static uint32_t two_rows[2] = {0, 1};
+static char *two_texts[2] = {"a", "b"};
+static uint8_t two_ids[32] = {1};
+
+static Tidings__Log__StatusBatch sound_message(void)
+{
+    Tidings__Log__StatusBatch m;
+    tidings__log__status_batch__init(&m);
+    m.version = 1;
+    m.processor = "p";
+    m.event_ids = (ProtobufCBinaryData){32, two_ids};
+    m.n_event_positions = m.n_statuses = m.n_attempts = m.n_generations = m.n_times_ms = 2;
+    m.n_previous_positions = m.n_error_rows = m.n_error_texts = 2;
+    m.event_positions = m.previous_positions = two_positions;
+    m.statuses = two_statuses;
+    m.attempts = two_attempts;
+    m.generations = two_generations;
+    m.times_ms = two_times;
+    m.error_rows = two_rows;
+    m.error_texts = two_texts;
+    return m;
+}
+
+static enum err read_message(const Tidings__Log__StatusBatch *m)
+{
+    uint8_t bytes[1024];
+    struct status_batch *batch = NULL;
+    assert_true(tidings__log__status_batch__get_packed_size(m) <= sizeof bytes);
+    size_t len = tidings__log__status_batch__pack(m, bytes);
+    enum err e = status_batch_read((struct view){(const char *)bytes, len}, &batch);
+    if (e == ERR_NONE)
+        status_batch_free(batch);
+    else
+        assert_null(batch);
+    return e;
+}
+
+static void check_refused(void (*spoil)(Tidings__Log__StatusBatch *m))
+{
+    Tidings__Log__StatusBatch m = sound_message();
+    spoil(&m);
+    assert_int_equal(read_message(&m), ERR_MALFORMED);
+}
+
+static void other_version(Tidings__Log__StatusBatch *m)
+{
+    m->version = 2;
+}
+static void no_version(Tidings__Log__StatusBatch *m)
+{
+    m->version = 0;
+}
+static void short_ids(Tidings__Log__StatusBatch *m)
+{
+    m->event_ids.len = 31;
+}
+static void short_positions(Tidings__Log__StatusBatch *m)
+{
+    m->n_event_positions = 1;
+}
+static void short_statuses(Tidings__Log__StatusBatch *m)
+{
+    m->n_statuses = 1;
+}
+static void short_attempts(Tidings__Log__StatusBatch *m)
+{
+    m->n_attempts = 1;
+}
+static void short_generations(Tidings__Log__StatusBatch *m)
+{
+    m->n_generations = 1;
+}
+static void short_times(Tidings__Log__StatusBatch *m)
+{
+    m->n_times_ms = 1;
+}
+static void short_previous(Tidings__Log__StatusBatch *m)
+{
+    m->n_previous_positions = 1;
+}
+static void short_texts(Tidings__Log__StatusBatch *m)
+{
+    m->n_error_texts = 1;
+}
+static void row_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[2] = {0, 2};
+    m->error_rows = rows;
+}
+static void rows_descend(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[2] = {1, 0};
+    m->error_rows = rows;
+}
+static void row_twice(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[2] = {1, 1};
+    m->error_rows = rows;
+}
+static void text_not_utf8(Tidings__Log__StatusBatch *m)
+{
+    static char *texts[2] = {"a", "\xFF"};
+    m->error_texts = texts;
+}
+static void status_none(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_NONE};
+    m->statuses = statuses;
+}
+static void status_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_COUNT};
+    m->statuses = statuses;
+}
+static void status_huge(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t statuses[2] = {STATUS_PROCESSED, UINT32_MAX};
+    m->statuses = statuses;
+}
+static void alone_when_processed(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_PROCESSED + 16};
+    m->statuses = statuses;
+}
+static void generation_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t generations[2] = {0, STATUS_GENERATION_MAX + 1};
+    m->generations = generations;
+}
+static void attempt_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t attempts[2] = {0, STATUS_ATTEMPT_MAX + 1};
+    m->attempts = attempts;
+}
+static void empty(Tidings__Log__StatusBatch *m)
+{
+    tidings__log__status_batch__init(m);
+    m->version = 1;
+}
+
+static void what_is_not_a_batch_is_refused(void **state)
+{
+    static void (*const spoilers[])(Tidings__Log__StatusBatch *) = {
+        other_version,  no_version,           short_ids,         short_positions,
+        short_statuses, short_attempts,       short_generations, short_times,
+        short_previous, short_texts,          row_beyond,        rows_descend,
+        row_twice,      text_not_utf8,        status_none,       status_beyond,
+        status_huge,    alone_when_processed, generation_beyond, attempt_beyond,
+        empty};
+    (void)state;
+    Tidings__Log__StatusBatch m = sound_message();
+    assert_int_equal(read_message(&m), ERR_NONE);
+    for (size_t i = 0; i < sizeof spoilers / sizeof spoilers[0]; i++)
+        check_refused(spoilers[i]);
+}
+
+static void bytes_that_are_no_message_are_refused(void **state)
+{
+    struct status_batch *batch = NULL;
+    (void)state;
+    assert_int_equal(status_batch_read(VIEW(""), &batch), ERR_MALFORMED);
+    assert_int_equal(status_batch_read(VIEW("\xFF\xFF\xFF\xFF"), &batch), ERR_MALFORMED);
+    assert_int_equal(status_batch_read(VIEW("{\"version\":1}"), &batch), ERR_MALFORMED);
+    assert_null(batch);
+}
+
+static void a_batch_cut_anywhere_is_refused_or_sound(void **state)
+{
+    struct status_change changes[3] = {change_of(1), change_of(2), change_of(3)};
+    struct buf b;
+    (void)state;
+    changes[1].error = VIEW("text");
+    buf_init(&b, MAX);
+    assert_int_equal(status_batch_write(changes, 3, VIEW("p"), &b), ERR_NONE);
+    for (size_t len = 0; len < b.len; len++) {
+        struct status_batch *batch = NULL;
+        char *copy = malloc(len + 1); /* of this very size, so that a sanitizer sees its end */
+        memcpy(copy, b.data, len);
+        enum err e = status_batch_read((struct view){copy, len}, &batch);
+        free(copy);
+        if (e == ERR_NONE) /* only the errors at the end may be missing */
+            assert_int_equal(status_batch_count(batch), 3);
+        else
+            assert_int_equal(e, ERR_MALFORMED);
+        status_batch_free(batch);
+    }
+    buf_free(&b);
+}
+
+/* ---- memory ---- */
+
+static void short_memory_is_told_and_nothing_leaks(void **state)
+{
+    static struct status_change changes[200];
+    struct buf sound;
+    (void)state;
+    for (size_t i = 0; i < 200; i++) {
+        changes[i] = change_of(i);
+        changes[i].error = VIEW("why it failed");
+    }
+    buf_init(&sound, MAX);
+    assert_int_equal(status_batch_write(changes, 200, VIEW("p"), &sound), ERR_NONE);
+    for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
+        struct buf b;
+        buf_init(&b, MAX);
+        enum err e = status_batch_write(changes, 200, VIEW("p"), &b);
+        bool failed = each_failure_end(&f);
+        assert_int_equal(e, failed ? ERR_MEMORY : ERR_NONE);
+        buf_free(&b);
+    }
+    for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
+        struct status_batch *batch = NULL;
+        enum err e = status_batch_read(buf_view(&sound), &batch);
+        bool failed = each_failure_end(&f);
+        assert_int_equal(e, failed ? ERR_MEMORY : ERR_NONE);
+        status_batch_free(batch);
+    }
+    buf_free(&sound);
+}
+
+static void a_big_batch_costs_a_few_allocations(void **state)
+{
+    static struct status_change changes[STATUS_BATCH_MAX];
+    struct buf b;
+    (void)state;
+    for (size_t i = 0; i < STATUS_BATCH_MAX; i++)
+        changes[i] = change_of(i);
+    buf_init(&b, MAX);
+    assert_int_equal(status_batch_write(changes, STATUS_BATCH_MAX, VIEW("p"), &b), ERR_NONE);
+    buf_clear(&b);
+    uint64_t before = mem_allocations();
+    assert_int_equal(status_batch_write(changes, STATUS_BATCH_MAX, VIEW("p"), &b), ERR_NONE);
+    assert_true(mem_allocations() - before <= 2);
+    before = mem_allocations();
+    struct status_batch *batch = read_ok(&b);
+    assert_true(mem_allocations() - before <= 4);
+    status_batch_free(batch);
+    buf_clear(&b);
+    before = mem_allocations();
+    assert_int_equal(status_batch_write(changes, 8, VIEW("p"), &b), ERR_NONE);
+    assert_true(mem_allocations() == before);
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches_of_any_size_come_back_as_they_were),
+        cmocka_unit_test(extreme_values_come_back_as_they_were),
+        cmocka_unit_test(a_batch_is_appended),
+        cmocka_unit_test(no_change_and_too_many_are_refused),
+        cmocka_unit_test(error_texts_are_made_utf8_and_cut_between_characters),
+        cmocka_unit_test(what_is_not_a_batch_is_refused),
+        cmocka_unit_test(bytes_that_are_no_message_are_refused),
+        cmocka_unit_test(a_batch_cut_anywhere_is_refused_or_sound),
+        cmocka_unit_test(short_memory_is_told_and_nothing_leaks),
+        cmocka_unit_test(a_big_batch_costs_a_few_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
