@@ -38,7 +38,9 @@
       2)                                                                                         \
     X(ERR_FULL, "log-full", "The event log is full", 507, 8)                                     \
     X(ERR_STALE, "stale", "The log is not the one that was followed", 500, 13)                   \
-    X(ERR_UNIMPLEMENTED, "unimplemented", "Not implemented", 501, 12)
+    X(ERR_UNIMPLEMENTED, "unimplemented", "Not implemented", 501, 12)                            \
+    X(ERR_HEADER_TOO_LARGE, "header-too-large", "The request's header is too large", 431, 8)     \
+    X(ERR_HTTP_VERSION, "http-version", "The HTTP version is not supported", 505, 12)
 
 enum err {
 #define X(code, slug, title, http, grpc) code,

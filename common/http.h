@@ -1,14 +1,23 @@
-/* An HTTP/1.1 server: routes, bounded requests, one place that writes replies. Built on civetweb, which only http*.c know.
+/* An HTTP/1.1 server: routes, bounded requests, one place that writes replies. Built on civetweb,
+ * which only http*.c know.
  *
- * civetweb gives each connection a thread: `connections` of them are served, `reserve` more are answered 503 and closed.
- * A handler runs on its connection's thread and may block. It fills the response and returns ERR_NONE, or returns an error, of
- * which this module makes a problem document (RFC 9457). Every response has X-Request-Id: the request's if it is 1 to 128
- * characters of [A-Za-z0-9._~:/+=-], else a new one; it is in the thread's log context while the handler runs.
+ * civetweb gives each connection a thread: `connections` of them are served, `reserve` more are
+ * answered 503 and closed. A handler runs on its connection's thread and may block. It fills the
+ * response and returns ERR_NONE, or returns an error, of which this module makes a problem
+ * document (RFC 9457). Every response has X-Request-Id: the request's if it is 1 to 128 characters
+ * of [A-Za-z0-9._~:/+=-], else a new one; it is in the thread's log context while the handler runs.
+ *
+ * What a request must keep to, whatever the route: a header of at most HTTP_HEADER_MAX bytes with
+ * at most 63 fields, one Host, lines that end in CRLF, a body framed by exactly one Content-Length
+ * or by Transfer-Encoding: chunked, and all of it within request_timeout_ms. Anything else is
+ * refused with a problem document, and the connection closed.
  */
 #ifndef TIDINGS_HTTP_H
 #define TIDINGS_HTTP_H
 
 #include "common/metrics.h"
+
+#define HTTP_HEADER_MAX 16384
 
 struct http_server;
 struct http_request;
@@ -20,7 +29,8 @@ struct http_response {
     struct buf headers;       /* more header lines; use http_add_header */
     struct buf members;       /* more members of a problem document; use http_add_member */
 };
-/* Adds "Name: value". The value must hold no CR or LF (ours never do: checked and dropped with an error log otherwise). */
+/* Adds "Name: value". A value that holds anything but printable ASCII (ours never do) is dropped
+ * with an error log. */
 void http_add_header(struct http_response *response, const char *name, struct view value);
 /* Adds a string member to the problem document that an error will become, e.g. event_id. */
 void http_add_member(struct http_response *response, const char *name, struct view value);
@@ -29,56 +39,68 @@ typedef enum err (*http_handler)(struct http_request *request, struct http_respo
                                  struct err_detail *detail, void *ctx);
 
 struct http_route {
-    const char *method; /* "GET" (also answers HEAD), "POST" */
-    const char
-        *pattern; /* "/api/v1/events/{id}": a segment in braces matches one non-empty segment */
+    const char *method;  /* "GET" (also answers HEAD), "POST" */
+    const char *pattern; /* "/api/v1/events/{id}": braces match one non-empty segment */
     http_handler handler;
-    /* Any other method on a known pattern: 405 with Allow. Any other path: 404 that names the known ones. */
+    /* What it answers with, "application/json": a request whose Accept excludes it (and problem
+     * documents) gets 406. NULL: Accept is not looked at. */
+    const char *produces;
+    /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow. Any other
+     * path: 404 that names the known ones. */
 };
+#define HTTP_ROUTES_MAX 32
 
 struct http_options {
-    const char *listen;   /* host:port; port 0 takes a free one */
-    uint32_t connections; /* 1 to 4096 */
-    uint32_t reserve;
+    const char *listen;              /* host:port; port 0 takes a free one */
+    uint32_t connections;            /* 1 to 4096 */
+    uint32_t reserve;                /* 1 to 4096; more than a few dozen are of no use */
     uint64_t max_body;               /* bytes; more is 413 */
     int64_t request_timeout_ms;      /* for a whole request to arrive, header and body; then 408 */
     int64_t idle_timeout_ms;         /* of a kept-alive connection */
-    const struct http_route *routes; /* ends with method NULL */
+    const struct http_route *routes; /* ends with method NULL; must outlive the server */
     void *ctx;                       /* for handlers */
-    struct metrics
-        *metrics; /* tidings_http_requests_total{route,code}, durations, connections; NULL: none */
+    struct metrics *metrics;         /* tidings_http_requests_total{method,route,code}, durations,
+                                connections; NULL: none */
     bool batch_scheduling; /* SCHED_BATCH for connection threads: fewer preemptions under load */
 };
 
-/* ERR_UNAVAILABLE: the address is taken or not ours; the detail says which and, where it can be found out, by whom. */
+/* Signals should be blocked by then: the connections' threads inherit the mask.
+ * ERR_UNAVAILABLE: the address is taken or not ours, or too few threads could be started; the
+ * detail says which and, where it can be found out, by whom. ERR_INVALID: an option is out of its
+ * bounds. ERR_MEMORY. */
 must_check enum err http_start(const struct http_options *options, struct http_server **ret,
                                struct err_detail *detail);
 uint16_t http_port(const struct http_server *server);
-/* From now on answers carry `Connection: close`. */
+/* From now on answers carry `Connection: close`. Thread-safe. */
 void http_drain(struct http_server *server);
-/* Stops listening, waits for requests in progress (each bounded by its timeouts), frees. */
+/* Stops listening, closes idle connections, waits for requests in progress (each bounded by its
+ * timeouts and its handler), frees. Drains first if that has not been done. */
 void http_stop(struct http_server *server);
 
+/* Views of a request live as long as the request: until its handler returns. */
 struct view http_method(const struct http_request *r);
-struct view http_path(const struct http_request *r);
+struct view http_path(const struct http_request *r); /* as sent, percent-encoded, without query */
 struct view http_header(const struct http_request *r, const char *name); /* empty: absent */
 struct view http_parameter(const struct http_request *r,
                            size_t index); /* the index-th {…}, percent-decoded */
-/* A query parameter, percent-decoded (+ is a space); lives as long as the request. False: absent. */
+/* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
 struct view http_request_id(const struct http_request *r);
-/* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW, ERR_MALFORMED (bad chunk, early end),
- * ERR_LENGTH_REQUIRED (a POST with neither). The view lives as long as the request. An unread body is drained or the
- * connection closed. */
+/* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW,
+ * ERR_MALFORMED (bad chunk, early end), ERR_LENGTH_REQUIRED (a POST with neither), ERR_MEMORY.
+ * An unread body is drained or the connection closed. */
 must_check enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail);
 
 /* Ready-made handlers for both services. */
 struct http_probe { /* what /ready says: {"ready":true,"checks":{"bus":"ok",…}} */
     const char *name;
     bool (*check)(void *ctx, struct err_detail *detail); /* false: not ready, why */
+    bool advisory; /* its failure is reported but does not make the service unready */
 };
 /* Writes 200 or 503 by the probes; `probes` ends with name NULL. */
 void http_write_ready(struct http_response *response, const struct http_probe *probes, void *ctx);
-enum err http_write_metrics(struct http_response *response, const struct metrics *metrics);
+/* ERR_MEMORY. */
+must_check enum err http_write_metrics(struct http_response *response,
+                                       const struct metrics *metrics);
 
 #endif

@@ -1,0 +1,251 @@
+#include "common/http.h"
+
+#include "common/http_internal.h"
+#include "common/listen.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <civetweb.h>
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Room for headers beyond what is allowed, so that most get an answer that says so. */
+#define BUFFER_SIZE (4 * HTTP_HEADER_MAX)
+#define MEMBERS_MAX 4096
+
+int64_t http_now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t http_now_ms(void)
+{
+    return http_now_us() / 1000;
+}
+
+/* ---- civetweb's callbacks ---- */
+
+static struct http_server *server_of(const struct mg_connection *conn)
+{
+    return mg_get_user_data(mg_get_context(conn));
+}
+
+static void *on_thread(const struct mg_context *context, int type)
+{
+    struct http_server *server = mg_get_user_data(context);
+    uint32_t index;
+
+    if (type != 1) /* not a connection's */
+        return NULL;
+    if (server->options.batch_scheduling) {
+        struct sched_param none = {0};
+        sched_setscheduler(0, SCHED_BATCH, &none); /* refused: works all the same */
+    }
+    index = atomic_fetch_add(&server->workers_started, 1);
+    return index < server->worker_count ? &server->workers[index] : NULL;
+}
+
+static int on_connection(const struct mg_connection *conn, void **data)
+{
+    struct http_worker *worker = mg_get_thread_pointer(conn);
+
+    (void)data;
+    http_watch_open(worker);
+    return 0;
+}
+
+static void on_connection_end(const struct mg_connection *conn)
+{
+    http_watch_close(mg_get_thread_pointer(conn));
+}
+
+static int on_message(const struct mg_connection *conn, const char *message)
+{
+    struct http_server *server = server_of(conn);
+
+    if (strstr(message, "Cannot start worker thread"))
+        atomic_store(&server->threads_missing, true);
+    if (atomic_load(&server->starting))
+        snprintf(server->start_error, sizeof server->start_error, "%s", message);
+    else
+        log_warn("civetweb", LOG_TEXT("detail", message));
+    return 1; /* not into its own log */
+}
+
+/* ---- start ---- */
+
+static void worker_init(struct http_worker *worker, struct http_server *server)
+{
+    worker->server = server;
+    buf_init(&worker->response.body, SIZE_MAX);
+    buf_init(&worker->response.headers, HTTP_HEADER_MAX);
+    buf_init(&worker->response.members, MEMBERS_MAX);
+    buf_init(&worker->body, server->options.max_body);
+    buf_init(&worker->decoded, (size_t)2 * HTTP_HEADER_MAX);
+    buf_init(&worker->out, SIZE_MAX);
+}
+
+static void worker_free(struct http_worker *worker)
+{
+    buf_free(&worker->response.body);
+    buf_free(&worker->response.headers);
+    buf_free(&worker->response.members);
+    buf_free(&worker->body);
+    buf_free(&worker->decoded);
+    buf_free(&worker->out);
+}
+
+static void server_free(struct http_server *server)
+{
+    http_watch_stop(server);
+    http_meters_free(server);
+    for (uint32_t i = 0; server->workers && i < server->worker_count; i++)
+        worker_free(&server->workers[i]);
+    mem_free(server->workers);
+    mem_free(server);
+}
+
+static enum err check_options(const struct http_options *o, struct err_detail *detail)
+{
+    size_t routes = 0;
+
+    while (o->routes[routes].method)
+        routes++;
+    if (routes > HTTP_ROUTES_MAX)
+        return err_set(detail, ERR_INVALID, "%zu routes; at most %d are allowed", routes,
+                       HTTP_ROUTES_MAX);
+    if (o->connections < 1 || o->connections > 4096 || o->reserve < 1 || o->reserve > 4096)
+        return err_set(detail, ERR_INVALID, "connections and reserve must be 1 to 4096 each");
+    if (o->request_timeout_ms < 1 || o->idle_timeout_ms < 1)
+        return err_set(detail, ERR_INVALID, "time-outs must be at least 1 ms");
+    if (o->listen[0] == '[' && !mg_check_feature(MG_FEATURES_IPV6))
+        return err_set(detail, ERR_UNAVAILABLE,
+                       "cannot listen on %s: this machine's civetweb is built without IPv6",
+                       o->listen);
+    return ERR_NONE;
+}
+
+static enum err server_new(const struct http_options *options, struct http_server **ret)
+{
+    struct http_server *server = mem_zero(1, sizeof *server);
+
+    if (!server)
+        return ERR_MEMORY;
+    server->options = *options;
+    server->worker_count = options->connections + options->reserve;
+    server->starting = true;
+    server->workers = mem_zero(server->worker_count, sizeof *server->workers);
+    for (uint32_t i = 0; server->workers && i < server->worker_count; i++)
+        worker_init(&server->workers[i], server);
+    if (!server->workers || http_watch_init(server) || http_meters_new(server)) {
+        server_free(server);
+        return ERR_MEMORY;
+    }
+    *ret = server;
+    return ERR_NONE;
+}
+
+static struct mg_context *start_civetweb(struct http_server *server)
+{
+    const struct http_options *o = &server->options;
+    char threads[16], request_timeout[24], idle_timeout[24], buffer[16];
+    const char *settings[] = {
+        "listening_ports",
+        o->listen,
+        "num_threads",
+        threads,
+        "request_timeout_ms",
+        request_timeout,
+        "keep_alive_timeout_ms",
+        idle_timeout,
+        "max_request_size",
+        buffer,
+        "enable_keep_alive",
+        "yes",
+        "tcp_nodelay",
+        "1",
+        "listen_backlog",
+        "1024",
+        "connection_queue",
+        "64",
+        "decode_url",
+        "no", /* segments are decoded one by one, after matching */
+        "enable_auth_domain_check",
+        "no", /* else absolute-form targets are dropped silently */
+        "enable_directory_listing",
+        "no",
+        NULL,
+    };
+    struct mg_callbacks callbacks = {
+        .begin_request = http_serve, /* answers everything: nothing of civetweb's own is reached */
+        .http_error = http_serve_error,
+        .init_thread = on_thread,
+        .init_connection = on_connection,
+        .connection_close = on_connection_end,
+        .log_message = on_message,
+    };
+
+    snprintf(threads, sizeof threads, "%u", server->worker_count);
+    snprintf(buffer, sizeof buffer, "%d", BUFFER_SIZE);
+    snprintf(request_timeout, sizeof request_timeout, "%lld", (long long)o->request_timeout_ms);
+    snprintf(idle_timeout, sizeof idle_timeout, "%lld", (long long)o->idle_timeout_ms);
+    return mg_start(&callbacks, server, settings);
+}
+
+enum err http_start(const struct http_options *options, struct http_server **ret,
+                    struct err_detail *detail)
+{
+    struct http_server *server;
+    struct mg_server_port port;
+    enum err e = check_options(options, detail);
+
+    if (e)
+        return e;
+    if (server_new(options, &server))
+        return err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
+    mg_init_library(MG_FEATURES_DEFAULT);
+    server->civetweb = start_civetweb(server);
+    if (!server->civetweb) {
+        e = listen_explain(options->listen, server->start_error, detail);
+        mg_exit_library();
+        server_free(server);
+        return e;
+    }
+    server->starting = false;
+    mg_get_server_ports(server->civetweb, 1, &port);
+    server->port = (uint16_t)port.port;
+    if (http_watch_start(server) || atomic_load(&server->threads_missing)) {
+        e = err_set(detail, ERR_UNAVAILABLE,
+                    "the system does not allow %u threads for connections (%s)",
+                    server->worker_count, server->start_error);
+        http_stop(server);
+        return e;
+    }
+    *ret = server;
+    return ERR_NONE;
+}
+
+uint16_t http_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+/* ---- stop ---- */
+
+void http_drain(struct http_server *server)
+{
+    atomic_store(&server->draining, true);
+}
+
+void http_stop(struct http_server *server)
+{
+    http_drain(server);
+    http_drain_connections(server);
+    mg_stop(server->civetweb);
+    mg_exit_library();
+    server_free(server);
+}

@@ -1,0 +1,183 @@
+/* What the http*.c files share. The life of a request:
+ *
+ *   civetweb's thread -> http.c (callbacks) -> http_serve.c -> http_verify.c   is it sound?
+ *                                                              http_route.c    whose is it?
+ *                                                              the handler     http_request.c reads
+ *                                                              http_problem.c  if it failed
+ *                                                              http_response.c the one writer
+ *   beside it, on a thread of its own: http_watch.c            deadlines, idle connections
+ */
+#ifndef TIDINGS_HTTP_INTERNAL_H
+#define TIDINGS_HTTP_INTERNAL_H
+
+#include "common/http.h"
+#include "common/id.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct mg_connection;
+struct mg_context;
+struct mg_request_info;
+
+#define HTTP_PARAMETERS_MAX 4
+#define HTTP_QUERY_MAX 16
+#define HTTP_REQUEST_ID_MAX 128
+
+enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED };
+
+struct http_pair {
+    struct view name, value;
+};
+
+struct http_request {
+    struct http_worker *worker;
+    struct mg_connection *conn;
+    const struct mg_request_info *info; /* civetweb's parse */
+    struct view method, path;
+    const struct http_route *route; /* NULL: none matches */
+    int64_t started_us;             /* monotonic */
+    int64_t deadline_ms;            /* monotonic; by then all of it must have arrived */
+    bool sound;                     /* the header has been verified */
+    bool close;                     /* the connection ends with the answer */
+    bool continue_due;              /* the client waits for 100 before it sends the body */
+    bool body_left;                 /* unread bytes of this request may be on the connection */
+    enum http_framing framing;
+    uint64_t content_length;
+    struct view parameters[HTTP_PARAMETERS_MAX];
+    size_t parameter_count;
+    struct http_pair query[HTTP_QUERY_MAX];
+    size_t query_count;
+    size_t request_id_len;
+    char request_id[HTTP_REQUEST_ID_MAX];
+};
+
+/* One connection thread and what it keeps from one request to the next, so that a request
+ * allocates nothing. Owned by its thread, but for the atomics. */
+struct http_worker {
+    struct http_server *server;
+    /* The connection's phase and a moment: http_watch.c, its only reader and writer. */
+    _Atomic uint64_t state;
+    _Atomic uint64_t peer; /* whose connection it is: http_watch.c */
+    bool was_cut;          /* the watch has shut down the connection */
+    bool admitted;         /* counts among options.connections */
+    const char *buffer;    /* where civetweb reads headers to: http_verify.c */
+    struct http_request request;
+    struct http_response response;
+    struct buf body;    /* the request's */
+    struct buf decoded; /* parameters of path and query */
+    struct buf out;     /* the reply, as it goes out */
+    int64_t date_second;
+    char date[80]; /* of that second */
+};
+
+struct http_watch {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;    /* the watch's: there is something to do */
+    pthread_cond_t emptied; /* a connection has ended while draining */
+    bool running;
+    bool stopping;
+    bool make_room;
+    int64_t next_look_ms;  /* for slow headers on kept-alive connections */
+    struct http_cut *cuts; /* room for one a worker */
+};
+
+struct http_meters; /* http_meters.c */
+
+struct http_server {
+    struct http_options options;
+    struct mg_context *civetweb;
+    uint16_t port;
+    struct http_worker *workers;
+    uint32_t worker_count;
+    _Atomic uint32_t workers_started;
+    _Atomic uint32_t in_use;   /* connections that have a thread */
+    _Atomic uint32_t admitted; /* those of them that are served */
+    _Atomic bool draining;
+    _Atomic bool starting;
+    _Atomic bool threads_missing; /* civetweb could not start all */
+    struct http_watch watch;
+    struct http_meters *meters; /* NULL: none */
+    char start_error[256];      /* civetweb's last words while starting */
+};
+
+int64_t http_now_ms(void);
+int64_t http_now_us(void);
+
+/* ---- http_watch.c: connections' phases, deadlines and ends ---- */
+
+enum http_phase {
+    HTTP_FREE,    /* no connection */
+    HTTP_OPENING, /* waiting for a new connection's first request; moment: its deadline */
+    HTTP_IDLE,    /* kept alive, waiting for the next request; moment: since when */
+    HTTP_READING, /* moment: the deadline */
+    HTTP_WORKING, /* in the handler */
+    HTTP_WRITING, /* moment: the deadline */
+    /* set by the watch only: */
+    HTTP_ARRIVING, /* was idle, and its next request has begun to arrive; moment: its deadline */
+    HTTP_CUT       /* has been shut down */
+};
+
+/* Before the first connection. ERR_MEMORY. */
+must_check enum err http_watch_init(struct http_server *server);
+/* Once the port is known. ERR_UNAVAILABLE: no thread. */
+must_check enum err http_watch_start(struct http_server *server);
+void http_watch_stop(struct http_server *server); /* undoes both */
+/* The worker's connection begins, enters another phase, ends. http_watch_enter returns false, once
+ * and for all phases that follow, if the watch has cut the connection: nothing more will arrive. */
+void http_watch_open(struct http_worker *worker);
+/* Whose connection it is; civetweb tells with the first request. */
+void http_watch_identify(struct http_worker *worker, const char *address, int port);
+bool http_watch_enter(struct http_worker *worker, enum http_phase phase, int64_t moment_ms);
+void http_watch_close(struct http_worker *worker);
+/* The moment of the present phase. */
+int64_t http_watch_moment(const struct http_worker *worker, enum http_phase *ret_phase);
+/* Waits on one of the watch's conditions, at most so long. */
+void http_watch_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms);
+
+/* ---- http_drain.c: the end ---- */
+
+/* Takes the listening socket away from civetweb, waits until no connection is left, and makes
+ * civetweb's accept loop look at its stop flag. */
+void http_drain_connections(struct http_server *server);
+
+/* ---- the steps of a request ---- */
+
+/* http_serve.c */
+int http_serve(struct mg_connection *conn);
+int http_serve_error(struct mg_connection *conn, int status, const char *message);
+
+/* http_verify.c: is the header what RFC 9112 allows and what civetweb understood? Sets framing. */
+must_check enum err http_verify(struct http_request *r, struct err_detail *detail);
+
+/* http_request.c */
+void http_request_begin(struct http_worker *worker, struct mg_connection *conn);
+/* Whether the comma-separated header holds the token. */
+bool http_header_has(struct view header, struct view token);
+/* Reads and forgets what is left of the body, at most `limit` bytes and until the deadline. */
+void http_request_discard(struct http_request *r, uint64_t limit, int64_t deadline_ms);
+/* Decodes path parameters and query into the worker's memory. */
+must_check enum err http_request_decode(struct http_request *r, const struct view *raw_parameters,
+                                        size_t count);
+
+/* http_route.c: finds the route, or answers OPTIONS by itself (*ret_done). */
+must_check enum err http_route_find(struct http_request *r, struct http_response *response,
+                                    bool *ret_done, struct err_detail *detail);
+
+/* http_response.c */
+void http_response_begin(struct http_worker *worker);
+/* The one place that writes replies: one write, header and body. */
+void http_response_write(struct http_request *r);
+const char *http_reason(int status);
+
+/* http_problem.c: makes the response a problem document. */
+void http_problem(struct http_request *r, enum err e, const struct err_detail *detail);
+
+/* http_meters.c */
+must_check enum err http_meters_new(struct http_server *server);
+void http_meters_free(struct http_server *server);
+void http_meters_count(const struct http_request *r, int status);
+void http_meters_refused(struct http_server *server);
+
+#endif

@@ -1,0 +1,110 @@
+/* What is measured of HTTP: requests by method, route and code, their durations, connections.
+ */
+#include "common/http_internal.h"
+#include "common/mem.h"
+
+#include <stdio.h>
+
+/* All statuses that are ever answered: those of errors, and the good ones. */
+static const int statuses[] = {200, 202, 204, 207,
+#define X(code, slug, title, http, grpc) http,
+                               ERR_LIST(X)
+#undef X
+};
+#define STATUSES (sizeof statuses / sizeof statuses[0])
+#define LABELS_MAX 160
+
+struct route_meters {
+    struct metric *by_status[STATUSES]; /* equal statuses share the first one's */
+    struct metric *duration;
+};
+
+struct http_meters {
+    struct metric *refused;
+    struct route_meters routes[HTTP_ROUTES_MAX + 1]; /* the last: no route */
+};
+
+static size_t index_of(int status)
+{
+    size_t i = 0;
+
+    while (i + 1 < STATUSES && statuses[i] != status)
+        i++;
+    return i;
+}
+
+static void register_route(struct metrics *m, struct route_meters *meters, const char *method,
+                           const char *pattern)
+{
+    char labels[LABELS_MAX];
+
+    for (size_t i = 0; i < STATUSES; i++) {
+        size_t first = index_of(statuses[i]);
+
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", method, pattern,
+                 statuses[i]);
+        meters->by_status[i] =
+            first < i ? meters->by_status[first]
+                      : metrics_counter(m, "tidings_http_requests_total", labels,
+                                        "Requests answered, by method, route and status code");
+    }
+    snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", method, pattern);
+    meters->duration =
+        metrics_latency(m, "tidings_http_request_duration_seconds", labels,
+                        "Time from a request's header to the answer's last byte being sent");
+}
+
+static double read_in_use(void *ctx)
+{
+    return (double)atomic_load(&((struct http_server *)ctx)->in_use);
+}
+
+enum err http_meters_new(struct http_server *server)
+{
+    struct metrics *m = server->options.metrics;
+    const struct http_route *routes = server->options.routes;
+    struct http_meters *meters;
+    size_t i;
+
+    if (!m)
+        return ERR_NONE;
+    meters = mem_zero(1, sizeof *meters);
+    if (!meters)
+        return ERR_MEMORY;
+    for (i = 0; routes[i].method; i++)
+        register_route(m, &meters->routes[i], routes[i].method, routes[i].pattern);
+    register_route(m, &meters->routes[i], "other", "other");
+    meters->refused = metrics_counter(m, "tidings_http_connections_refused_total", NULL,
+                                      "Connections answered 503 because all places were taken");
+    metrics_gauge_read(m, "tidings_http_connections", NULL, "Connections that have a thread",
+                       read_in_use, server);
+    server->meters = meters;
+    return ERR_NONE;
+}
+
+void http_meters_free(struct http_server *server)
+{
+    mem_free(server->meters);
+}
+
+void http_meters_count(const struct http_request *r, int status)
+{
+    struct http_server *server = r->worker->server;
+    const struct http_route *routes = server->options.routes;
+    struct route_meters *meters;
+    size_t i = 0;
+
+    if (!server->meters)
+        return;
+    while (routes[i].method && &routes[i] != r->route)
+        i++;
+    meters = &server->meters->routes[i];
+    metric_add(meters->by_status[index_of(status)], 1);
+    metric_observe_us(meters->duration, http_now_us() - r->started_us);
+}
+
+void http_meters_refused(struct http_server *server)
+{
+    if (server->meters)
+        metric_add(server->meters->refused, 1);
+}

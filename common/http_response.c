@@ -1,0 +1,148 @@
+#include "common/http_internal.h"
+#include "common/log.h"
+
+#include <civetweb.h>
+#include <stdio.h>
+#include <time.h>
+
+static const struct reason {
+    int status;
+    const char *phrase;
+} reasons[] = {
+    {200, "OK"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {207, "Multi-Status"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {411, "Length Required"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+};
+
+const char *http_reason(int status)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (reasons[i].status == status)
+            return reasons[i].phrase;
+    return "Unknown";
+}
+
+void http_response_begin(struct http_worker *worker)
+{
+    struct http_response *response = &worker->response;
+
+    response->status = 200;
+    response->content_type = "application/json";
+    buf_clear(&response->body);
+    buf_clear(&response->headers);
+    buf_clear(&response->members);
+}
+
+void http_add_header(struct http_response *response, const char *name, struct view value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] >= ' ' && value.data[i] <= '~')
+            continue;
+        log_error("response header dropped: not printable", LOG_TEXT("header", name));
+        return;
+    }
+    buf_add_text(&response->headers, name);
+    buf_add(&response->headers, ": ", 2);
+    buf_add_view(&response->headers, value);
+    buf_add(&response->headers, "\r\n", 2);
+}
+
+void http_add_member(struct http_response *response, const char *name, struct view value)
+{
+    buf_add(&response->members, ",", 1);
+    buf_add_json(&response->members, view_of(name));
+    buf_add(&response->members, ":", 1);
+    buf_add_json(&response->members, value);
+}
+
+/* RFC 9110, section 5.6.7; made once a second and thread. */
+static const char *date_of(struct http_worker *worker)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct timespec now;
+    struct tm t;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec == worker->date_second)
+        return worker->date;
+    gmtime_r(&now.tv_sec, &t);
+    snprintf(worker->date, sizeof worker->date, "%.3s, %02d %.3s %d %02d:%02d:%02d GMT",
+             days + (size_t)3 * (size_t)t.tm_wday, t.tm_mday, months + (size_t)3 * (size_t)t.tm_mon,
+             t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+    worker->date_second = now.tv_sec;
+    return worker->date;
+}
+
+static void add_head(struct http_request *r, struct buf *out)
+{
+    struct http_response *response = &r->worker->response;
+    bool old = r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
+
+    buf_add_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", response->status,
+                   http_reason(response->status), date_of(r->worker));
+    if (response->status != 204)
+        buf_add_format(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", response->content_type,
+                       response->body.len);
+    buf_add_text(out, "Cache-Control: no-store\r\nX-Request-Id: ");
+    buf_add_view(out, http_request_id(r));
+    buf_add(out, "\r\n", 2);
+    if (r->close)
+        buf_add_text(out, "Connection: close\r\n");
+    else if (old)
+        buf_add_text(out, "Connection: keep-alive\r\n");
+    buf_add_view(out, buf_view(&response->headers));
+    buf_add(out, "\r\n", 2);
+}
+
+/* What is said when there is no memory to say more. */
+static void write_bare(struct http_request *r)
+{
+    static const char reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                "Retry-After: 1\r\n"
+                                "Content-Length: 0\r\n"
+                                "Connection: close\r\n\r\n";
+
+    r->close = true;
+    r->worker->response.status = 503;
+    mg_write(r->conn, reply, sizeof reply - 1);
+}
+
+void http_response_write(struct http_request *r)
+{
+    struct http_response *response = &r->worker->response;
+    struct buf *out = &r->worker->out;
+
+    buf_clear(out);
+    add_head(r, out);
+    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD")))
+        buf_add_view(out, buf_view(&response->body));
+    if (buf_failed(out) || buf_failed(&response->body) || buf_failed(&response->headers)) {
+        write_bare(r);
+        return;
+    }
+    if (mg_write(r->conn, out->data, out->len) != (int)out->len)
+        r->close = true; /* the client has gone, or takes nothing */
+}

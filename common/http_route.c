@@ -1,0 +1,176 @@
+#include "common/http_internal.h"
+
+#include <stdio.h>
+
+struct segment {
+    const char *start;
+    size_t len;
+};
+
+/* The part up to the next slash; `*at` moves behind it. Both begin behind a slash. */
+static struct segment next_segment(const char **at, const char *end)
+{
+    const char *slash = memchr(*at, '/', (size_t)(end - *at));
+    struct segment segment = {*at, (size_t)((slash ? slash : end) - *at)};
+
+    *at = slash ? slash + 1 : NULL;
+    return segment;
+}
+
+/* Whether the path matches; fills the parts in braces, percent-encoded. */
+static bool matches(const char *pattern, struct view path, struct view *parameters, size_t *count)
+{
+    const char *want = pattern + 1, *want_end = pattern + strlen(pattern);
+    const char *have = path.data + 1, *have_end = path.data + path.len;
+
+    *count = 0;
+    if (path.len == 0 || path.data[0] != '/')
+        return false;
+    while (want && have) {
+        struct segment w = next_segment(&want, want_end), h = next_segment(&have, have_end);
+
+        if (w.len > 0 && w.start[0] == '{') {
+            if (h.len == 0 || *count == HTTP_PARAMETERS_MAX)
+                return false;
+            parameters[(*count)++] = (struct view){h.start, h.len};
+        } else if (w.len != h.len || memcmp(w.start, h.start, w.len) != 0) {
+            return false;
+        }
+    }
+    return !want && !have;
+}
+
+static bool serves(const struct http_route *route, struct view method)
+{
+    return view_equal(view_of(route->method), method) ||
+           (view_equal(method, VIEW("HEAD")) && strcmp(route->method, "GET") == 0);
+}
+
+/* ---- answers for paths that are known, and not ---- */
+
+/* "GET, HEAD, POST, OPTIONS" */
+static void write_allow(const struct http_request *r, struct buf *out)
+{
+    struct view parameters[HTTP_PARAMETERS_MAX];
+    size_t count;
+
+    for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
+        if (!matches(p->pattern, r->path, parameters, &count))
+            continue;
+        buf_add_text(out, p->method);
+        buf_add_text(out, strcmp(p->method, "GET") == 0 ? ", HEAD, " : ", ");
+    }
+    buf_add_text(out, "OPTIONS");
+}
+
+static enum err answer_other_method(struct http_request *r, struct http_response *response,
+                                    bool *ret_done, struct err_detail *detail)
+{
+    char bytes[128];
+    struct buf *allow = &r->worker->decoded;
+    struct view allowed;
+
+    buf_clear(allow);
+    write_allow(r, allow);
+    if (buf_failed(allow))
+        return err_set(detail, ERR_MEMORY, "no memory for the answer");
+    snprintf(bytes, sizeof bytes, "%.*s", (int)allow->len, allow->data);
+    allowed = view_of(bytes);
+    http_add_header(response, "Allow", allowed);
+    if (!view_equal(r->method, VIEW("OPTIONS")))
+        return err_set(detail, ERR_METHOD, "allowed here: %s", bytes);
+    response->status = 204;
+    *ret_done = true;
+    return ERR_NONE;
+}
+
+/* Each pattern once, in the table's order. */
+static enum err fail_unknown_path(const struct http_request *r, struct err_detail *detail)
+{
+    const struct http_route *routes = r->worker->server->options.routes;
+    char known[sizeof detail->text] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; routes[i].method; i++) {
+        bool seen = false;
+
+        for (size_t j = 0; j < i; j++)
+            seen = seen || strcmp(routes[i].pattern, routes[j].pattern) == 0;
+        if (!seen && used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                                     routes[i].pattern);
+    }
+    return err_set(detail, ERR_NOT_FOUND, "there is nothing at this path; there is: %s", known);
+}
+
+/* ---- Accept (RFC 9110, section 12.5.1), leniently: weights don't matter ---- */
+
+/* "type/subtype;parameters" without the parameters. */
+static struct view media_range(struct view item)
+{
+    const char *semicolon = memchr(item.data, ';', item.len);
+
+    if (semicolon)
+        item.len = (size_t)(semicolon - item.data);
+    while (item.len > 0 && (item.data[0] == ' ' || item.data[0] == '\t')) {
+        item.data++;
+        item.len--;
+    }
+    while (item.len > 0 && item.data[item.len - 1] == ' ')
+        item.len--;
+    return item;
+}
+
+static bool range_takes(struct view range, struct view type)
+{
+    size_t slash = (size_t)((const char *)memchr(type.data, '/', type.len) - type.data);
+
+    if (view_equal(range, VIEW("*/*")) || view_equal(range, VIEW("*")))
+        return true;
+    if (range.len == slash + 2 && range.data[slash + 1] == '*')
+        return view_equal_nocase((struct view){range.data, slash + 1},
+                                 (struct view){type.data, slash + 1});
+    return view_equal_nocase(range, type);
+}
+
+static bool acceptable(struct view accept, const char *produces)
+{
+    const char *at = accept.data, *end = at + accept.len;
+
+    if (accept.len == 0)
+        return true;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        struct view range = media_range((struct view){at, (size_t)((comma ? comma : end) - at)});
+
+        if (range_takes(range, view_of(produces)) ||
+            range_takes(range, VIEW("application/problem+json")))
+            return true;
+        at = comma ? comma + 1 : end;
+    }
+    return false;
+}
+
+enum err http_route_find(struct http_request *r, struct http_response *response, bool *ret_done,
+                         struct err_detail *detail)
+{
+    struct view parameters[HTTP_PARAMETERS_MAX];
+    const struct http_route *known = NULL;
+    size_t count;
+
+    for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
+        if (!matches(p->pattern, r->path, parameters, &count))
+            continue;
+        known = p;
+        if (!serves(p, r->method))
+            continue;
+        r->route = p;
+        if (p->produces && !acceptable(http_header(r, "Accept"), p->produces))
+            return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", p->produces);
+        if (http_request_decode(r, parameters, count))
+            return err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
+        return ERR_NONE;
+    }
+    return known ? answer_other_method(r, response, ret_done, detail)
+                 : fail_unknown_path(r, detail);
+}

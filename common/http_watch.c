@@ -1,0 +1,378 @@
+/* civetweb bounds the time between two reads, not the time of a request, and keeps an idle
+ * connection's thread until its timeout. This thread does what is missing: it shuts down the
+ * sockets of connections that are over their time, or idle while threads run short. civetweb's
+ * read in progress then ends as if the client had gone.
+ *
+ * A connection's state is one word: its phase and a moment. Its own thread moves it on with
+ * exchanges; the watch only ever replaces a state it has judged by HTTP_CUT, with compare and
+ * exchange. A connection passes the lock before it ends (http_watch_close), so no descriptor is
+ * closed and used anew while the watch, which holds it, looks for descriptors and shuts them down.
+ */
+#include "common/http_internal.h"
+#include "common/http_socket.h"
+#include "common/mem.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define TICK_MS 250
+#define DRAIN_TICK_MS 20
+#define LOOK_MS 1000 /* between looks for slow headers on kept-alive connections */
+#define ARRIVAL_SLACK_MS 50
+#define IDLE_MIN_MS 50    /* idle for less than this: between two requests */
+#define SILENT_MIN_MS 500 /* a new connection that has sent nothing for this long */
+
+enum verdict {
+    VERDICT_END_READING, /* over its time: it still gets its 408 */
+    VERDICT_END,         /* over its time while it takes the answer */
+    VERDICT_END_IF_IDLE, /* unless a request has begun to arrive */
+    VERDICT_LOOK         /* has a request begun to arrive? */
+};
+
+struct http_cut {
+    struct http_worker *worker;
+    uint64_t state;
+    uint64_t peer;
+    enum verdict verdict;
+};
+
+struct round {
+    struct http_server *server;
+    int64_t now_ms;
+    size_t count;
+    size_t to_end;        /* VERDICT_END_IF_IDLE: at most so many */
+    size_t silent_to_end; /* and as many new connections that send nothing */
+    bool draining;
+};
+
+static uint64_t state_of(enum http_phase phase, int64_t moment_ms)
+{
+    return (uint64_t)moment_ms << 3 | phase;
+}
+
+static enum http_phase phase_of(uint64_t state)
+{
+    return (enum http_phase)(state & 7);
+}
+
+static int64_t moment_of(uint64_t state)
+{
+    return (int64_t)(state >> 3);
+}
+
+/* More connections than this: idle ones must go, so that there is room before it is needed. */
+static uint32_t comfortable(const struct http_server *server)
+{
+    return server->options.connections - server->options.connections / 8;
+}
+
+/* ---- the connections' side ---- */
+
+static void make_room(struct http_server *server)
+{
+    pthread_mutex_lock(&server->watch.lock);
+    server->watch.make_room = true;
+    pthread_cond_signal(&server->watch.wake);
+    pthread_mutex_unlock(&server->watch.lock);
+}
+
+void http_watch_open(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+    int64_t deadline = http_now_ms() + server->options.request_timeout_ms;
+
+    worker->was_cut = false;
+    atomic_store_explicit(&worker->peer, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->state, state_of(HTTP_OPENING, deadline), memory_order_release);
+    if (atomic_fetch_add(&server->in_use, 1) >= comfortable(server))
+        make_room(server);
+}
+
+void http_watch_identify(struct http_worker *worker, const char *address, int port)
+{
+    if (atomic_load_explicit(&worker->peer, memory_order_relaxed) == 0)
+        atomic_store_explicit(&worker->peer, http_peer_parse(address, port), memory_order_relaxed);
+}
+
+bool http_watch_enter(struct http_worker *worker, enum http_phase phase, int64_t moment_ms)
+{
+    uint64_t before =
+        atomic_exchange_explicit(&worker->state, state_of(phase, moment_ms), memory_order_acq_rel);
+
+    worker->was_cut = worker->was_cut || phase_of(before) == HTTP_CUT;
+    return !worker->was_cut;
+}
+
+int64_t http_watch_moment(const struct http_worker *worker, enum http_phase *ret_phase)
+{
+    uint64_t state = atomic_load_explicit(&worker->state, memory_order_relaxed);
+
+    *ret_phase = phase_of(state);
+    return moment_of(state);
+}
+
+void http_watch_close(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+
+    http_watch_enter(worker, HTTP_FREE, 0);
+    if (worker->admitted)
+        atomic_fetch_sub(&server->admitted, 1);
+    worker->admitted = false;
+    atomic_fetch_sub(&server->in_use, 1);
+    pthread_mutex_lock(&server->watch.lock);
+    if (atomic_load_explicit(&server->draining, memory_order_relaxed))
+        pthread_cond_broadcast(&server->watch.emptied);
+    pthread_mutex_unlock(&server->watch.lock);
+}
+
+/* ---- judging, with the lock held ---- */
+
+static size_t connections_too_many(const struct http_server *server)
+{
+    uint32_t in_use = atomic_load(&server->in_use);
+
+    if (atomic_load(&server->draining))
+        return in_use;
+    return in_use > comfortable(server) ? in_use - comfortable(server) : 0;
+}
+
+/* False: nothing is to be done about it. */
+static bool judge(const struct round *round, uint64_t state, bool look, enum verdict *ret)
+{
+    bool late = moment_of(state) <= round->now_ms;
+    int64_t age = round->now_ms - moment_of(state);
+
+    switch (phase_of(state)) {
+    case HTTP_IDLE:
+        *ret = VERDICT_LOOK;
+        if (round->to_end == 0 || (!round->draining && age < IDLE_MIN_MS))
+            return look && age >= LOOK_MS;
+        *ret = VERDICT_END_IF_IDLE;
+        return true;
+    case HTTP_OPENING:
+    case HTTP_ARRIVING:
+    case HTTP_READING:
+        *ret = VERDICT_END_READING;
+        return late;
+    case HTTP_WRITING:
+        *ret = VERDICT_END;
+        return late;
+    default:
+        return false;
+    }
+}
+
+static void collect(struct round *round, bool look)
+{
+    struct http_server *server = round->server;
+
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct http_worker *worker = &server->workers[i];
+        uint64_t state = atomic_load_explicit(&worker->state, memory_order_acquire);
+        struct http_cut cut = {
+            .worker = worker,
+            .state = state,
+            .peer = atomic_load_explicit(&worker->peer, memory_order_relaxed),
+        };
+
+        if (judge(round, state, look, &cut.verdict))
+            server->watch.cuts[round->count++] = cut;
+    }
+}
+
+/* Those that have waited longest first; what isn't up to the number of connections before all. */
+static int by_urgency(const void *a, const void *b)
+{
+    const struct http_cut *x = a, *y = b;
+    bool x_idle = x->verdict == VERDICT_END_IF_IDLE, y_idle = y->verdict == VERDICT_END_IF_IDLE;
+
+    if (x_idle != y_idle)
+        return x_idle ? 1 : -1;
+    return (moment_of(x->state) > moment_of(y->state)) -
+           (moment_of(x->state) < moment_of(y->state));
+}
+
+static void keep_most_urgent(struct round *round)
+{
+    struct http_cut *cuts = round->server->watch.cuts;
+    size_t others = 0;
+
+    qsort(cuts, round->count, sizeof *cuts, by_urgency);
+    while (others < round->count && cuts[others].verdict != VERDICT_END_IF_IDLE)
+        others++;
+    if (round->count - others > round->to_end)
+        round->count = others + round->to_end;
+}
+
+/* ---- and executing ---- */
+
+/* False: the connection has moved on since it was judged. */
+static bool replace_state(const struct http_cut *c, enum http_phase phase, int64_t moment_ms)
+{
+    uint64_t expected = c->state;
+
+    return atomic_compare_exchange_strong(&c->worker->state, &expected, state_of(phase, moment_ms));
+}
+
+static void cut(const struct http_cut *c, int fd, int how)
+{
+    if (replace_state(c, HTTP_CUT, 0))
+        shutdown(fd, how);
+}
+
+/* Whether bytes of its next request have arrived, and when. */
+static bool request_begun(const struct round *round, const struct http_cut *c, int fd,
+                          int64_t *ret_ms)
+{
+    struct http_arrival arrival;
+
+    *ret_ms = round->now_ms;
+    if (!http_socket_arrival(fd, &arrival))
+        return true;
+    *ret_ms -= arrival.silent_ms;
+    return arrival.unread > 0 || *ret_ms > moment_of(c->state) + ARRIVAL_SLACK_MS;
+}
+
+static void note_arrival(const struct round *round, const struct http_cut *c, int64_t begun_ms)
+{
+    if (phase_of(c->state) == HTTP_IDLE)
+        (void)replace_state(c, HTTP_ARRIVING, begun_ms + round->server->options.request_timeout_ms);
+}
+
+static void execute(const struct round *round, const struct http_cut *c, int fd)
+{
+    int64_t begun_ms;
+
+    if (c->verdict == VERDICT_END_READING)
+        cut(c, fd, SHUT_RD);
+    else if (c->verdict == VERDICT_END)
+        cut(c, fd, SHUT_RDWR);
+    else if (request_begun(round, c, fd, &begun_ms))
+        note_arrival(round, c, begun_ms);
+    else if (c->verdict == VERDICT_END_IF_IDLE)
+        cut(c, fd, SHUT_RDWR);
+}
+
+/* A new connection that says nothing is in the way. Its thread is not known before its first
+ * request, so it is told from others by its socket. */
+static void end_if_silent(struct round *round, int fd)
+{
+    struct http_arrival arrival;
+
+    if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) ||
+        arrival.bytes_arrived > 0 || arrival.silent_ms < SILENT_MIN_MS)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    round->silent_to_end--;
+}
+
+static bool on_socket(int fd, uint64_t peer, void *ctx)
+{
+    struct round *round = ctx;
+
+    end_if_silent(round, fd);
+    for (size_t i = 0; i < round->count; i++)
+        if (round->server->watch.cuts[i].peer == peer)
+            execute(round, &round->server->watch.cuts[i], fd);
+    return true;
+}
+
+/* Looks at all connections once. */
+static void look_around(struct http_server *server)
+{
+    struct http_watch *watch = &server->watch;
+    struct round round = {
+        .server = server,
+        .now_ms = http_now_ms(),
+        .to_end = connections_too_many(server),
+        .draining = atomic_load(&server->draining),
+    };
+    bool look = round.now_ms >= watch->next_look_ms;
+
+    if (look)
+        watch->next_look_ms = round.now_ms + LOOK_MS;
+    watch->make_room = false;
+    round.silent_to_end = round.to_end;
+    collect(&round, look);
+    if (round.count == 0 && round.to_end == 0)
+        return;
+    keep_most_urgent(&round);
+    http_sockets_each(server->port, on_socket, &round);
+}
+
+void http_watch_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(cond, lock, &until);
+}
+
+static void *watch_main(void *arg)
+{
+    struct http_server *server = arg;
+    struct http_watch *watch = &server->watch;
+
+    pthread_setname_np(pthread_self(), "http-watch");
+    pthread_mutex_lock(&watch->lock);
+    while (!watch->stopping) {
+        if (!watch->make_room)
+            http_watch_wait(&watch->wake, &watch->lock,
+                            atomic_load(&server->draining) ? DRAIN_TICK_MS : TICK_MS);
+        look_around(server);
+    }
+    pthread_mutex_unlock(&watch->lock);
+    return NULL;
+}
+
+enum err http_watch_init(struct http_server *server)
+{
+    struct http_watch *watch = &server->watch;
+    pthread_condattr_t monotonic;
+
+    watch->cuts = mem_zero(server->worker_count, sizeof *watch->cuts);
+    if (!watch->cuts)
+        return ERR_MEMORY;
+    pthread_mutex_init(&watch->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watch->wake, &monotonic);
+    pthread_cond_init(&watch->emptied, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return ERR_NONE;
+}
+
+enum err http_watch_start(struct http_server *server)
+{
+    struct http_watch *watch = &server->watch;
+
+    watch->running = pthread_create(&watch->thread, NULL, watch_main, server) == 0;
+    return watch->running ? ERR_NONE : ERR_UNAVAILABLE;
+}
+
+void http_watch_stop(struct http_server *server)
+{
+    struct http_watch *watch = &server->watch;
+
+    if (!watch->cuts)
+        return;
+    if (watch->running) {
+        pthread_mutex_lock(&watch->lock);
+        watch->stopping = true;
+        pthread_cond_signal(&watch->wake);
+        pthread_mutex_unlock(&watch->lock);
+        pthread_join(watch->thread, NULL);
+    }
+    pthread_cond_destroy(&watch->emptied);
+    pthread_cond_destroy(&watch->wake);
+    pthread_mutex_destroy(&watch->lock);
+    mem_free(watch->cuts);
+}
