@@ -79,6 +79,9 @@ enum config_verdict config_load(const struct config_program *program, int argc, 
 /* Frees what `values` and `handlers` (may be NULL) hold, not themselves. */
 void config_free(const struct config_program *program, void *values,
                  struct config_handlers *handlers);
+/* A duration as a user would write it: 250ms, 90s, 2m. */
+#define CONFIG_DURATION_SIZE 32
+void config_duration_text(int64_t ms, char text[CONFIG_DURATION_SIZE]);
 /* The settings as Markdown tables, for docs/config.md (`--help-markdown`, not in --help). */
 void config_write_markdown(const struct config_program *program, struct buf *out);
 

@@ -3,7 +3,7 @@
  *     config.c           the order of things: defaults, file, environment, flags, the check
  *     config_args.c      what the flags say
  *     config_file.c      the YAML file; config_handlers.c: its list of handlers
- *     config_value.c     one value: text -> member, and what is allowed
+ *     config_value.c     one value: text -> member; config_allowed.c: what is allowed
  *     config_help.c      --help and --help-markdown
  */
 #ifndef TIDINGS_CONFIG_PARTS_H
@@ -31,6 +31,17 @@ void config_apply(struct config_loader *loader, const struct config_setting *set
                   struct view text, const char *where);
 
 /* ---- values ---- */
+
+#define CONFIG_NAME_MAX 32
+#define CONFIG_TEXT_MAX 4096 /* where the setting has no bound of its own */
+
+struct config_unit {
+    const char *word;
+    uint64_t size;
+};
+/* Largest first; they end with word NULL. */
+extern const struct config_unit config_byte_units[];
+extern const struct config_unit config_duration_units[];
 
 /* Sets the setting's member in `values`; a text that was there is freed. The detail says what is
  * allowed. */

@@ -4,28 +4,10 @@
 #include "common/text.h"
 
 #include <arpa/inet.h>
-#include <inttypes.h>
-#include <stdio.h>
-
-#define NAME_MAX_LENGTH 32
-#define TEXT_MAX_LENGTH 4096
-
-struct unit {
-    const char *word;
-    uint64_t size;
-};
-/* largest first; the plain number has no unit and is allowed for bytes only */
-static const struct unit byte_units[] = {
-    {"TiB", 1ULL << 40}, {"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"", 1},
-    {NULL, 0},
-};
-static const struct unit duration_units[] = {
-    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0},
-};
 
 /* ---- text -> value ---- */
 
-static bool parse_quantity(struct view text, const struct unit *units, uint64_t *ret)
+static bool parse_quantity(struct view text, const struct config_unit *units, uint64_t *ret)
 {
     size_t digits = 0;
     uint64_t number;
@@ -54,9 +36,9 @@ static bool parse_number(const struct config_setting *setting, struct view text,
     if (setting->kind == CONFIG_COUNT)
         good = view_parse_u64(text, &value);
     else if (setting->kind == CONFIG_BYTES)
-        good = parse_quantity(text, byte_units, &value);
+        good = parse_quantity(text, config_byte_units, &value);
     else
-        good = parse_quantity(text, duration_units, &value);
+        good = parse_quantity(text, config_duration_units, &value);
     if (setting->min == 0 && setting->kind != CONFIG_COUNT &&
         (view_equal(text, VIEW("0")) ||
          (setting->kind == CONFIG_BYTES && view_equal(text, VIEW("unlimited"))))) {
@@ -77,7 +59,7 @@ static bool is_name(struct view text)
               c == '_' || c == '-'))
             return false;
     }
-    return text.len >= 1 && text.len <= NAME_MAX_LENGTH;
+    return text.len >= 1 && text.len <= CONFIG_NAME_MAX;
 }
 
 static bool is_printable(struct view text)
@@ -146,7 +128,7 @@ static bool is_address(struct view text)
 static bool is_text(const struct config_setting *setting, struct view text)
 {
     uint64_t min = setting->max ? setting->min : 1;
-    uint64_t max = setting->max ? setting->max : TEXT_MAX_LENGTH;
+    uint64_t max = setting->max ? setting->max : CONFIG_TEXT_MAX;
 
     switch (setting->kind) {
     case CONFIG_NAME:
@@ -221,82 +203,4 @@ enum err config_value_set(const struct config_setting *setting, struct view text
         return ERR_NONE;
     }
     return refuse(setting, text, detail);
-}
-
-/* ---- what is allowed ---- */
-
-static void format_quantity(uint64_t value, const struct unit *units, char text[32])
-{
-    while (units[1].word && value % units->size != 0)
-        units++;
-    snprintf(text, 32, "%" PRIu64 "%s", value / units->size, units->word);
-}
-
-/* "a duration like 250ms, at least 100ms, at most 7d" */
-static void allowed_quantity(const struct config_setting *setting, const struct unit *units,
-                             const char *what, const char *zero, char *text)
-{
-    char min[32], max[32];
-    size_t len = (size_t)snprintf(text, CONFIG_ALLOWED_SIZE, "%s", what);
-
-    format_quantity(setting->min, units, min);
-    format_quantity(setting->max, units, max);
-    if (setting->min > 0)
-        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", at least %s", min);
-    if (setting->max < INT64_MAX)
-        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", at most %s", max);
-    if (setting->min == 0)
-        snprintf(text + len, CONFIG_ALLOWED_SIZE - len, ", or %s", zero);
-}
-
-static void allowed_words(const struct config_setting *setting, char *text)
-{
-    size_t len = (size_t)snprintf(text, CONFIG_ALLOWED_SIZE, "one of");
-
-    for (size_t i = 0; setting->words[i] && len < CONFIG_ALLOWED_SIZE; i++)
-        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, "%s %s", i ? "," : "",
-                                setting->words[i]);
-}
-
-void config_value_allowed(const struct config_setting *setting, char text[CONFIG_ALLOWED_SIZE])
-{
-    switch (setting->kind) {
-    case CONFIG_TEXT:
-        snprintf(text, CONFIG_ALLOWED_SIZE,
-                 "text of %" PRIu64 " to %" PRIu64 " bytes without control characters",
-                 setting->max ? setting->min : 1, setting->max ? setting->max : TEXT_MAX_LENGTH);
-        break;
-    case CONFIG_NAME:
-        snprintf(text, CONFIG_ALLOWED_SIZE, "1 to %d letters, digits, _ and -", NAME_MAX_LENGTH);
-        break;
-    case CONFIG_ADDRESS:
-        snprintf(text, CONFIG_ALLOWED_SIZE, "host:port or [IPv6]:port");
-        break;
-    case CONFIG_COUNT:
-        snprintf(text, CONFIG_ALLOWED_SIZE, "a number from %" PRIu64 " to %" PRIu64, setting->min,
-                 setting->max);
-        break;
-    case CONFIG_BYTES:
-        allowed_quantity(setting, byte_units, "a size like 65536, 64KiB, 1MiB or 10GiB",
-                         "unlimited", text);
-        break;
-    case CONFIG_DURATION:
-        allowed_quantity(setting, duration_units, "a duration like 250ms, 30s, 5m, 2h or 7d", "0",
-                         text);
-        break;
-    case CONFIG_WORD:
-        allowed_words(setting, text);
-        break;
-    }
-}
-
-const char *config_value_word(enum config_kind kind)
-{
-    static const char *const words[] = {
-        [CONFIG_TEXT] = "TEXT", [CONFIG_NAME] = "NAME",  [CONFIG_ADDRESS] = "ADDRESS",
-        [CONFIG_COUNT] = "N",   [CONFIG_BYTES] = "SIZE", [CONFIG_DURATION] = "DURATION",
-        [CONFIG_WORD] = "WORD",
-    };
-
-    return words[kind];
 }

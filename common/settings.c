@@ -17,10 +17,24 @@ static enum err source_check(const char *source, struct err_detail *detail)
     for (const char *c = source; *c; c++)
         if (!is_uri_character(*c))
             return err_set(detail, ERR_INVALID,
-                           "--source: \"%.100s\" is not a URI reference: character %td is not "
-                           "allowed in one",
+                           "--source: \"%.100s\" is not a URI reference: byte %td is not allowed "
+                           "in one",
                            source, c - source + 1);
     return ERR_NONE;
+}
+
+static enum err window_check(const struct settings *s, struct err_detail *detail)
+{
+    char window[CONFIG_DURATION_SIZE], age[CONFIG_DURATION_SIZE];
+
+    if (s->events_max_age_ms == 0 || s->duplicate_window_ms <= s->events_max_age_ms)
+        return ERR_NONE;
+    config_duration_text(s->duplicate_window_ms, window);
+    config_duration_text(s->events_max_age_ms, age);
+    return err_set(detail, ERR_INVALID,
+                   "--duplicate-window (%s) must not be longer than --events-max-age (%s): the bus "
+                   "would know events that it no longer has",
+                   window, age);
 }
 
 enum err settings_check(const struct settings *s, struct err_detail *detail)
@@ -31,16 +45,10 @@ enum err settings_check(const struct settings *s, struct err_detail *detail)
         return e;
     if (s->stream_replicas != 1 && s->stream_replicas != 3 && s->stream_replicas != 5)
         return err_set(detail, ERR_INVALID,
-                       "--stream-replicas: %" PRIu64 " is not allowed: 1, 3 or 5, so that a "
-                       "majority is left when servers fail",
+                       "--stream-replicas: 1, 3 or 5 is allowed, not %" PRIu64
+                       ", so that a majority is left when one or two fail",
                        s->stream_replicas);
-    if (s->events_max_age_ms > 0 && s->duplicate_window_ms > s->events_max_age_ms)
-        return err_set(detail, ERR_INVALID,
-                       "--duplicate-window (%" PRId64 "ms) must not be longer than "
-                       "--events-max-age (%" PRId64 "ms): the bus would know events that it no "
-                       "longer has",
-                       s->duplicate_window_ms, s->events_max_age_ms);
-    return ERR_NONE;
+    return window_check(s, detail);
 }
 
 /* <NAMESPACE>_<kind>, e.g. TIDINGS_EVENTS */
