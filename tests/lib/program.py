@@ -114,9 +114,11 @@ class Program:
         return until(found, limit_s, lambda: f"{self.name} logs {message!r}\n{self.tail()}")
 
     def tail(self, lines=25):
+        """Its last words, without the log handler's line for each event."""
         if not os.path.exists(self.log_path):
             return f"--- {self.name}: never started"
-        text = "\n".join(self.log(whole=True).splitlines()[-lines:])
+        said = [line for line in self.log(whole=True).splitlines() if '"msg":"event"' not in line]
+        text = "\n".join(said[-lines:])
         return f"--- {self.name}, last lines of its log:\n{text}"
 
     def sanitizer_report(self):

@@ -164,7 +164,6 @@ class Tidings:
             "bus": self.bus_url,
             "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
-            "data": os.path.join(self.folder, name),
             **flags,
         }
         processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
