@@ -41,7 +41,7 @@ struct config_setting {
     const char *section; /* heading in --help and docs; NULL: the one before's, or "Settings" */
 };
 
-/* One entry of `handlers:` in the file; in order. */
+/* One entry of `handlers:` in the file; in order. The last one's match is ">". */
 struct config_handler {
     char *match;      /* ">", "order.>", "order.created": a NATS subject pattern over names */
     char *kind;       /* "log", "simulate" */

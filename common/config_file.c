@@ -26,7 +26,7 @@ void config_file_problem(struct config_file *file, const yaml_node_t *node, cons
 
 yaml_node_t *config_file_node(struct config_file *file, yaml_node_item_t id)
 {
-    return yaml_document_get_node(file->document, id);
+    return yaml_document_get_node(&file->document, id);
 }
 
 struct view config_file_text(const yaml_node_t *node)
@@ -120,12 +120,13 @@ static void read_member(struct config_file *file, const yaml_node_t *key, yaml_n
 
 static void read_document(struct config_file *file)
 {
-    yaml_node_t *root = yaml_document_get_root_node(file->document);
+    yaml_node_t *root = yaml_document_get_root_node(&file->document);
 
     if (!root || config_file_is_null(root)) /* nothing but comments */
         return;
     if (root->type != YAML_MAPPING_NODE)
-        config_file_problem(file, root, NULL, "must be a mapping of settings, like bus: nats://…");
+        config_file_problem(file, root, NULL,
+                            "must be a mapping of settings, like bus: nats://a:4222");
     else
         config_file_each(file, root, read_member, NULL);
 }
@@ -157,15 +158,12 @@ static void syntax_problem(struct config_file *file, const yaml_parser_t *parser
 
 static bool parse_document(struct config_file *file, yaml_parser_t *parser)
 {
-    yaml_document_t document;
-
-    file->document = &document;
-    if (!yaml_parser_load(parser, &document)) {
+    if (!yaml_parser_load(parser, &file->document)) {
         syntax_problem(file, parser);
         return false;
     }
     read_document(file);
-    yaml_document_delete(&document);
+    yaml_document_delete(&file->document);
     return true;
 }
 

@@ -11,7 +11,7 @@ struct config_file {
     struct config_loader *loader;
     const char *path;
     struct view bytes; /* all of it */
-    yaml_document_t *document;
+    yaml_document_t document;
 };
 
 /* Says what is wrong at the node: "<path>:<line>: <key>: ..."; a key of NULL is left out. */

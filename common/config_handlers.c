@@ -162,7 +162,7 @@ static void read_entry(struct config_file *file, yaml_node_t *node, struct confi
 void config_handlers_load(struct config_file *file, yaml_node_t *node)
 {
     struct config_handlers *handlers = &file->loader->handlers;
-    size_t count;
+    size_t count, before = file->loader->problems;
 
     if (node->type != YAML_SEQUENCE_NODE ||
         node->data.sequence.items.start == node->data.sequence.items.top) {
@@ -181,4 +181,8 @@ void config_handlers_load(struct config_file *file, yaml_node_t *node)
     for (size_t i = 0; i < count; i++)
         read_entry(file, config_file_node(file, node->data.sequence.items.start[i]),
                    &handlers->list[i]);
+    if (file->loader->problems == before && strcmp(handlers->list[count - 1].match, ">") != 0)
+        config_file_problem(
+            file, config_file_node(file, node->data.sequence.items.start[count - 1]), "handlers",
+            "the last entry must have match: \">\", so that no event goes unhandled");
 }

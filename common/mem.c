@@ -23,8 +23,8 @@ void *mem_alloc(size_t size)
     return malloc(size ? size : 1);
 }
 
-/* At least 1: realloc to 0 bytes would free the block. The check is ours because that of calloc aborts
- * under AddressSanitizer. */
+/* At least 1: realloc to 0 bytes would free the block. The check is ours because that of calloc
+ * aborts under AddressSanitizer. */
 static bool product(size_t count, size_t size, size_t *ret)
 {
     if (__builtin_mul_overflow(count, size, ret))

@@ -18,8 +18,9 @@ void *mem_grow(void *block, size_t count, size_t size) __attribute__((warn_unuse
 char *mem_copy_text(const char *text, size_t len) __attribute__((malloc, warn_unused_result));
 void mem_free(void *block);
 
-/* For tests: after `after` more allocations of the calling thread the next one fails, once. Negative:
- * none fails. Returns how many were left before: negative if the failure has come, or none was set. */
+/* For tests: after `after` more allocations of the calling thread the next one fails, once.
+ * Negative: none fails. Returns how many were left before: negative if the failure has come, or
+ * none was set. */
 int mem_fail_after(int after);
 /* For tests and the bench: allocations made by this process so far. */
 uint64_t mem_allocations(void);

@@ -10,7 +10,8 @@ struct capture {
     int saved, file;
 };
 void capture_begin(struct capture *c, int descriptor);
-/* Puts the descriptor back; what was written stands in `text`, NUL-terminated. Returns its length. */
+/* Puts the descriptor back; what was written stands in `text`, NUL-terminated. Returns its
+ * length. */
 size_t capture_end(struct capture *c, char *text, size_t size);
 
 #endif

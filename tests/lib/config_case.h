@@ -1,4 +1,5 @@
-/* A program with a setting of each kind, and what config_load makes of arguments, variables and a file.
+/* A program with a setting of each kind, and what config_load makes of arguments, variables and a
+ * file.
  */
 #ifndef TESTS_CONFIG_CASE_H
 #define TESTS_CONFIG_CASE_H

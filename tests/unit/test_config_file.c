@@ -107,8 +107,9 @@ static void problems_name_file_line_and_key(void **state)
     refuse("count: [1]\n", "program: c.yaml:1: count: must be one value: a number from 1 to 5");
     refuse("count: {a: 1}\n", "program: c.yaml:1: count: must be one value: a number from 1 to 5");
     refuse("? [a]\n: 1\n", "program: c.yaml:1: a key must be a plain word");
-    refuse("- count\n", "program: c.yaml:1: must be a mapping of settings, like bus: nats://…");
-    refuse("count\n", "program: c.yaml:1: must be a mapping of settings, like bus: nats://…");
+    refuse("- count\n",
+           "program: c.yaml:1: must be a mapping of settings, like bus: nats://a:4222");
+    refuse("count\n", "program: c.yaml:1: must be a mapping of settings, like bus: nats://a:4222");
     refuse("any: x\n---\ncount: 9\n", "program: c.yaml:3: only one document is allowed");
 }
 
@@ -257,6 +258,15 @@ static void bad_handlers_are_refused(void **state)
            "program: c.yaml:3: delay: is given twice");
 }
 
+static void the_last_entry_takes_what_is_left(void **state)
+{
+    (void)state;
+    refuse(
+        "handlers:\n- match: \">\"\n  log: {}\n- match: a.>\n  log: {}\n",
+        "program: c.yaml:4: handlers: the last entry must have match: \">\", so that no event goes "
+        "unhandled");
+}
+
 static void all_entries_are_checked(void **state)
 {
     (void)state;
@@ -279,7 +289,8 @@ static void match_is_a_pattern_of_names(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        snprintf(text, sizeof text, "handlers: [{match: \"%s\", log: {}}]", good[i]);
+        snprintf(text, sizeof text, "handlers: [{match: \"%s\", log: {}}, {match: \">\", log: {}}]",
+                 good[i]);
         take(text);
         assert_string_equal(c.handlers.list[0].match, good[i]);
         config_case_free(&c);
@@ -295,7 +306,8 @@ static void match_is_a_pattern_of_names(void **state)
     snprintf(text, sizeof text, "handlers: [{match: \"%s\", log: {}}]", long_name);
     load(text);
     assert_int_equal(c.verdict, CONFIG_EXIT_USAGE);
-    snprintf(text, sizeof text, "handlers: [{match: \"%s\", log: {}}]", long_name + 1);
+    snprintf(text, sizeof text, "handlers: [{match: \"%s\", log: {}}, {match: \">\", log: {}}]",
+             long_name + 1);
     take(text);
     config_case_free(&c);
 }
@@ -314,7 +326,8 @@ static void short_memory_is_told_and_leaves_nothing_behind(void **state)
 {
     (void)state;
     for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
-        load("text: abc\nhandlers:\n- {match: a, simulate: {delay: 1s}}\n- {match: b, log: {}}\n");
+        load("text: abc\nhandlers:\n- {match: a, simulate: {delay: 1s}}\n- {match: \">\", log: "
+             "{}}\n");
         bool failed = each_failure_end(&f);
         assert_int_equal(c.verdict, failed ? CONFIG_EXIT_USAGE : CONFIG_RUN);
         assert_int_equal(strstr(c.err, "memory") != NULL, failed);
@@ -327,7 +340,7 @@ static void damaged_files_are_taken_or_refused(void **state)
 {
     static const char whole[] =
         "text: abc\nwait: 2s\nhandlers:\n- match: \"a.>\"\n  simulate: {delay: 1s}\n"
-        "- {match: b, log: {}}\n";
+        "- {match: \">\", log: {}}\n";
     unsigned seed = 1;
 
     (void)state;
@@ -359,6 +372,7 @@ int main(void)
         cmocka_unit_test(deep_nesting_and_cycles_do_no_harm),
         cmocka_unit_test(handlers_keep_their_order),
         cmocka_unit_test(bad_handlers_are_refused),
+        cmocka_unit_test(the_last_entry_takes_what_is_left),
         cmocka_unit_test(all_entries_are_checked),
         cmocka_unit_test(match_is_a_pattern_of_names),
         cmocka_unit_test(handlers_are_unknown_where_the_program_has_none),

@@ -83,7 +83,8 @@ static void check_position(struct view stream, uint64_t position, const char *ex
     assert_string_equal(text, expected);
 }
 
-/* Expected: Python's uuid.uuid5(uuid.UUID("23e6c63b-793a-466c-835f-9c5fe4fcae40"), "<stream>:<position>"). */
+/* Expected: Python's uuid.uuid5(uuid.UUID("23e6c63b-793a-466c-835f-9c5fe4fcae40"),
+ * "<stream>:<position>"). */
 static void the_id_of_a_position_is_a_uuid_of_version_5(void **state)
 {
     char longest[300];
