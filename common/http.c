@@ -241,11 +241,19 @@ void http_drain(struct http_server *server)
     atomic_store(&server->draining, true);
 }
 
-void http_stop(struct http_server *server)
+bool http_stop_within(struct http_server *server, int64_t drain_ms)
 {
+    bool drained;
+
     http_drain(server);
-    http_drain_connections(server);
+    drained = http_drain_connections(server, drain_ms);
     mg_stop(server->civetweb);
     mg_exit_library();
     server_free(server);
+    return drained;
+}
+
+void http_stop(struct http_server *server)
+{
+    (void)http_stop_within(server, INT64_MAX);
 }

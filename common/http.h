@@ -74,8 +74,11 @@ uint16_t http_port(const struct http_server *server);
 /* From now on answers carry `Connection: close`. Thread-safe. */
 void http_drain(struct http_server *server);
 /* Stops listening, closes idle connections, waits for requests in progress (each bounded by its
- * timeouts and its handler), frees. Drains first if that has not been done. */
+ * time-outs and its handler), frees. */
 void http_stop(struct http_server *server);
+/* The same, but waits at most so long; then what is in progress loses its answer (handlers are
+ * still waited for). False: that has happened. */
+bool http_stop_within(struct http_server *server, int64_t drain_ms);
 
 /* Views of a request live as long as the request: until its handler returns. */
 struct view http_method(const struct http_request *r);

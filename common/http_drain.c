@@ -46,21 +46,32 @@ static void replace_listening(int listening, int stand_in)
     dup2(stand_in, listening);
 }
 
-void http_drain_connections(struct http_server *server)
+static bool wait_until_empty(struct http_server *server, int64_t give_up_ms)
+{
+    while (connections_open(server) > 0) {
+        if (http_now_ms() >= give_up_ms)
+            return false;
+        wait_a_moment(server);
+    }
+    return true;
+}
+
+bool http_drain_connections(struct http_server *server, int64_t drain_ms)
 {
     int listening = http_socket_listening(server->port);
     int stand_in = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int64_t give_up_ms = http_now_ms() + BACKLOG_MS;
+    int64_t now = http_now_ms(), backlog_end_ms = now + BACKLOG_MS;
+    bool drained;
 
     if (listening >= 0 && stand_in >= 0) {
-        while (http_socket_backlog(listening) > 0 && http_now_ms() < give_up_ms)
+        while (http_socket_backlog(listening) > 0 && http_now_ms() < backlog_end_ms)
             wait_a_moment(server);
         replace_listening(listening, stand_in);
     }
-    while (connections_open(server) > 0)
-        wait_a_moment(server);
+    drained = wait_until_empty(server, drain_ms < INT64_MAX - now ? now + drain_ms : INT64_MAX);
     if (stand_in >= 0) {
         eventfd_write(stand_in, 1); /* civetweb's poll returns, and sees the stop flag soon */
         close(stand_in);
     }
+    return drained;
 }

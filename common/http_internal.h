@@ -139,8 +139,8 @@ void http_watch_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms);
 /* ---- http_drain.c: the end ---- */
 
 /* Takes the listening socket away from civetweb, waits until no connection is left, and makes
- * civetweb's accept loop look at its stop flag. */
-void http_drain_connections(struct http_server *server);
+ * civetweb's accept loop look at its stop flag. False: some were left after drain_ms. */
+bool http_drain_connections(struct http_server *server, int64_t drain_ms);
 
 /* ---- the steps of a request ---- */
 

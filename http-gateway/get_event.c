@@ -1,0 +1,97 @@
+/* GET /api/v1/events/{id}: what became of an event. A processor answers, over gRPC.
+ */
+#include "common/event_status.h"
+#include "http-gateway/event_document.h"
+#include "http-gateway/handlers.h"
+
+#define ANSWER_MS 5000
+#define REQUEST_MAX 65536
+#define REPLY_MAX (128U << 20)
+
+static enum err read_parameters(const struct http_request *request,
+                                struct event_status_request *ret, struct err_detail *detail)
+{
+    struct view view = VIEW("basic"), position = VIEW("0");
+
+    http_query(request, "view", &view);
+    http_query(request, "min_position", &position);
+    ret->event_id = http_parameter(request, 0);
+    ret->full = view_equal(view, VIEW("full"));
+    if (!ret->full && !view_equal(view, VIEW("basic")))
+        return err_set(detail, ERR_INVALID, "view must be basic or full");
+    if (!view_parse_u64(position, &ret->min_position))
+        return err_set(detail, ERR_INVALID,
+                       "min_position must be a number: the position of an earlier answer");
+    if (ret->event_id.len > 256 || !view_is_utf8(ret->event_id))
+        return err_set(detail, ERR_INVALID,
+                       "an event_id is at most 256 bytes of UTF-8; ours are UUIDs");
+    return ERR_NONE;
+}
+
+/* What the processor's failure means to a client of the gateway. */
+static enum err explain(enum err e, const struct err_detail *why, struct err_detail *detail)
+{
+    switch (e) {
+    case ERR_DEADLINE:
+        return err_set(detail, e, "no processor has answered within %d ms", ANSWER_MS);
+    case ERR_UNAVAILABLE:
+    case ERR_CANCELLED: /* by a processor that is stopping */
+        return err_set(detail, ERR_UNAVAILABLE, "no processor can say: %s", why->text);
+    case ERR_UNIMPLEMENTED:
+        return err_set(detail, ERR_INTERNAL, "what answers as the processor is none: %s",
+                       why->text);
+    default:
+        return err_set(detail, e, "%s", why->text);
+    }
+}
+
+static enum err ask(struct gateway *g, const struct event_status_request *request,
+                    struct buf *answer, struct err_detail *detail)
+{
+    struct err_detail why = {""};
+    struct buf bytes;
+    enum err e;
+
+    buf_init(&bytes, REQUEST_MAX);
+    e = event_status_request_write(request, &bytes);
+    if (e)
+        err_set(&why, e, "no memory to ask for the event");
+    else
+        e = rpc_call_unary(g->processor, EVENT_STATUS_METHOD, buf_view(&bytes), ANSWER_MS, answer,
+                           &why);
+    buf_free(&bytes);
+    return e ? explain(e, &why, detail) : ERR_NONE;
+}
+
+static enum err write_answer(struct view answer, struct http_response *response,
+                             struct err_detail *detail)
+{
+    struct event_status_holder *holder = NULL;
+    struct event_status status;
+    enum err e = event_status_read(answer, &holder, &status);
+
+    if (e == ERR_MEMORY)
+        return err_set(detail, e, "no memory to read the processor's answer");
+    if (e)
+        return err_set(detail, ERR_INTERNAL, "the processor's answer cannot be read");
+    event_document_write(&status, &response->body);
+    event_status_holder_free(holder);
+    return ERR_NONE;
+}
+
+enum err get_event(struct http_request *request, struct http_response *response,
+                   struct err_detail *detail, void *ctx)
+{
+    struct event_status_request asked = {0};
+    struct buf answer;
+    enum err e = read_parameters(request, &asked, detail);
+
+    if (e)
+        return e;
+    buf_init(&answer, REPLY_MAX);
+    e = ask(ctx, &asked, &answer, detail);
+    if (!e)
+        e = write_answer(buf_view(&answer), response, detail);
+    buf_free(&answer);
+    return e;
+}

@@ -1,0 +1,116 @@
+/* GET /health, /ready and /metrics.
+ */
+#include "common/version.h"
+#include "http-gateway/handlers.h"
+
+#define PROCESSOR_MS 1000
+#define HEALTH_METHOD "/grpc.health.v1.Health/Check"
+
+static bool check_gateway(void *ctx, struct err_detail *detail)
+{
+    struct gateway *g = ctx;
+
+    if (!atomic_load(&g->draining))
+        return true;
+    err_set(detail, ERR_UNAVAILABLE, "stopping");
+    return false;
+}
+
+static bool check_bus(void *ctx, struct err_detail *detail)
+{
+    struct gateway *g = ctx;
+
+    if (bus_state(g->bus, detail) == BUS_READY)
+        return true;
+    if (detail->text[0] == '\0')
+        err_set(detail, ERR_UNAVAILABLE, "away");
+    return false;
+}
+
+static bool check_processor(void *ctx, struct err_detail *detail)
+{
+    static const struct view serving = {"\x08\x01", 2}; /* HealthCheckResponse{status: SERVING} */
+    struct gateway *g = ctx;
+    struct err_detail why = {""};
+    struct buf answer;
+    enum err e;
+    bool good;
+
+    buf_init(&answer, 1024);
+    e = rpc_call_unary(g->processor, HEALTH_METHOD, VIEW(""), PROCESSOR_MS, &answer, &why);
+    good = !e && view_equal(buf_view(&answer), serving);
+    buf_free(&answer);
+    if (e)
+        err_set(detail, e, "unreachable: %s", why.text[0] ? why.text : err_title(e));
+    else if (!good)
+        err_set(detail, ERR_UNAVAILABLE, "reachable but not serving");
+    return good;
+}
+
+enum err get_health(struct http_request *request, struct http_response *response,
+                    struct err_detail *detail, void *ctx)
+{
+    (void)request;
+    (void)detail;
+    (void)ctx;
+    buf_add_text(&response->body, "{\"status\":\"alive\",\"version\":\"" TIDINGS_VERSION "\"}\n");
+    return ERR_NONE;
+}
+
+/* A processor that is away does not make the gateway unready: events are accepted all the same. */
+enum err get_ready(struct http_request *request, struct http_response *response,
+                   struct err_detail *detail, void *ctx)
+{
+    static const struct http_probe probes[] = {
+        {"gateway", check_gateway, false},
+        {"bus", check_bus, false},
+        {"processor", check_processor, true},
+        {NULL, NULL, false},
+    };
+
+    (void)request;
+    (void)detail;
+    http_write_ready(response, probes, ctx);
+    return ERR_NONE;
+}
+
+enum err get_metrics(struct http_request *request, struct http_response *response,
+                     struct err_detail *detail, void *ctx)
+{
+    struct gateway *g = ctx;
+    enum err e = http_write_metrics(response, g->metrics);
+
+    (void)request;
+    return e ? err_set(detail, e, "no memory to write the metrics") : ERR_NONE;
+}
+
+static double read_in_flight(void *ctx)
+{
+    return bus_in_flight(((struct gateway *)ctx)->bus);
+}
+
+static double read_bus_ready(void *ctx)
+{
+    return bus_state(((struct gateway *)ctx)->bus, NULL) == BUS_READY;
+}
+
+void gateway_measure(struct gateway *g)
+{
+    static const char *const labels[] = {
+        [BUS_STORED] = "outcome=\"stored\"",
+        [BUS_DUPLICATE] = "outcome=\"duplicate\"",
+        [BUS_REFUSED] = "outcome=\"refused\"",
+        [BUS_UNKNOWN] = "outcome=\"unknown\"",
+    };
+
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
+        g->outcomes[i] = metrics_counter(g->metrics, "tidings_publishes_total", labels[i],
+                                         "Events sent to the bus, by what became of them there");
+    g->publish_duration = metrics_latency(g->metrics, "tidings_publish_duration_seconds", NULL,
+                                          "Time until the bus said that an event is stored");
+    metrics_gauge_read(g->metrics, "tidings_publishes_in_flight", NULL,
+                       "Events whose outcome the bus has not told yet", read_in_flight, g);
+    metrics_gauge_read(g->metrics, "tidings_bus_ready", NULL, "1: events can be stored",
+                       read_bus_ready, g);
+    metrics_process(g->metrics, TIDINGS_VERSION);
+}

@@ -1,0 +1,10 @@
+#include "http-gateway/handlers.h"
+
+const struct http_route gateway_routes[] = {
+    {"POST", "/api/v1/events", post_event, "application/json"},
+    {"GET", "/api/v1/events/{id}", get_event, "application/json"},
+    {"GET", "/health", get_health, NULL},
+    {"GET", "/ready", get_ready, NULL},
+    {"GET", "/metrics", get_metrics, NULL},
+    {NULL, NULL, NULL, NULL},
+};

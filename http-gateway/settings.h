@@ -1,0 +1,23 @@
+/* The settings of the http-gateway.
+ */
+#ifndef TIDINGS_GATEWAY_SETTINGS_H
+#define TIDINGS_GATEWAY_SETTINGS_H
+
+#include "common/settings.h"
+
+struct gateway_settings {
+    struct settings shared;
+    char *listen;
+    char *processor;
+    uint64_t max_body;
+    uint64_t max_connections;
+    uint64_t max_in_flight;
+    int64_t request_timeout_ms;
+    int64_t idle_timeout_ms;
+    int64_t publish_timeout_ms;
+    int64_t drain_timeout_ms;
+};
+
+extern const struct config_program gateway_program;
+
+#endif

@@ -1,0 +1,50 @@
+#include "http-gateway/trace_context.h"
+
+#define LENGTH_00 55 /* 00-<32 hex>-<16 hex>-<2 hex> */
+#define TRACESTATE_MAX 512
+
+/* Lower-case hexadecimal, as the specification demands. */
+static bool all_hex(struct view v, size_t from, size_t count)
+{
+    for (size_t i = from; i < from + count; i++) {
+        bool digit = v.data[i] >= '0' && v.data[i] <= '9';
+
+        if (!digit && (v.data[i] < 'a' || v.data[i] > 'f'))
+            return false;
+    }
+    return true;
+}
+
+static bool all_zero(struct view v, size_t from, size_t count)
+{
+    for (size_t i = from; i < from + count; i++)
+        if (v.data[i] != '0')
+            return false;
+    return true;
+}
+
+bool traceparent_is_valid(struct view header)
+{
+    if (header.len < LENGTH_00 || header.len > 128)
+        return false;
+    if (header.data[2] != '-' || header.data[35] != '-' || header.data[52] != '-')
+        return false;
+    if (!all_hex(header, 0, 2) || !all_hex(header, 3, 32) || !all_hex(header, 36, 16) ||
+        !all_hex(header, 53, 2))
+        return false;
+    if (memcmp(header.data, "ff", 2) == 0 || all_zero(header, 3, 32) || all_zero(header, 36, 16))
+        return false;
+    if (memcmp(header.data, "00", 2) == 0)
+        return header.len == LENGTH_00;
+    return header.len == LENGTH_00 || header.data[LENGTH_00] == '-';
+}
+
+bool tracestate_is_valid(struct view header)
+{
+    if (header.len == 0 || header.len > TRACESTATE_MAX)
+        return false;
+    for (size_t i = 0; i < header.len; i++)
+        if (header.data[i] < ' ' || header.data[i] > '~')
+            return false;
+    return true;
+}
