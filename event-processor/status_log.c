@@ -104,7 +104,7 @@ static void split_batch(struct status_log *log)
 
 static void end_batch(struct status_log *log, bool stored)
 {
-    log->limit = STATUS_BATCH_MAX;
+    log->limit = log->limit * 2 < STATUS_BATCH_MAX ? log->limit * 2 : STATUS_BATCH_MAX;
     metric_add(stored ? log->stored : log->failed, log->count);
     for (size_t i = 0; i < log->count; i++)
         log->appends[i]->done(log->appends[i], stored);
@@ -137,6 +137,7 @@ static enum err append_once(struct status_log *log, const struct bus_message *me
 {
     wait_lock(&log->wait);
     log->in_flight = true;
+    log->receipt = (struct bus_receipt){0};
     wait_unlock(&log->wait);
     struct timespec before;
     clock_gettime(CLOCK_MONOTONIC, &before);

@@ -1,0 +1,170 @@
+#include "tests/lib/mem_world.h"
+
+#include "common/bus_driver.h"
+#include "tests/lib/unit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+static char ns[] = MEM_WORLD_NS;
+static char source[] = "/test";
+static char group[] = "default";
+static char url[] = "mem://";
+
+/* ---- the gate ---- */
+
+static struct bus_driver gated; /* the driver in memory, but for the end of a log */
+static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool gate_closed;
+
+static enum err gated_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret)
+{
+    pthread_mutex_lock(&gate_lock);
+    while (gate_closed)
+        pthread_cond_wait(&gate_moved, &gate_lock);
+    pthread_mutex_unlock(&gate_lock);
+    return bus_mem_driver.log_end(log, timeout_ms, ret);
+}
+
+static void move_gate(bool closed)
+{
+    pthread_mutex_lock(&gate_lock);
+    gate_closed = closed;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate_lock);
+}
+
+void mem_world_close_gate(struct mem_world *world)
+{
+    (void)world;
+    move_gate(true);
+}
+
+void mem_world_open_gate(struct mem_world *world)
+{
+    (void)world;
+    move_gate(false);
+}
+
+/* ---- life ---- */
+
+void mem_world_open(struct mem_world *world)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    *world = (struct mem_world){.settings = {.shared = {.bus = url,
+                                                        .ns = ns,
+                                                        .source = source,
+                                                        .stream_replicas = 1,
+                                                        .duplicate_window_ms = 60000},
+                                             .group = group,
+                                             .ack_wait_ms = 600,
+                                             .max_ack_pending = 20000,
+                                             .concurrency = 16,
+                                             .drain_timeout_ms = 5000}};
+    assert_int_equal(
+        bus_open(&(struct bus_options){.url = url, .clock = &clock_system}, &world->bus, NULL),
+        ERR_NONE);
+    gated = bus_mem_driver;
+    gated.log_end = gated_log_end;
+    world->bus->driver = &gated;
+    settings_event_log(&world->settings.shared, &names, &spec);
+    assert_int_equal(bus_log_open(world->bus, &spec, &world->events), ERR_NONE);
+    settings_status_log(&world->settings.shared, group, &names, &spec);
+    assert_int_equal(bus_log_open(world->bus, &spec, &world->statuses), ERR_NONE);
+    assert_int_equal(bus_wait_ready(world->bus, 5000, NULL), ERR_NONE);
+}
+
+void mem_world_close(struct mem_world *world)
+{
+    move_gate(false);
+    bus_close(world->bus);
+}
+
+/* ---- records ---- */
+
+static uint64_t store(struct bus_log *log, const struct bus_message *message)
+{
+    struct bus_receipt receipt;
+    assert_int_equal(bus_publish_wait(log, message, &receipt), ERR_NONE);
+    assert_int_equal(receipt.outcome, BUS_STORED);
+    return receipt.position;
+}
+
+uint64_t mem_world_event(struct mem_world *world, const char *name, const char *payload,
+                         struct event_id *id)
+{
+    struct event_message message;
+    char text[ID_TEXT_SIZE];
+    if (id_is_zero(id))
+        id_make(&clock_system, id);
+    id_format(id, text);
+    struct event event = {
+        .id = *id,
+        .producer_id = view_of(text),
+        .source = VIEW("/test"),
+        .name = view_of(name),
+        .key = VIEW("k1"),
+        .time = VIEW("2026-01-02T03:04:05.678Z"),
+        .content_type = VIEW("text/plain"),
+        .payload = view_of(payload),
+    };
+    event_to_message(&event, ns, &message);
+    return store(world->events, &message.message);
+}
+
+uint64_t mem_world_junk(struct mem_world *world, const char *payload)
+{
+    return store(world->events, &(struct bus_message){.subject = MEM_WORLD_NS ".events.junk",
+                                                      .payload = view_of(payload)});
+}
+
+uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
+{
+    struct buf bytes;
+    buf_init(&bytes, 1 << 20);
+    assert_int_equal(status_batch_write(changes, count, VIEW("tester"), &bytes), ERR_NONE);
+    uint64_t position =
+        store(world->statuses, &(struct bus_message){.subject = MEM_WORLD_NS ".status.default",
+                                                     .payload = buf_view(&bytes)});
+    buf_free(&bytes);
+    return position;
+}
+
+uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
+                          uint64_t event_position, struct status_state state, uint64_t previous,
+                          const char *error)
+{
+    struct status_change change = {.id = *id,
+                                   .event_position = event_position,
+                                   .state = state,
+                                   .time_ms = clock_wall_ms(&clock_system),
+                                   .previous_position = previous,
+                                   .error = view_of(error)};
+    return mem_world_batch(world, &change, 1);
+}
+
+uint64_t mem_world_junk_batch(struct mem_world *world)
+{
+    return store(world->statuses, &(struct bus_message){.subject = MEM_WORLD_NS ".status.default",
+                                                        .payload = VIEW("junk")});
+}
+
+/* ---- metrics ---- */
+
+double mem_world_metric(const struct metrics *metrics, const char *series)
+{
+    struct buf out;
+    double value = 0;
+    buf_init(&out, 1 << 20);
+    assert_int_equal(metrics_render(metrics, &out), ERR_NONE);
+    size_t len = strlen(series);
+    for (const char *line = out.data; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, series, len) == 0 && line[len] == ' ')
+            value = strtod(line + len, NULL);
+    }
+    buf_free(&out);
+    return value;
+}

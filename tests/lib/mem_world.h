@@ -1,0 +1,47 @@
+/* A bus in memory with the two logs of a processor, and what puts records into them.
+ */
+#ifndef TESTS_MEM_WORLD_H
+#define TESTS_MEM_WORLD_H
+
+#include "common/bus_mem.h"
+#include "common/event.h"
+#include "common/metrics.h"
+#include "common/status_batch.h"
+#include "event-processor/processor.h"
+
+#define MEM_WORLD_NS "test"
+#define MEM_WORLD_STREAM "TEST_EVENTS"
+
+struct mem_world {
+    struct bus *bus;
+    struct bus_log *events, *statuses;
+    struct processor_settings settings; /* of this world's namespace, with short times */
+};
+
+/* All of them fail the test if something goes wrong. */
+void mem_world_open(struct mem_world *world);
+void mem_world_close(struct mem_world *world);
+
+/* Stores an event with an id of its own, or that of `id` if it isn't zero; returns its position. */
+uint64_t mem_world_event(struct mem_world *world, const char *name, const char *payload,
+                         struct event_id *id);
+/* Stores something that is no event under the event log's subjects. */
+uint64_t mem_world_junk(struct mem_world *world, const char *payload);
+/* Stores a batch of changes in the status log. */
+uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes,
+                         size_t count);
+/* Stores one change of an event. */
+uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
+                          uint64_t event_position, struct status_state state, uint64_t previous,
+                          const char *error);
+/* Stores something that is no batch in the status log. */
+uint64_t mem_world_junk_batch(struct mem_world *world);
+
+/* While closed, whoever asks a log for its end waits at the gate. */
+void mem_world_close_gate(struct mem_world *world);
+void mem_world_open_gate(struct mem_world *world);
+
+/* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
+double mem_world_metric(const struct metrics *metrics, const char *series);
+
+#endif

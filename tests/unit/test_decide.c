@@ -1,0 +1,60 @@
+#include "event-processor/decide.h"
+
+#include "tests/lib/unit.h"
+
+enum { AT = 77 };
+
+static const struct event_id ours = {{1, 2, 3}};
+static const struct event_id other = {{9}};
+
+static struct status_entry cell(struct event_id id, enum status status, uint64_t position)
+{
+    return (struct status_entry){
+        .id = id, .state = {.status = status, .attempt = 3}, .event_position = position};
+}
+
+/* Every combination of what the table can say about a position with what can be delivered from it. */
+static void test_every_cell_and_delivery(void **state)
+{
+    (void)state;
+    static const struct {
+        enum status status;
+        enum decision event, malformed;
+    } rows[] = {
+        {STATUS_NONE, DECIDE_COPY, DECIDE_COPY},        {STATUS_ACCEPTED, DECIDE_RUN, DECIDE_BURY},
+        {STATUS_PROCESSING, DECIDE_RUN, DECIDE_BURY},   {STATUS_RETRYING, DECIDE_RUN, DECIDE_BURY},
+        {STATUS_PROCESSED, DECIDE_ENDED, DECIDE_ENDED}, {STATUS_DEAD, DECIDE_ENDED, DECIDE_ENDED},
+    };
+    assert_int_equal(sizeof rows / sizeof *rows, STATUS_COUNT);
+    for (size_t i = 0; i < STATUS_COUNT; i++) {
+        struct decide_delivery event = {.id = ours, .position = AT};
+        struct decide_delivery malformed = {.id = ours, .position = AT, .malformed = true};
+        struct status_entry mine = cell(ours, rows[i].status, AT);
+        struct status_entry stranger = cell(other, rows[i].status, AT);
+        struct status_entry elsewhere = cell(ours, rows[i].status, AT + 1);
+        assert_int_equal(decide(&mine, &event), rows[i].event);
+        assert_int_equal(decide(&mine, &malformed), rows[i].malformed);
+        /* Nothing that the table says of another event settles this one. */
+        assert_int_equal(decide(&stranger, &event), DECIDE_LEAVE);
+        assert_int_equal(decide(&stranger, &malformed), DECIDE_LEAVE);
+        assert_int_equal(decide(&elsewhere, &event), DECIDE_LEAVE);
+    }
+}
+
+static void test_a_position_that_the_table_does_not_have_is_left(void **state)
+{
+    (void)state;
+    struct decide_delivery event = {.id = ours, .position = AT};
+    struct decide_delivery malformed = {.id = ours, .position = AT, .malformed = true};
+    assert_int_equal(decide(NULL, &event), DECIDE_LEAVE);
+    assert_int_equal(decide(NULL, &malformed), DECIDE_LEAVE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_cell_and_delivery),
+        cmocka_unit_test(test_a_position_that_the_table_does_not_have_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

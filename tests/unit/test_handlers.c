@@ -1,0 +1,113 @@
+#include "event-processor/handlers.h"
+
+#include "tests/lib/unit.h"
+
+#include <stdlib.h>
+
+static void test_patterns(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *name;
+        bool matches;
+    } rows[] = {
+        {">", "a", true},
+        {">", "a.b.c", true},
+        {">", "", false},
+        {"*", "a", true},
+        {"*", "a.b", false},
+        {"order.created", "order.created", true},
+        {"order.created", "order.create", false},
+        {"order.created", "order.createdx", false},
+        {"order.created", "order", false},
+        {"order.created", "order.created.now", false},
+        {"order.>", "order.created", true},
+        {"order.>", "order.created.now", true},
+        {"order.>", "order", false},
+        {"order.>", "orders.created", false},
+        {"order.*", "order.created", true},
+        {"order.*", "order", false},
+        {"order.*", "order.created.now", false},
+        {"*.created", "order.created", true},
+        {"*.created", "order.deleted", false},
+        {"*.*.>", "a.b.c.d", true},
+        {"*.*.>", "a.b", false},
+        {"a.*.c", "a.b.c", true},
+        {"a.*.c", "a.b.d", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (handlers_match(rows[i].pattern, view_of(rows[i].name)) != rows[i].matches)
+            fail_msg("%s and %s: expected %d", rows[i].pattern, rows[i].name, rows[i].matches);
+}
+
+static enum err open_these(struct config_handler *list, size_t count, struct handlers **ret,
+                           struct err_detail *detail)
+{
+    static struct handler_tools tools;
+    struct config_handlers config = {.list = list, .count = count};
+    return handlers_open(&config, &tools, ret, detail);
+}
+
+static void test_the_first_match_gets_the_event(void **state)
+{
+    (void)state;
+    struct config_handler list[] = {{"order.>", "simulate", 5},
+                                    {"order.created", "log", 0},
+                                    {"demo.*", "log", 0},
+                                    {">", "simulate", 0}};
+    struct handlers *handlers;
+    struct err_detail detail;
+    assert_int_equal(open_these(list, 4, &handlers, &detail), ERR_NONE);
+    assert_string_equal(handlers_find(handlers, VIEW("order.created"))->kind->name, "simulate");
+    assert_string_equal(handlers_find(handlers, VIEW("demo.a"))->kind->name, "log");
+    assert_string_equal(handlers_find(handlers, VIEW("demo.a.b"))->kind->name, "simulate");
+    assert_string_equal(handlers_find(handlers, VIEW(""))->kind->name, "simulate");
+    assert_ptr_not_equal(handlers_find(handlers, VIEW("order.a")),
+                         handlers_find(handlers, VIEW("other")));
+    handlers_close(handlers);
+}
+
+static void test_without_any_all_events_are_logged(void **state)
+{
+    (void)state;
+    struct handlers *handlers;
+    struct err_detail detail;
+    assert_int_equal(open_these(NULL, 0, &handlers, &detail), ERR_NONE);
+    assert_string_equal(handlers_find(handlers, VIEW("any.thing"))->kind->name, "log");
+    handlers_close(handlers);
+}
+
+static void refused(struct config_handler *list, size_t count, const char *named)
+{
+    struct handlers *handlers = NULL;
+    struct err_detail detail = {""};
+    assert_int_equal(open_these(list, count, &handlers, &detail), ERR_INVALID);
+    assert_null(handlers);
+    if (!strstr(detail.text, named))
+        fail_msg("\"%s\" does not name %s", detail.text, named);
+}
+
+static void test_bad_lists_are_refused_with_the_reason(void **state)
+{
+    (void)state;
+    refused((struct config_handler[]){{"order.>", "log", 0}}, 1, "must match everything");
+    refused((struct config_handler[]){{">", "log", 0}, {"order.>", "log", 0}}, 2,
+            "never be reached");
+    refused((struct config_handler[]){{">", "webhok", 0}}, 1, "allowed are log and simulate");
+    static char *const patterns[] = {"",   ".",  "a.",  ".a",    "a..b", ">.a",
+                                     "a*", "a>", "a b", "a.>.b", "**",   "ä"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        refused((struct config_handler[]){{patterns[i], "log", 0}, {">", "log", 0}}, 2,
+                "is no pattern");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_the_first_match_gets_the_event),
+        cmocka_unit_test(test_without_any_all_events_are_logged),
+        cmocka_unit_test(test_bad_lists_are_refused_with_the_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,138 @@
+#include "event-processor/timer.h"
+
+#include "tests/lib/unit.h"
+#include "tests/lib/until.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { WAITS = 500 };
+
+/* What was called, in order. */
+struct calls {
+    pthread_mutex_t lock;
+    struct timer *timer;
+    size_t count;
+    int order[WAITS];
+    size_t due;
+};
+struct one {
+    struct calls *calls;
+    int number;
+    bool again;
+    enum err added; /* what adding it again returned */
+};
+
+static void on_call(void *ctx, bool due)
+{
+    struct one *one = ctx;
+    pthread_mutex_lock(&one->calls->lock);
+    one->calls->order[one->calls->count++] = one->number;
+    one->calls->due += due;
+    pthread_mutex_unlock(&one->calls->lock);
+    if (one->again) {
+        one->again = false;
+        one->added = timer_add(one->calls->timer, 0, on_call, one);
+    }
+}
+
+static size_t count_of(struct calls *calls)
+{
+    pthread_mutex_lock(&calls->lock);
+    size_t count = calls->count;
+    pthread_mutex_unlock(&calls->lock);
+    return count;
+}
+
+static void begin(struct calls *calls, size_t capacity)
+{
+    *calls = (struct calls){.count = 0};
+    pthread_mutex_init(&calls->lock, NULL);
+    assert_int_equal(timer_start(capacity, &calls->timer), ERR_NONE);
+}
+
+static void end(struct calls *calls)
+{
+    timer_stop(calls->timer);
+    timer_free(calls->timer);
+    pthread_mutex_destroy(&calls->lock);
+}
+
+static void test_waits_end_in_the_order_of_their_times(void **state)
+{
+    (void)state;
+    static struct calls calls;
+    static struct one ones[WAITS];
+    begin(&calls, WAITS);
+    /* Far enough ahead that all are there before the first is due; two of each time. */
+    for (int i = 0; i < WAITS; i++) {
+        int number = (i * 7919) % WAITS;
+        ones[i] = (struct one){.calls = &calls, .number = number};
+        assert_int_equal(timer_add(calls.timer, 500 + number, on_call, &ones[i]), ERR_NONE);
+    }
+    assert_int_equal(timer_add(calls.timer, 1, on_call, &ones[0]), ERR_BUSY);
+    assert_until(count_of(&calls) == WAITS);
+    for (int i = 0; i < WAITS; i++)
+        assert_int_equal(calls.order[i], i);
+    assert_int_equal(calls.due, WAITS);
+    end(&calls);
+}
+
+static void test_the_same_time_keeps_the_order(void **state)
+{
+    (void)state;
+    static struct calls calls;
+    static struct one ones[WAITS];
+    begin(&calls, WAITS);
+    for (int i = 0; i < WAITS; i++) {
+        ones[i] = (struct one){.calls = &calls, .number = i};
+        assert_int_equal(timer_add(calls.timer, 0, on_call, &ones[i]), ERR_NONE);
+    }
+    assert_until(count_of(&calls) == WAITS);
+    for (int i = 0; i < WAITS; i++)
+        assert_int_equal(calls.order[i], i);
+    end(&calls);
+}
+
+static void test_a_call_may_wait_again(void **state)
+{
+    (void)state;
+    struct calls calls;
+    begin(&calls, 1);
+    struct one one = {.calls = &calls, .number = 1, .again = true};
+    assert_int_equal(timer_add(calls.timer, 1, on_call, &one), ERR_NONE);
+    assert_until(count_of(&calls) == 2);
+    assert_int_equal(calls.due, 2);
+    assert_int_equal(one.added, ERR_NONE);
+    end(&calls);
+}
+
+static void test_a_stop_ends_all_waits_and_refuses_new_ones(void **state)
+{
+    (void)state;
+    struct calls calls;
+    begin(&calls, 3);
+    struct one ones[3] = {{.calls = &calls, .number = 0},
+                          {.calls = &calls, .number = 1, .again = true},
+                          {.calls = &calls, .number = 2}};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(timer_add(calls.timer, 3600 * 1000, on_call, &ones[i]), ERR_NONE);
+    timer_stop(calls.timer);
+    assert_int_equal(calls.count, 3);
+    assert_int_equal(calls.due, 0);
+    assert_int_equal(ones[1].added, ERR_UNAVAILABLE);
+    assert_int_equal(timer_add(calls.timer, 0, on_call, &ones[0]), ERR_UNAVAILABLE);
+    timer_free(calls.timer);
+    pthread_mutex_destroy(&calls.lock);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_waits_end_in_the_order_of_their_times),
+        cmocka_unit_test(test_the_same_time_keeps_the_order),
+        cmocka_unit_test(test_a_call_may_wait_again),
+        cmocka_unit_test(test_a_stop_ends_all_waits_and_refuses_new_ones),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
