@@ -204,12 +204,14 @@ struct nats_origin {
     uint64_t delivery; /* of this consumer, from 1 */
     uint32_t delivered;
     int64_t time_ns;
+    uint64_t pending; /* for the consumer, behind this one */
 };
 bool nats_origin_parse(const char *reply, struct nats_origin *ret);
 /* A header of a message as received, without making nats.c build its table of headers; empty if there is none. */
 struct view nats_raw_header(natsMsg *msg, const char *name);
 int nats_status_of(
     natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */
+bool nats_status_says(natsMsg *msg, const char *text);
 void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nats_origin *origin);
 struct view nats_record_header(const struct bus_record *record, const char *name);
 void nats_record_free(struct bus_record *record);

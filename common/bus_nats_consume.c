@@ -1,7 +1,12 @@
 /* Sharing a log's work: one durable pull consumer a group, made where missing at each new connection.
  *
- * A fetch asks for what is there (`no_wait`), and only if that is nothing for one message to come, so it never waits for a batch
- * to be full. Nothing stays asked for when a fetch returns: no message lies here, its ack_wait running, while nobody fetches. */
+ * A fetch asks for what is there (`no_wait`), and only if that is nothing for one message to come, so
+ * it never waits for a batch to be full. Almost nothing stays asked for when a fetch returns, so that
+ * no message lies here, its ack_wait running, while nobody fetches: a request is over when it is filled,
+ * when its last message says that nothing is pending, or with a status. One thing ends it with neither,
+ * max_ack_pending, so it also is over when its messages stop coming, and the server forgets it soon
+ * after (`expires`); what comes in between is the next fetch's.
+ */
 #include "common/bus_nats.h"
 
 #include "common/log.h"
@@ -12,9 +17,10 @@
 
 enum {
     ASK_TIMEOUT_MS = 2000,
-    ANSWER_MS = 2000,       /* an answer to `no_wait` must come by then */
+    NO_WAIT_EXPIRES_MS = 50,
     LONGEST_WAIT_MS = 5000, /* of one request; a lost one is noticed by then */
-    GRACE_MS = 500,         /* for a request's end to arrive */
+    GRACE_MS = 500,         /* after it expired, for its status to arrive */
+    GAP_MS = 5,             /* without a message, in the middle of a batch: no more will come */
     RETRY_MS = 100,
 };
 
@@ -24,9 +30,11 @@ struct nats_consumer {
     struct bus_consumer base;
     char *group;
     struct bus_consumer_spec spec;
-    struct nats_session *session; /* with which the consumer was made; NULL: none */
-    struct nats_inbox *inbox;
-    uint64_t request; /* its number is the last token of the reply subject */
+    struct nats_session *session; /* of the inbox */
+    struct nats_inbox *inbox;     /* NULL: none */
+    bool made;                    /* the server's consumer exists, as far as we know */
+    uint64_t request;             /* its number is the last token of the reply subject */
+    int64_t fetched_ms;           /* when the last fetch returned */
 };
 
 struct nats_delivery {
@@ -69,23 +77,28 @@ static void send_answer(struct nats_bus *bus, const char *to, const char *answer
 
 static void detach(struct nats_consumer *consumer)
 {
-    struct nats_bus *bus = nats_bus_of(consumer->base.log);
-    natsMsg *msg = NULL;
-    /* What came too late for a fetch goes back at once, for others to take. */
-    while (consumer->inbox && nats_inbox_next(consumer->inbox, 0, &msg) == ERR_NONE) {
-        if (nats_status_of(msg) == 0 && natsMsg_GetReply(msg))
-            send_answer(bus, natsMsg_GetReply(msg), "-NAK");
-        natsMsg_Destroy(msg);
-    }
     nats_inbox_close(consumer->inbox);
     consumer->inbox = NULL;
     nats_session_release(consumer->session);
     consumer->session = NULL;
+    consumer->made = false;
+}
+
+/* What came after the last fetch goes back, for others to take. */
+static void return_messages(struct nats_consumer *consumer, const char *answer)
+{
+    natsMsg *msg = NULL;
+    while (consumer->inbox && nats_inbox_next(consumer->inbox, 0, &msg) == ERR_NONE) {
+        if (answer && nats_status_of(msg) == 0 && natsMsg_GetReply(msg))
+            send_answer(nats_bus_of(consumer->base.log), natsMsg_GetReply(msg), answer);
+        natsMsg_Destroy(msg);
+    }
 }
 
 void nats_consumer_close(struct bus_consumer *base)
 {
     struct nats_consumer *consumer = (struct nats_consumer *)base;
+    return_messages(consumer, "-NAK");
     detach(consumer);
     mem_free(consumer->group);
     mem_free(consumer);
@@ -116,28 +129,30 @@ static enum err make_consumer(struct nats_consumer *consumer, struct nats_sessio
     return ERR_UNAVAILABLE;
 }
 
-/* Sees to it that the consumer exists and its answers reach us on the connection of now. */
+/* Sees to it that the consumer exists and its messages reach us on the connection of now. */
 static enum err attach(struct nats_consumer *consumer, int64_t deadline)
 {
     struct nats_bus *bus = nats_bus_of(consumer->base.log);
-    if (consumer->inbox)
-        return ERR_NONE;
-    struct nats_session *session = nats_link_await(&bus->service, deadline);
-    if (!session)
-        return ERR_UNAVAILABLE;
-    enum err e = make_consumer(consumer, session);
-    if (e == ERR_NONE)
-        e = nats_inbox_open(session, true, &consumer->inbox);
-    if (e == ERR_NONE)
+    if (!consumer->inbox) {
+        struct nats_session *session = nats_link_await(&bus->service, deadline);
+        if (!session)
+            return ERR_UNAVAILABLE;
+        enum err e = nats_inbox_open(session, true, &consumer->inbox);
+        if (e != ERR_NONE) {
+            nats_session_release(session);
+            return e;
+        }
         consumer->session = session;
-    else
-        nats_session_release(session);
-    return e;
+    }
+    if (!consumer->made && make_consumer(consumer, consumer->session) != ERR_NONE)
+        return ERR_UNAVAILABLE;
+    consumer->made = true;
+    return ERR_NONE;
 }
 
 /* ---- requests ---- */
 
-/* Asks for up to `batch` messages; wait_ms 0: only for what is there. */
+/* Asks for up to `batch` messages; wait_ms 0: only what is there. */
 static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_ms)
 {
     const struct nats_log *log = (const struct nats_log *)consumer->base.log;
@@ -148,11 +163,9 @@ static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_m
              consumer->group);
     snprintf(reply, sizeof reply, "%s.%llu", nats_inbox_subject(consumer->inbox),
              (unsigned long long)++consumer->request);
-    if (wait_ms > 0)
-        snprintf(body, sizeof body, "{\"batch\":%zu,\"expires\":%lld}", batch,
-                 (long long)(wait_ms * NS_PER_MS));
-    else
-        snprintf(body, sizeof body, "{\"batch\":%zu,\"no_wait\":true}", batch);
+    int64_t expires_ms = wait_ms > 0 ? wait_ms : NO_WAIT_EXPIRES_MS;
+    snprintf(body, sizeof body, "{\"batch\":%zu,\"expires\":%lld%s}", batch,
+             (long long)(expires_ms * NS_PER_MS), wait_ms > 0 ? "" : ",\"no_wait\":true");
     nats_link_quiet = true;
     natsStatus s = natsConnection_PublishRequestString(consumer->session->nc, subject, reply, body);
     nats_link_quiet = false;
@@ -160,12 +173,13 @@ static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_m
     return nats_err_of(s, 0);
 }
 
-static enum err deliver(struct nats_consumer *consumer, natsMsg *msg, struct bus_delivery **ret)
+static enum err deliver(struct nats_consumer *consumer, natsMsg *msg, struct bus_delivery **ret,
+                        bool *ret_last)
 {
     struct nats_origin origin;
     struct nats_delivery *d = NULL;
     if (!nats_origin_parse(natsMsg_GetReply(msg), &origin))
-        return ERR_UNAVAILABLE; /* somebody else's message */
+        return ERR_INVALID; /* somebody else's message */
     if (!(d = mem_zero(1, sizeof *d)))
         return ERR_MEMORY;
     nats_record_fill(&d->record, msg, &origin);
@@ -173,6 +187,7 @@ static enum err deliver(struct nats_consumer *consumer, natsMsg *msg, struct bus
     d->delivery.record = &d->record.box.record;
     d->delivery.delivered = origin.delivered;
     *ret = &d->delivery;
+    *ret_last = origin.pending == 0;
     return ERR_NONE;
 }
 
@@ -191,40 +206,55 @@ struct batch {
     bool over; /* the request has ended */
 };
 
-/* Takes one message: a delivery, or the end of a request. ERR_UNAVAILABLE: the consumer is gone. */
+/* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit; 503: no such consumer. */
+static void take_status(struct nats_consumer *consumer, natsMsg *msg, int status,
+                        struct batch *batch)
+{
+    if (!is_mine(consumer, msg))
+        return;
+    batch->over = true;
+    if (status == 503 || nats_status_says(msg, "Consumer Deleted"))
+        consumer->made = false;
+}
+
+/* Takes one message: a delivery, or a status. ERR_UNAVAILABLE: the connection is gone. */
 static enum err take(struct nats_consumer *consumer, int64_t until, struct batch *batch)
 {
     natsMsg *msg = NULL;
+    bool last = false;
     enum err e = nats_inbox_next(consumer->inbox, until, &msg);
     if (e != ERR_NONE)
         return e;
     int status = nats_status_of(msg);
-    if (status == 0) {
-        e = deliver(consumer, msg, &batch->deliveries[batch->count]);
-        batch->count += e == ERR_NONE;
-        if (e != ERR_NONE)
-            natsMsg_Destroy(msg);
-        return e;
+    if (status != 0)
+        take_status(consumer, msg, status, batch);
+    else
+        e = deliver(consumer, msg, &batch->deliveries[batch->count], &last);
+    if (status == 0 && e == ERR_NONE) {
+        ++batch->count;
+        batch->over = last;
+    } else {
+        natsMsg_Destroy(msg);
     }
-    /* 404: no messages; 408: time is up; 409: the consumer was deleted, or a limit; 503: there is no such consumer. */
-    if (is_mine(consumer, msg)) {
-        batch->over = true;
-        e = status == 503 || status == 409 ? ERR_UNAVAILABLE : ERR_NONE;
-    }
-    natsMsg_Destroy(msg);
-    return e;
+    return e == ERR_INVALID ? ERR_NONE : e;
 }
 
-/* Sends a request and takes its messages until it has ended. */
+/* Sends a request and takes its messages until it is over. ERR_DEADLINE: nothing is known of it. */
 static enum err request(struct nats_consumer *consumer, struct batch *batch, size_t count,
                         int64_t wait_ms)
 {
-    size_t full = batch->count + count;
-    int64_t until = nats_now_ms() + (wait_ms > 0 ? wait_ms + GRACE_MS : ANSWER_MS);
+    size_t before = batch->count;
+    int64_t expires_ms = wait_ms > 0 ? wait_ms : NO_WAIT_EXPIRES_MS;
+    int64_t until = nats_now_ms() + expires_ms + GRACE_MS;
     batch->over = false;
     enum err e = ask(consumer, count, wait_ms);
-    while (e == ERR_NONE && batch->count < full && !batch->over)
+    while (e == ERR_NONE && batch->count < before + count && !batch->over) {
         e = take(consumer, until, batch);
+        if (batch->count > before)
+            until = nats_now_ms() + GAP_MS;
+    }
+    if (e == ERR_DEADLINE && batch->count == before)
+        consumer->made = false; /* no answer: it may be gone */
     return e;
 }
 
@@ -234,7 +264,7 @@ static enum err fetch_once(struct nats_consumer *consumer, int64_t deadline, str
     enum err e = attach(consumer, deadline);
     while (e == ERR_NONE && batch->count < batch->max)
         e = take(consumer, 0, batch);
-    if (e == ERR_DEADLINE && batch->count < batch->max)
+    if (e == ERR_DEADLINE)
         e = request(consumer, batch, batch->max - batch->count, 0);
     int64_t left = deadline - nats_now_ms();
     if (e == ERR_NONE && batch->count == 0 && left > 0)
@@ -242,19 +272,15 @@ static enum err fetch_once(struct nats_consumer *consumer, int64_t deadline, str
     return e;
 }
 
-enum err nats_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
-                    size_t max, size_t *ret_count)
+static enum err fetch(struct nats_consumer *consumer, int64_t deadline, struct batch *batch)
 {
-    struct nats_consumer *consumer = (struct nats_consumer *)base;
-    struct nats_link *link = &nats_bus_of(base->log)->service;
-    int64_t deadline = nats_now_ms() + timeout_ms;
-    struct batch batch = {.deliveries = ret, .max = max};
+    struct nats_link *link = &nats_bus_of(consumer->base.log)->service;
     for (;;) {
-        enum err e = fetch_once(consumer, deadline, &batch);
-        if (e != ERR_NONE)
+        enum err e = fetch_once(consumer, deadline, batch);
+        if (e == ERR_UNAVAILABLE)
             detach(consumer);
-        if (batch.count > 0)
-            break;
+        if (batch->count > 0)
+            return ERR_NONE;
         if (e == ERR_MEMORY)
             return e;
         if (nats_now_ms() >= deadline)
@@ -262,8 +288,22 @@ enum err nats_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_de
         if (e != ERR_NONE)
             nats_link_pause(link, RETRY_MS);
     }
-    *ret_count = batch.count;
-    return ERR_NONE;
+}
+
+enum err nats_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
+                    size_t max, size_t *ret_count)
+{
+    struct nats_consumer *consumer = (struct nats_consumer *)base;
+    struct batch batch = {.deliveries = ret, .max = max};
+    int64_t now = nats_now_ms();
+    /* What lies here for so long has been delivered again by now. */
+    if (now - consumer->fetched_ms >= consumer->spec.ack_wait_ms)
+        return_messages(consumer, NULL);
+    enum err e = fetch(consumer, now + timeout_ms, &batch);
+    consumer->fetched_ms = nats_now_ms();
+    if (e == ERR_NONE)
+        *ret_count = batch.count;
+    return e;
 }
 
 /* ---- deliveries ---- */

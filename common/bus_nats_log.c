@@ -8,7 +8,8 @@
 
 enum {
     ASK_TIMEOUT_MS = 2000,
-    RECHECK_MS = 2000, /* of a broken log: an operator may have mended it */
+    RECHECK_BROKEN_MS = 2000, /* an operator may have mended it */
+    RECHECK_SOUND_MS = 5000,  /* an operator may have deleted it */
 };
 
 static const int64_t NS_PER_MS = 1000000;
@@ -175,9 +176,10 @@ static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_det
 
 static bool is_due(const struct nats_log *log, uint64_t round)
 {
+    int64_t age_ms = nats_now_ms() - log->checked_ms;
     if (log->state == NATS_LOG_BROKEN)
-        return nats_now_ms() - log->checked_ms >= RECHECK_MS;
-    return atomic_load(&log->sound_round) != round;
+        return age_ms >= RECHECK_BROKEN_MS;
+    return atomic_load(&log->sound_round) != round || age_ms >= RECHECK_SOUND_MS;
 }
 
 static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session *session)

@@ -15,7 +15,7 @@ bool nats_origin_parse(const char *reply, struct nats_origin *ret)
 {
     const char *tokens[TOKENS_MAX];
     int count = 0;
-    uint64_t numbers[4];
+    uint64_t numbers[5];
     if (!reply || strncmp(reply, "$JS.ACK.", 8) != 0)
         return false;
     for (const char *at = reply; at && count < TOKENS_MAX; at = at ? at + 1 : NULL) {
@@ -27,7 +27,7 @@ bool nats_origin_parse(const char *reply, struct nats_origin *ret)
     if (count != OLD_TOKENS && count < NEW_TOKENS)
         return false;
     int first = count == OLD_TOKENS ? 4 : 6;
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 5; ++i) {
         struct view token = {tokens[first + i], strcspn(tokens[first + i], ".")};
         if (!view_parse_u64(token, &numbers[i]))
             return false;
@@ -35,7 +35,8 @@ bool nats_origin_parse(const char *reply, struct nats_origin *ret)
     *ret = (struct nats_origin){.delivered = (uint32_t)numbers[0],
                                 .position = numbers[1],
                                 .delivery = numbers[2],
-                                .time_ns = (int64_t)numbers[3]};
+                                .time_ns = (int64_t)numbers[3],
+                                .pending = numbers[4]};
     return true;
 }
 
@@ -109,6 +110,16 @@ int nats_status_of(natsMsg *msg)
         return natsMsgHeader_Get(msg, "Status", &value) == NATS_OK ? atoi(value) : 0;
     struct view block = raw_headers(msg);
     return block.len > 9 && block.data[8] == ' ' ? atoi(block.data + 9) : 0;
+}
+
+/* The words behind the number: "NATS/1.0 409 Consumer Deleted". */
+bool nats_status_says(natsMsg *msg, const char *text)
+{
+    const char *value = "";
+    struct view block = raw_headers(msg);
+    if (layout_is_known())
+        return memmem(block.data, block.len, text, strlen(text)) != NULL;
+    return natsMsgHeader_Get(msg, "Description", &value) == NATS_OK && strstr(value, text);
 }
 
 /* ---- records ---- */

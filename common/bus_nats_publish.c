@@ -245,6 +245,13 @@ static natsStatus on_begin(void *ctx, struct nats_session *session)
     return NATS_OK;
 }
 
+/* What was found out about the logs may be true no more: they are checked, and made, before more is published. */
+static void doubt_logs(struct nats_bus *bus)
+{
+    atomic_fetch_add(&bus->round, 1);
+    nats_link_poke(&bus->service);
+}
+
 /* The link is up, and the logs may have changed while it was not. */
 static void on_tend(void *ctx, struct nats_session *session)
 {
@@ -260,6 +267,8 @@ static void on_turn(void *ctx, struct nats_session *session)
     struct nats_publisher *p = ctx;
     if (session)
         drain(p, session->own);
+    if (complete_refused(p))
+        doubt_logs(p->bus);
     while (complete_refused(p))
         ;
     int64_t now = clock_monotonic_ms(p->bus->options.clock);

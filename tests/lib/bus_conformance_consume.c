@@ -1,0 +1,279 @@
+#include "tests/lib/bus_conformance.h"
+#include "tests/lib/unit.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+/* Nothing is delivered within ms. */
+static void expect_none(struct bus_consumer *consumer, int64_t ms)
+{
+    struct bus_delivery *delivery = NULL;
+    size_t count = 0;
+    assert_int_equal(bus_fetch(consumer, ms, &delivery, 1, &count), ERR_DEADLINE);
+}
+
+static void what_is_acknowledged_is_delivered_once(void **state)
+{
+    struct bus_fixture f;
+    struct bus_delivery *deliveries[16];
+    size_t count = 0;
+    uint64_t next = 1;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 40);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    while (next <= 40) {
+        assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, 16, &count), ERR_NONE);
+        assert_true(count >= 1 && count <= 16);
+        for (size_t i = 0; i < count; i++, next++) {
+            assert_int_equal(deliveries[i]->record->position, next);
+            assert_int_equal(deliveries[i]->delivered, 1);
+            bus_settle(deliveries[i], BUS_ACK, 0);
+        }
+    }
+    expect_none(consumer, 2 * TEST_ACK_WAIT_MS);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_delivery_carries_its_record(void **state)
+{
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    char subject[64];
+    const struct bus_header header = {"ce-type", VIEW("a")};
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    struct bus_message message = {
+        .subject = subject, .headers = &header, .header_count = 1, .payload = VIEW("text")};
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    message.payload = VIEW("");
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (int i = 0; i < 2; i++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_string_equal(delivery->record->subject, subject);
+        assert_true(view_equal(delivery->record->payload, i == 0 ? VIEW("text") : VIEW("")));
+        assert_true(view_equal(bus_record_header(delivery->record, "Ce-Type"), VIEW("a")));
+        assert_true(delivery->record->time_ms > 0);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void what_is_left_comes_back_after_ack_wait(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 1);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    int64_t began = test_now_ms();
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_LEAVE, 0);
+    struct bus_delivery *again = bus_fixture_fetch_one(consumer);
+    assert_true(test_now_ms() - began >= TEST_ACK_WAIT_MS - 50);
+    assert_int_equal(again->record->position, 1);
+    assert_int_equal(again->delivered, 2);
+    bus_settle(again, BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_retry_comes_back_after_its_delay(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 2);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    int64_t began = test_now_ms();
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_RETRY, 200);
+    struct bus_delivery *other = bus_fixture_fetch_one(consumer); /* it holds up nobody */
+    assert_int_equal(other->record->position, 2);
+    bus_settle(other, BUS_ACK, 0);
+    struct bus_delivery *again = bus_fixture_fetch_one(consumer);
+    int64_t took = test_now_ms() - began;
+    assert_int_equal(again->record->position, 1);
+    assert_int_equal(again->delivered, 2);
+    assert_true(took >= 190 && took < TEST_ACK_WAIT_MS);
+    bus_settle(again, BUS_RETRY, 0); /* at once */
+    began = test_now_ms();
+    again = bus_fixture_fetch_one(consumer);
+    assert_true(test_now_ms() - began < 190);
+    bus_settle(again, BUS_ACK, 0);
+    expect_none(consumer, 2 * TEST_ACK_WAIT_MS);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void progress_keeps_a_delivery(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 1);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+    for (int i = 0; i < 6; i++) {
+        bus_progress(delivery);
+        expect_none(consumer, TEST_ACK_WAIT_MS / 3);
+    }
+    bus_settle(delivery, BUS_ACK, 0);
+    expect_none(consumer, 2 * TEST_ACK_WAIT_MS);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_fetch_takes_what_is_there(void **state)
+{
+    struct bus_fixture f;
+    struct bus_delivery *deliveries[100];
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 7);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    int64_t began = test_now_ms();
+    assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, 100, &count), ERR_NONE);
+    assert_int_equal(count, 7);
+    assert_true(test_now_ms() - began < 1000);
+    for (size_t i = 0; i < count; i++)
+        bus_settle(deliveries[i], BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void *publish_one_later(void *arg)
+{
+    struct bus_fixture *f = arg;
+    int64_t at = test_now_ms() + 200;
+    while (test_now_ms() < at)
+        test_sleep_a_little();
+    bus_fixture_publish_many(f, 1, 1);
+    return NULL;
+}
+
+static void a_fetch_waits_for_the_first(void **state)
+{
+    struct bus_fixture f;
+    struct bus_delivery *deliveries[100];
+    pthread_t thread;
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    assert_int_equal(pthread_create(&thread, NULL, publish_one_later, &f), 0);
+    int64_t began = test_now_ms();
+    assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, 100, &count), ERR_NONE);
+    int64_t took = test_now_ms() - began;
+    pthread_join(thread, NULL);
+    assert_int_equal(count, 1);
+    assert_true(took >= 190 && took < 1500);
+    bus_settle(deliveries[0], BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void consumers_of_a_group_share_and_groups_do_not(void **state)
+{
+    struct bus_fixture f;
+    bool seen[41] = {false};
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 40);
+    struct bus_consumer *sharing[] = {bus_fixture_consumer(&f, "shared"),
+                                      bus_fixture_consumer(&f, "shared")};
+    struct bus_consumer *other = bus_fixture_consumer(&f, "other");
+    for (int i = 0; i < 40; i++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(sharing[i % 2]);
+        assert_false(seen[delivery->record->position]);
+        seen[delivery->record->position] = true;
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    expect_none(sharing[0], 50);
+    for (uint64_t position = 1; position <= 40; position++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(other);
+        assert_int_equal(delivery->record->position, position);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(sharing[0]);
+    bus_consumer_close(sharing[1]);
+    bus_consumer_close(other);
+    bus_fixture_end(&f);
+}
+
+static void no_more_than_max_ack_pending_are_out(void **state)
+{
+    struct bus_fixture f;
+    struct bus_delivery *deliveries[16];
+    struct bus_consumer *consumer = NULL;
+    size_t count = 0;
+    const struct bus_consumer_spec spec = {
+        .group = "group", .ack_wait_ms = 30000, .max_ack_pending = 5};
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 10);
+    assert_int_equal(bus_consumer_open(f.log, &spec, &consumer), ERR_NONE);
+    assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, 16, &count), ERR_NONE);
+    assert_int_equal(count, 5);
+    expect_none(consumer, 100);
+    bus_settle(deliveries[2], BUS_ACK, 0);
+    struct bus_delivery *sixth = bus_fixture_fetch_one(consumer);
+    assert_int_equal(sixth->record->position, 6);
+    bus_settle(sixth, BUS_LEAVE, 0);
+    for (size_t i = 0; i < count; i++)
+        if (i != 2)
+            bus_settle(deliveries[i], BUS_LEAVE, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_delivery_may_outlive_its_consumer(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 2);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    struct bus_delivery *first = bus_fixture_fetch_one(consumer);
+    struct bus_delivery *second = bus_fixture_fetch_one(consumer);
+    bus_consumer_close(consumer);
+    bus_progress(first);
+    bus_settle(first, BUS_ACK, 0);
+    assert_int_equal(second->record->position, 2);
+    bus_settle(second, BUS_RETRY, 0);
+    consumer = bus_fixture_consumer(&f, "group");
+    second = bus_fixture_fetch_one(consumer);
+    assert_int_equal(second->record->position, 2);
+    bus_settle(second, BUS_ACK, 0);
+    expect_none(consumer, 2 * TEST_ACK_WAIT_MS);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_consumer_goes_on_in_a_log_made_anew(void **state)
+{
+    struct bus_world *world = *state;
+    struct bus_fixture f;
+    bus_fixture_begin(&f, world, NULL);
+    bus_fixture_publish_many(&f, 1, 3);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (int i = 0; i < 3; i++)
+        bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    world->renew(world, f.log, &f.spec);
+    bus_fixture_publish_many(&f, 1, 2);
+    for (uint64_t position = 1; position <= 2; position++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_int_equal(delivery->record->position, position);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+const struct CMUnitTest bus_consume_tests[] = {
+    cmocka_unit_test(what_is_acknowledged_is_delivered_once),
+    cmocka_unit_test(a_delivery_carries_its_record),
+    cmocka_unit_test(what_is_left_comes_back_after_ack_wait),
+    cmocka_unit_test(a_retry_comes_back_after_its_delay),
+    cmocka_unit_test(progress_keeps_a_delivery),
+    cmocka_unit_test(a_fetch_takes_what_is_there),
+    cmocka_unit_test(a_fetch_waits_for_the_first),
+    cmocka_unit_test(consumers_of_a_group_share_and_groups_do_not),
+    cmocka_unit_test(no_more_than_max_ack_pending_are_out),
+    cmocka_unit_test(a_delivery_may_outlive_its_consumer),
+    cmocka_unit_test(a_consumer_goes_on_in_a_log_made_anew),
+};
+const size_t bus_consume_test_count = sizeof bus_consume_tests / sizeof *bus_consume_tests;

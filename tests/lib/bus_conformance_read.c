@@ -1,0 +1,245 @@
+#include "tests/lib/bus_conformance.h"
+#include "tests/lib/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct bus_reader *open_reader(struct bus_fixture *f, uint64_t from, bool headers_only)
+{
+    struct bus_reader *reader = NULL;
+    assert_int_equal(bus_reader_open(f->log, from, headers_only, &reader), ERR_NONE);
+    return reader;
+}
+
+/* Calls bus_reader_next until it says something else than "not now". */
+static enum err next_verdict(struct bus_reader *reader)
+{
+    struct bus_record *records[16];
+    size_t count = 0;
+    enum err e = ERR_DEADLINE;
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while ((e == ERR_DEADLINE || e == ERR_UNAVAILABLE) && test_now_ms() < limit)
+        e = bus_reader_next(reader, 100, records, 16, &count);
+    return e;
+}
+
+static void an_empty_log_ends_before_it_begins(void **state)
+{
+    struct bus_fixture f;
+    struct bus_log_end end;
+    bus_fixture_begin(&f, *state, NULL);
+    assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
+    assert_int_equal(end.first, 1);
+    assert_int_equal(end.last, 0);
+    assert_true(end.created_ns > 0);
+    int64_t created = end.created_ns;
+    bus_fixture_publish_many(&f, 1, 3);
+    assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
+    assert_int_equal(end.first, 1);
+    assert_int_equal(end.last, 3);
+    assert_int_equal(end.created_ns, created);
+    bus_fixture_end(&f);
+}
+
+static void a_record_is_read_by_its_position(void **state)
+{
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_record *record = NULL;
+    char subject[64];
+    const struct bus_header headers[] = {{"ce-type", VIEW("order.created")},
+                                         {"ce-source", VIEW("/Gr\xc3\xbc\xc3\x9f\x65 : a")},
+                                         {"empty", VIEW("")}};
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.order.created", f.prefix);
+    const struct bus_message message = {
+        .subject = subject, .headers = headers, .header_count = 3, .payload = VIEW("a\0b\r\n\xff")};
+    int64_t before = clock_wall_ms(&clock_system);
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    assert_int_equal(bus_log_read(f.log, receipt.position, TEST_LIMIT_MS, &record), ERR_NONE);
+    assert_int_equal(record->position, 1);
+    assert_string_equal(record->subject, subject);
+    assert_true(view_equal(record->payload, message.payload));
+    assert_true(record->time_ms >= before - 1 &&
+                record->time_ms <= clock_wall_ms(&clock_system) + 1);
+    assert_true(view_equal(bus_record_header(record, "ce-type"), headers[0].value));
+    assert_true(view_equal(bus_record_header(record, "ce-source"), headers[1].value));
+    assert_int_equal(bus_record_header(record, "empty").len, 0);
+    assert_int_equal(bus_record_header(record, "ce").len, 0);
+    assert_int_equal(bus_record_header(record, "ce-type-not").len, 0);
+    bus_record_free(record);
+    assert_int_equal(bus_log_read(f.log, 2, TEST_LIMIT_MS, &record), ERR_NOT_FOUND);
+    assert_int_equal(bus_log_read(f.log, 0, TEST_LIMIT_MS, &record), ERR_NOT_FOUND);
+    bus_fixture_end(&f);
+}
+
+static void a_reader_has_headers_whatever_the_payload(void **state)
+{
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_record *records[4];
+    char subject[64];
+    size_t count = 0;
+    char *big = malloc(9000);
+    assert_non_null(big);
+    memset(big, 'h', 9000);
+    const struct bus_header headers[] = {
+        {"One", VIEW("1")}, {"Big", {big, 9000}}, {"Last-One", VIEW("the last")}};
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    struct bus_message message = {.subject = subject, .headers = headers, .header_count = 3};
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    message.payload = VIEW("payload");
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    for (int headers_only = 0; headers_only < 2; headers_only++) {
+        struct bus_reader *reader = open_reader(&f, 0, headers_only);
+        for (uint64_t position = 1; position <= 2; position++) {
+            assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, records, 1, &count), ERR_NONE);
+            assert_int_equal(records[0]->position, position);
+            assert_string_equal(records[0]->subject, subject);
+            assert_true(view_equal(bus_record_header(records[0], "one"), VIEW("1")));
+            assert_true(view_equal(bus_record_header(records[0], "BIG"), headers[1].value));
+            assert_true(view_equal(bus_record_header(records[0], "last-one"), VIEW("the last")));
+            assert_int_equal(bus_record_header(records[0], "none").len, 0);
+            assert_int_equal(records[0]->payload.len, position == 2 && !headers_only ? 7 : 0);
+        }
+        bus_reader_close(reader);
+    }
+    free(big);
+    bus_fixture_end(&f);
+}
+
+static void a_reader_reads_all_in_order_and_then_what_comes(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    struct bus_reader *reader = open_reader(&f, 0, false);
+    assert_int_equal(bus_reader_next(reader, 50, &record, 1, &count), ERR_DEADLINE);
+    bus_fixture_publish_many(&f, 1, 200);
+    bus_fixture_expect_read(reader, 1, 200, 0);
+    assert_int_equal(bus_reader_next(reader, 50, &record, 1, &count), ERR_DEADLINE);
+    bus_fixture_publish_many(&f, 201, 10);
+    bus_fixture_expect_read(reader, 201, 10, 200);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_reader_begins_where_it_is_told(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 30);
+    struct bus_reader *middle = open_reader(&f, 21, false);
+    bus_fixture_expect_read(middle, 21, 10, 0);
+    struct bus_reader *end = open_reader(&f, 31, false);
+    bus_fixture_publish_many(&f, 31, 5);
+    bus_fixture_expect_read(end, 31, 5, 30);
+    bus_fixture_expect_read(middle, 31, 5, 30);
+    bus_reader_close(middle);
+    bus_reader_close(end);
+    bus_fixture_end(&f);
+}
+
+static void a_reader_takes_many_records_a_call(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *records[64];
+    size_t count = 0;
+    size_t most = 0;
+    size_t total = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 300);
+    struct bus_reader *reader = open_reader(&f, 0, false);
+    while (total < 300) {
+        assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, records, 64, &count), ERR_NONE);
+        assert_true(count >= 1 && count <= 64);
+        most = count > most ? count : most;
+        total += count;
+    }
+    assert_true(most > 1);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_reader_beyond_the_end_is_stale(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 3);
+    struct bus_reader *reader = open_reader(&f, 5, false);
+    assert_int_equal(next_verdict(reader), ERR_STALE);
+    assert_int_equal(next_verdict(reader), ERR_STALE);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_log_made_anew_is_stale_for_its_readers(void **state)
+{
+    struct bus_world *world = *state;
+    struct bus_fixture f;
+    struct bus_log_end before;
+    struct bus_log_end after;
+    bus_fixture_begin(&f, world, NULL);
+    bus_fixture_publish_many(&f, 1, 5);
+    assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &before), ERR_NONE);
+    struct bus_reader *read = open_reader(&f, 0, false);
+    bus_fixture_expect_read(read, 1, 5, 0);
+    world->renew(world, f.log, &f.spec);
+    bus_fixture_publish_many(&f, 1, 10);
+    assert_int_equal(next_verdict(read), ERR_STALE);
+    assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &after), ERR_NONE);
+    assert_int_not_equal(before.created_ns, after.created_ns);
+    bus_reader_close(read);
+    read = open_reader(&f, 0, false);
+    bus_fixture_expect_read(read, 1, 10, 0);
+    bus_reader_close(read);
+    bus_fixture_end(&f);
+}
+
+static void wait_until_first_is_beyond(struct bus_fixture *f, uint64_t position)
+{
+    struct bus_log_end end = {.first = 0};
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while (end.first <= position) {
+        assert_true(test_now_ms() < limit);
+        test_sleep_a_little();
+        assert_int_equal(bus_log_end(f->log, TEST_LIMIT_MS, &end), ERR_NONE);
+    }
+}
+
+static void what_is_dropped_from_the_head_is_skipped(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    bus_fixture_begin(&f, *state, &(struct bus_fixture_options){.max_age_ms = 500});
+    bus_fixture_publish_many(&f, 1, 5);
+    struct bus_reader *reader = open_reader(&f, 0, false);
+    bus_fixture_expect_read(reader, 1, 2, 0);
+    wait_until_first_is_beyond(&f, 5);
+    struct bus_log_end end;
+    assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
+    assert_int_equal(end.first, 6);
+    assert_int_equal(end.last, 5);
+    assert_int_equal(bus_log_read(f.log, 5, TEST_LIMIT_MS, &record), ERR_NOT_FOUND);
+    bus_reader_close(reader);
+    reader = open_reader(&f, 3, false); /* where nothing is kept any more */
+    bus_fixture_publish_many(&f, 6, 2);
+    bus_fixture_expect_read(reader, 6, 2, 5);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+const struct CMUnitTest bus_read_tests[] = {
+    cmocka_unit_test(an_empty_log_ends_before_it_begins),
+    cmocka_unit_test(a_record_is_read_by_its_position),
+    cmocka_unit_test(a_reader_has_headers_whatever_the_payload),
+    cmocka_unit_test(a_reader_reads_all_in_order_and_then_what_comes),
+    cmocka_unit_test(a_reader_begins_where_it_is_told),
+    cmocka_unit_test(a_reader_takes_many_records_a_call),
+    cmocka_unit_test(a_reader_beyond_the_end_is_stale),
+    cmocka_unit_test(a_log_made_anew_is_stale_for_its_readers),
+    cmocka_unit_test(what_is_dropped_from_the_head_is_skipped),
+};
+const size_t bus_read_test_count = sizeof bus_read_tests / sizeof *bus_read_tests;
