@@ -77,7 +77,7 @@ static struct held *take_next(struct runner *runner)
     struct held *held = runner->stopping ? NULL : runner->first;
     if (held) {
         runner->first = held->next;
-        runner->running++;
+        metric_set(runner->running_gauge, ++runner->running);
     }
     wait_unlock(&runner->wait);
     return held;

@@ -17,11 +17,12 @@ static struct bus_driver gated; /* the driver in memory, but for the end of a lo
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
 static bool gate_closed;
+static pthread_t gatekeeper; /* who closed it: passes all the same */
 
 static enum err gated_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret)
 {
     pthread_mutex_lock(&gate_lock);
-    while (gate_closed)
+    while (gate_closed && !pthread_equal(gatekeeper, pthread_self()))
         pthread_cond_wait(&gate_moved, &gate_lock);
     pthread_mutex_unlock(&gate_lock);
     return bus_mem_driver.log_end(log, timeout_ms, ret);
@@ -31,6 +32,7 @@ static void move_gate(bool closed)
 {
     pthread_mutex_lock(&gate_lock);
     gate_closed = closed;
+    gatekeeper = pthread_self();
     pthread_cond_broadcast(&gate_moved);
     pthread_mutex_unlock(&gate_lock);
 }

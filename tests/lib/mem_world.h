@@ -37,7 +37,7 @@ uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
 /* Stores something that is no batch in the status log. */
 uint64_t mem_world_junk_batch(struct mem_world *world);
 
-/* While closed, whoever asks a log for its end waits at the gate. */
+/* While closed, other threads that ask a log for its end wait at the gate. */
 void mem_world_close_gate(struct mem_world *world);
 void mem_world_open_gate(struct mem_world *world);
 
