@@ -120,6 +120,17 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
 
 /* ---- making and checking ---- */
 
+/* What the server said, without nats.c's "(jsm.c:1033): ". */
+static const char *servers_words(natsStatus status, jsErrCode code)
+{
+    if (code == JSNotEnabledErr)
+        return "the server has no JetStream (nats-server -js, or jetstream {} in its "
+               "configuration)";
+    const char *text = code ? nats_GetLastError(NULL) : natsStatus_GetText(status);
+    const char *words = text && *text == '(' ? strstr(text, "): ") : NULL;
+    return words ? words + strlen("): ") : text ? text : "";
+}
+
 static natsStatus make_stream(const struct nats_log *log, jsCtx *js, jsOptions *options,
                               jsStreamInfo **ret, jsErrCode *ret_code)
 {
@@ -150,7 +161,7 @@ static bool is_passing(jsErrCode code)
 {
     return code == 0 || code == JSClusterNotAvailErr || code == JSClusterNotActiveErr ||
            code == JSClusterNotLeaderErr || code == JSClusterNotAssignedErr ||
-           code == JSStreamOfflineErr || code == JSStreamNameExistErr;
+           code == JSNotEnabledErr || code == JSStreamOfflineErr || code == JSStreamNameExistErr;
 }
 
 static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_detail *detail)
@@ -164,8 +175,7 @@ static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_det
     if (nats_err_of(s, code) == ERR_NOT_FOUND)
         s = make_stream(log, js, &options, &info, &code);
     if (s != NATS_OK) {
-        const char *why = code ? nats_GetLastError(NULL) : natsStatus_GetText(s);
-        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, why ? why : "");
+        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, servers_words(s, code));
         return is_passing(code) ? NATS_LOG_UNCHECKED : NATS_LOG_BROKEN;
     }
     bool sound = is_sound(log, info->Config, detail);

@@ -1,0 +1,638 @@
+/* What the NATS driver does when the server dies, freezes or comes back with other data, when somebody else answers its
+ * publishes, and when a stream has settings that break a promise. */
+#include "tests/lib/bus_conformance.h"
+#include "tests/lib/nats_peer.h"
+#include "tests/lib/nats_server.h"
+#include "tests/lib/unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { READY_AGAIN_MS = 2000 };
+
+static struct nats_server server;
+static struct bus_world world;
+
+static void subject_of(const struct bus_fixture *f, const char *name, char subject[64])
+{
+    snprintf(subject, 64, "%s.%s", f->prefix, name);
+}
+
+static void wait_for_state(struct bus *bus, enum bus_state wanted, int64_t limit_ms)
+{
+    int64_t limit = test_now_ms() + limit_ms;
+    while (bus_state(bus, NULL) != wanted) {
+        assert_true(test_now_ms() < limit);
+        test_sleep_a_little();
+    }
+}
+
+/* Records until `last` has come, whatever happens meanwhile; each once and in order. */
+static void read_up_to(struct bus_reader *reader, uint64_t next, uint64_t last)
+{
+    struct bus_record *records[64];
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while (next <= last) {
+        size_t count = 0;
+        size_t most = last - next + 1 < 64 ? (size_t)(last - next + 1) : 64;
+        enum err e = bus_reader_next(reader, 200, records, most, &count);
+        assert_true(e == ERR_NONE || e == ERR_DEADLINE || e == ERR_UNAVAILABLE);
+        assert_true(test_now_ms() < limit);
+        for (size_t i = 0; e == ERR_NONE && i < count; i++)
+            assert_int_equal(records[i]->position, next++);
+    }
+}
+
+/* ---- publishing while the server dies ---- */
+
+enum { THREADS = 8, EACH_MAX = 20000 };
+struct attempt {
+    _Atomic int completions;
+    enum bus_outcome outcome;
+    uint64_t position;
+};
+struct publisher {
+    struct bus_fixture *f;
+    int number;
+    atomic_bool *stop;
+    int count;
+    struct attempt *attempts;
+};
+static void note(void *ctx, const struct bus_receipt *receipt)
+{
+    struct attempt *attempt = ctx;
+    attempt->outcome = receipt->outcome;
+    attempt->position = receipt->position;
+    atomic_fetch_add(&attempt->completions, 1);
+}
+
+static void *publish_until_stopped(void *arg)
+{
+    struct publisher *p = arg;
+    char subject[64];
+    char text[32];
+    subject_of(p->f, "a", subject);
+    while (!atomic_load(p->stop) && p->count < EACH_MAX) {
+        struct attempt *attempt = &p->attempts[p->count];
+        snprintf(text, sizeof text, "%d/%d", p->number, p->count);
+        const struct bus_message message = {.subject = subject, .payload = view_of(text)};
+        enum err e = bus_publish(p->f->log, &message, note, attempt);
+        if (e == ERR_NONE)
+            p->count++;
+        else
+            test_sleep_a_little();
+    }
+    return NULL;
+}
+
+static void wait_for_completions(struct publisher *publishers)
+{
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    for (int i = 0; i < THREADS; i++)
+        for (int j = 0; j < publishers[i].count; j++)
+            while (atomic_load(&publishers[i].attempts[j].completions) == 0) {
+                assert_true(test_now_ms() < limit);
+                test_sleep_a_little();
+            }
+}
+
+/* What every position of the log holds: "thread/number" as thread * EACH_MAX + number. */
+static uint32_t *read_whole_log(struct bus_fixture *f, uint64_t *ret_last)
+{
+    struct bus_log_end end;
+    struct bus_record *records[256];
+    struct bus_reader *reader = NULL;
+    assert_int_equal(bus_log_end(f->log, TEST_LIMIT_MS, &end), ERR_NONE);
+    uint32_t *holds = calloc(end.last + 1, sizeof *holds);
+    assert_non_null(holds);
+    assert_int_equal(bus_reader_open(f->log, 0, false, &reader), ERR_NONE);
+    for (uint64_t position = 1; position <= end.last;) {
+        size_t count = 0;
+        assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, records, 256, &count), ERR_NONE);
+        for (size_t i = 0; i < count; i++, position++) {
+            unsigned thread = 0;
+            unsigned number = 0;
+            char text[32];
+            assert_int_equal(records[i]->position, position);
+            snprintf(text, sizeof text, "%.*s", (int)records[i]->payload.len,
+                     records[i]->payload.data);
+            assert_int_equal(sscanf(text, "%u/%u", &thread, &number), 2);
+            holds[position] = thread * EACH_MAX + number;
+        }
+    }
+    bus_reader_close(reader);
+    *ret_last = end.last;
+    return holds;
+}
+
+static void wait_for_growth(struct bus_fixture *f, uint64_t count)
+{
+    struct bus_log_end begin;
+    struct bus_log_end end;
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    assert_int_equal(bus_log_end(f->log, TEST_LIMIT_MS, &begin), ERR_NONE);
+    do {
+        assert_true(test_now_ms() < limit);
+        test_sleep_a_little();
+        assert_int_equal(bus_log_end(f->log, TEST_LIMIT_MS, &end), ERR_NONE);
+    } while (end.last < begin.last + count);
+}
+
+static void each_publish_completes_once_and_what_is_stored_is_there(void **state)
+{
+    struct bus_fixture f;
+    struct publisher publishers[THREADS];
+    pthread_t threads[THREADS];
+    atomic_bool stop = false;
+    uint64_t last = 0;
+    int stored = 0;
+    int unknown = 0;
+    (void)state;
+    bus_fixture_begin(&f, &world, &(struct bus_fixture_options){.max_in_flight = 1000});
+    for (int i = 0; i < THREADS; i++) {
+        publishers[i] = (struct publisher){.f = &f, .number = i, .stop = &stop};
+        publishers[i].attempts = calloc(EACH_MAX, sizeof(struct attempt));
+        assert_non_null(publishers[i].attempts);
+        assert_int_equal(pthread_create(&threads[i], NULL, publish_until_stopped, &publishers[i]),
+                         0);
+    }
+    for (int round = 0; round < 3; round++) {
+        wait_for_growth(&f, 500);
+        nats_server_kill(&server);
+        wait_for_state(f.bus, BUS_AWAY, 1000);
+        nats_server_again(&server);
+        assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    wait_for_completions(publishers);
+    assert_int_equal(bus_in_flight(f.bus), 0);
+    uint32_t *holds = read_whole_log(&f, &last);
+    for (int i = 0; i < THREADS; i++) {
+        for (int j = 0; j < publishers[i].count; j++) {
+            struct attempt *attempt = &publishers[i].attempts[j];
+            assert_int_equal(attempt->completions, 1);
+            unknown += attempt->outcome == BUS_UNKNOWN;
+            if (attempt->outcome != BUS_STORED)
+                continue;
+            stored++;
+            assert_true(attempt->position >= 1 && attempt->position <= last);
+            assert_int_equal(holds[attempt->position], i * EACH_MAX + j);
+        }
+        free(publishers[i].attempts);
+    }
+    assert_true(stored >= 1500);
+    assert_true(unknown > 0);
+    free(holds);
+    bus_fixture_end(&f);
+}
+
+static void a_dead_server_is_noticed_and_its_return_too(void **state)
+{
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct err_detail detail = {""};
+    char subject[64];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    subject_of(&f, "a", subject);
+    const struct bus_message message = {.subject = subject, .payload = VIEW("x")};
+    nats_server_stop(&server);
+    wait_for_state(f.bus, BUS_AWAY, 1000);
+    int64_t began = test_now_ms();
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_UNAVAILABLE);
+    assert_true(test_now_ms() - began < 100);
+    assert_int_equal(bus_wait_ready(f.bus, 2500, &detail), ERR_DEADLINE);
+    assert_non_null(strstr(detail.text, "cannot connect"));
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, &detail), ERR_NONE);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 1); /* nothing was sent later */
+    bus_fixture_end(&f);
+}
+
+static void a_frozen_server_is_noticed_and_its_thaw_too(void **state)
+{
+    struct bus_fixture f;
+    struct attempt attempts[10] = {0};
+    char subject[64];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    subject_of(&f, "a", subject);
+    const struct bus_message message = {.subject = subject, .payload = VIEW("x")};
+    nats_server_freeze(&server);
+    int64_t began = test_now_ms();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(bus_publish(f.log, &message, note, &attempts[i]), ERR_NONE);
+    wait_for_state(f.bus, BUS_AWAY, 2500);
+    assert_int_equal(bus_publish(f.log, &message, note, &attempts[0]), ERR_UNAVAILABLE);
+    for (int i = 0; i < 10; i++)
+        while (atomic_load(&attempts[i].completions) == 0) {
+            assert_true(test_now_ms() - began < 5000);
+            test_sleep_a_little();
+        }
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(attempts[i].outcome, BUS_UNKNOWN);
+    while (test_now_ms() - began < 8000) { /* long enough for attempts to connect to time out */
+        assert_int_equal(bus_state(f.bus, NULL), BUS_AWAY);
+        test_sleep_a_little();
+    }
+    nats_server_thaw(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").outcome, BUS_STORED);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(attempts[i].completions, 1);
+    bus_fixture_end(&f);
+}
+
+static void a_short_freeze_costs_nothing(void **state)
+{
+    struct bus_fixture f;
+    struct attempt attempt = {0};
+    char subject[64];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    subject_of(&f, "a", subject);
+    const struct bus_message message = {.subject = subject, .payload = VIEW("x")};
+    nats_server_freeze(&server);
+    assert_int_equal(bus_publish(f.log, &message, note, &attempt), ERR_NONE);
+    wait_for_state(f.bus, BUS_AWAY, 2500);
+    nats_server_thaw(&server);
+    assert_int_equal(bus_wait_ready(f.bus, 1000, NULL), ERR_NONE);
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while (atomic_load(&attempt.completions) == 0)
+        assert_true(test_now_ms() < limit);
+    assert_int_equal(attempt.outcome, BUS_STORED);
+    bus_fixture_end(&f);
+}
+
+/* ---- somebody else answers ---- */
+
+static void a_foreign_answer_completes_nothing(void **state)
+{
+    struct bus_fixture f;
+    char reply[128];
+    char forged[4][256];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    struct nats_peer *peer = nats_peer_open(server.port);
+    nats_peer_subscribe(peer, f.subject);
+    snprintf(forged[0], sizeof forged[0], "thanks!");
+    snprintf(forged[1], sizeof forged[1], "{\"stream\":\"OTHER\",\"seq\":77}");
+    snprintf(forged[2], sizeof forged[2], "{\"stream\":\"%s\"}", f.name);
+    snprintf(forged[3], sizeof forged[3], "{\"error\":{\"code\":500,\"description\":\"no\"}}");
+    for (uint64_t position = 1; position <= 200; position++) {
+        struct bus_receipt receipt = bus_fixture_publish(&f, "a", "x");
+        assert_int_equal(receipt.outcome, BUS_STORED);
+        assert_int_equal(receipt.position, position);
+        assert_true(nats_peer_next(peer, TEST_LIMIT_MS, reply, NULL, 0));
+        nats_peer_publish(peer, reply, forged[position % 4]); /* late, for this one */
+        /* And early, for the next one: the next turn of its slot. */
+        char *turn = strrchr(reply, '-') + 1;
+        unsigned next = (unsigned)strtoul(turn, NULL, 16) + 1;
+        snprintf(turn, (size_t)(reply + sizeof reply - turn), "%x", next);
+        nats_peer_publish(peer, reply, forged[position % 4]);
+    }
+    nats_peer_close(peer);
+    bus_fixture_end(&f);
+}
+
+/* A subject that no stream takes, but somebody listens to: nobody refuses, nobody acknowledges. */
+static void a_late_answer_completes_nothing_else(void **state)
+{
+    struct bus_fixture f;
+    struct attempt first = {0};
+    struct attempt second = {0};
+    char reply[128];
+    char ack[128];
+    (void)state;
+    bus_fixture_begin(&f, &world,
+                      &(struct bus_fixture_options){.max_in_flight = 1, .publish_timeout_ms = 400});
+    struct nats_peer *peer = nats_peer_open(server.port);
+    nats_peer_subscribe(peer, "silent.subject");
+    const struct bus_message message = {.subject = "silent.subject", .payload = VIEW("x")};
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    assert_int_equal(bus_publish(f.log, &message, note, &first), ERR_NONE);
+    assert_true(nats_peer_next(peer, TEST_LIMIT_MS, reply, NULL, 0));
+    while (atomic_load(&first.completions) == 0)
+        assert_true(test_now_ms() < limit);
+    assert_int_equal(first.outcome, BUS_UNKNOWN);
+    assert_int_equal(bus_publish(f.log, &message, note, &second), ERR_NONE); /* the only slot */
+    snprintf(ack, sizeof ack, "{\"stream\":\"%s\", \"seq\":7}", f.name);
+    nats_peer_publish(peer, reply, ack); /* for the first */
+    while (atomic_load(&second.completions) == 0)
+        assert_true(test_now_ms() < limit);
+    assert_int_equal(second.outcome, BUS_UNKNOWN);
+    assert_int_equal(first.completions, 1);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 1);
+    nats_peer_close(peer);
+    bus_fixture_end(&f);
+}
+
+static void a_lost_ack_stalls_nobody(void **state)
+{
+    struct bus_fixture f;
+    struct attempt lost[3] = {0};
+    (void)state;
+    bus_fixture_begin(&f, &world, &(struct bus_fixture_options){.publish_timeout_ms = 500});
+    struct nats_peer *peer = nats_peer_open(server.port);
+    nats_peer_subscribe(peer, "silent.subject");
+    const struct bus_message message = {.subject = "silent.subject", .payload = VIEW("x")};
+    int64_t began = test_now_ms();
+    uint64_t position = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(bus_publish(f.log, &message, note, &lost[i]), ERR_NONE);
+        assert_int_equal(bus_fixture_publish(&f, "a", "x").position, ++position);
+    }
+    /* A group waits for those before it, but no longer than publish_timeout. */
+    assert_true(test_now_ms() - began < 3 * 700);
+    began = test_now_ms();
+    while (atomic_load(&lost[2].completions) == 0)
+        assert_true(test_now_ms() - began < TEST_LIMIT_MS);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lost[i].outcome, BUS_UNKNOWN);
+    began = test_now_ms();
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(bus_fixture_publish(&f, "a", "x").position, ++position);
+    assert_true(test_now_ms() - began < 1000);
+    nats_peer_close(peer);
+    bus_fixture_end(&f);
+}
+
+/* ---- streams ---- */
+
+static void ask_for(const char *verb, const char *name, const char *config)
+{
+    struct nats_peer *peer = nats_peer_open(server.port);
+    char subject[128];
+    char answer[4096];
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.%s.%s", verb, name);
+    nats_peer_ask(peer, subject, config, answer, sizeof answer);
+    if (strstr(answer, "\"error\""))
+        fail_msg("%s", answer);
+    nats_peer_close(peer);
+}
+
+static void a_stream_that_breaks_a_promise_is_named_and_can_be_mended(void **state)
+{
+    static const char good[] = "\"storage\":\"file\",\"retention\":\"limits\",\"discard\":\"new\","
+                               "\"deny_delete\":true,\"deny_purge\":true,";
+    static const struct {
+        const char *
+            settings; /* the first of two equal members counts, for the server's parser: the last */
+        const char *subject;
+        const char *says;
+    } cases[] = {
+        {"\"storage\":\"memory\"", "broken.>", "nats stream rm BROKEN"},
+        {"\"retention\":\"workqueue\"", "broken.>", "nats stream edit BROKEN --retention=limits"},
+        {"\"retention\":\"interest\"", "broken.>", "nats stream edit BROKEN --retention=limits"},
+        {"\"discard\":\"old\"", "broken.>", "nats stream edit BROKEN --discard=new"},
+        {"\"deny_delete\":false", "broken.>", "nats stream edit BROKEN --deny-delete"},
+        {"\"deny_purge\":false", "broken.>", "nats stream edit BROKEN --deny-purge"},
+        {"\"no_ack\":true", "broken.>", "nats stream edit BROKEN --ack"},
+        {"\"discard\":\"new\"", "broken.only", "nats stream edit BROKEN --subjects=broken.>"},
+        {"\"discard\":\"new\"", "broken.*", "nats stream edit BROKEN --subjects=broken.>"},
+    };
+    const struct bus_options options = {.url = server.url};
+    const struct bus_log_spec spec = {
+        .name = "BROKEN", .subject = "broken.>", .duplicate_window_ms = 1000, .replicas = 1};
+    char config[512];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err_detail detail = {""};
+        struct bus *bus = NULL;
+        struct bus_log *log = NULL;
+        struct bus_receipt receipt;
+        const struct bus_message message = {.subject = "broken.only"};
+        snprintf(config, sizeof config, "{\"name\":\"BROKEN\",\"subjects\":[\"%s\"],%s%s}",
+                 cases[i].subject, good, cases[i].settings);
+        ask_for("CREATE", "BROKEN", config);
+        assert_int_equal(bus_open(&options, &bus, &detail), ERR_NONE);
+        assert_int_equal(bus_log_open(bus, &spec, &log), ERR_NONE);
+        assert_int_equal(bus_wait_ready(bus, TEST_LIMIT_MS, &detail), ERR_INVALID);
+        if (!strstr(detail.text, cases[i].says))
+            fail_msg("\"%s\" doesn't say \"%s\"", detail.text, cases[i].says);
+        assert_int_equal(bus_state(bus, NULL), BUS_BROKEN);
+        assert_int_equal(bus_publish_wait(log, &message, &receipt), ERR_UNAVAILABLE);
+        ask_for("DELETE", "BROKEN", "");
+        wait_for_state(bus, BUS_READY, TEST_LIMIT_MS); /* made anew, as it should be */
+        bus_close(bus);
+        ask_for("DELETE", "BROKEN", "");
+    }
+}
+
+static void a_stream_that_cannot_be_made_says_why(void **state)
+{
+    const struct bus_options options = {.url = server.url};
+    const struct bus_log_spec spec = {
+        .name = "THREE", .subject = "three.>", .duplicate_window_ms = 1000, .replicas = 3};
+    struct err_detail detail = {""};
+    struct bus *bus = NULL;
+    struct bus_log *log = NULL;
+    (void)state;
+    assert_int_equal(bus_open(&options, &bus, &detail), ERR_NONE);
+    assert_int_equal(bus_log_open(bus, &spec, &log), ERR_NONE);
+    assert_int_equal(bus_wait_ready(bus, TEST_LIMIT_MS, &detail), ERR_INVALID);
+    assert_non_null(strstr(detail.text, "stream THREE: replicas > 1 not supported"));
+    bus_close(bus);
+}
+
+static void a_stream_deleted_while_running_is_made_again(void **state)
+{
+    struct bus_fixture f;
+    struct bus_receipt receipt = {.outcome = BUS_UNKNOWN};
+    char subject[64];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    subject_of(&f, "a", subject);
+    const struct bus_message message = {.subject = subject, .payload = VIEW("x")};
+    ask_for("DELETE", f.name, "");
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    assert_int_equal(receipt.outcome, BUS_REFUSED);
+    assert_int_equal(receipt.why, ERR_UNAVAILABLE);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 1);
+    bus_fixture_end(&f);
+}
+
+/* ---- readers and consumers ---- */
+
+static void a_reader_reads_on_after_restarts(void **state)
+{
+    struct bus_fixture f;
+    struct bus_reader *reader = NULL;
+    struct bus_reader *idle = NULL;
+    struct bus_record *record = NULL;
+    size_t count = 0;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 10);
+    assert_int_equal(bus_reader_open(f.log, 0, false, &reader), ERR_NONE);
+    assert_int_equal(bus_reader_open(f.log, 0, true, &idle), ERR_NONE);
+    read_up_to(reader, 1, 5);
+    read_up_to(idle, 1, 10);
+    for (uint64_t round = 0; round < 3; round++) {
+        nats_server_kill(&server);
+        wait_for_state(f.bus, BUS_AWAY, 1000);
+        assert_int_equal(bus_reader_next(idle, 50, &record, 1, &count), ERR_UNAVAILABLE);
+        nats_server_again(&server);
+        assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+        if (round == 0)
+            read_up_to(reader, 6, 10);
+        assert_int_equal(bus_reader_next(idle, 50, &record, 1, &count), ERR_DEADLINE);
+        bus_fixture_publish_many(&f, 11 + round * 5, 5);
+        int64_t began = test_now_ms();
+        read_up_to(reader, 11 + round * 5, 15 + round * 5);
+        read_up_to(idle, 11 + round * 5, 15 + round * 5);
+        assert_true(test_now_ms() - began < READY_AGAIN_MS);
+    }
+    bus_reader_close(reader);
+    bus_reader_close(idle);
+    bus_fixture_end(&f);
+}
+
+static enum err verdict(struct bus_reader *reader)
+{
+    struct bus_record *records[16];
+    size_t count = 0;
+    enum err e = ERR_DEADLINE;
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while ((e == ERR_DEADLINE || e == ERR_UNAVAILABLE) && test_now_ms() < limit)
+        e = bus_reader_next(reader, 100, records, 16, &count);
+    return e;
+}
+
+static void a_server_that_lost_its_data_makes_readers_stale(void **state)
+{
+    struct bus_fixture f;
+    struct bus_reader *reader = NULL;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 10);
+    assert_int_equal(bus_reader_open(f.log, 0, false, &reader), ERR_NONE);
+    read_up_to(reader, 1, 10);
+    nats_server_stop(&server);
+    nats_server_wipe_data(&server);
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    bus_fixture_publish_many(&f, 1, 20);
+    assert_int_equal(verdict(reader), ERR_STALE);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_server_that_uses_positions_again_makes_readers_stale(void **state)
+{
+    struct bus_fixture f;
+    struct bus_reader *reader = NULL;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 10);
+    nats_server_stop(&server);
+    nats_server_keep_data(&server);
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    bus_fixture_publish_many(&f, 11, 10);
+    assert_int_equal(bus_reader_open(f.log, 0, false, &reader), ERR_NONE);
+    read_up_to(reader, 1, 20);
+    nats_server_kill(&server);
+    wait_for_state(f.bus, BUS_AWAY, 1000);
+    nats_server_restore_data(&server); /* 11 to 20 are gone */
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    bus_fixture_publish_many(&f, 11, 20);
+    assert_int_equal(verdict(reader), ERR_STALE);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_consumer_goes_on_after_restarts(void **state)
+{
+    struct bus_fixture f;
+    bool seen[31] = {false};
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 30);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    struct bus_delivery *held = bus_fixture_fetch_one(consumer);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 5; i++) {
+            struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+            seen[delivery->record->position] = true;
+            bus_settle(delivery, BUS_ACK, 0);
+        }
+        nats_server_kill(&server);
+        nats_server_again(&server);
+    }
+    bus_settle(held, BUS_ACK, 0); /* with the server that lives now; good or lost, no harm */
+    seen[1] = true;
+    int64_t limit = test_now_ms() + 2 * TEST_LIMIT_MS;
+    for (int missing = 1; missing > 0;) {
+        struct bus_delivery *deliveries[8];
+        size_t count = 0;
+        assert_true(test_now_ms() < limit);
+        if (bus_fetch(consumer, 200, deliveries, 8, &count) == ERR_NONE)
+            for (size_t i = 0; i < count; i++) {
+                seen[deliveries[i]->record->position] = true;
+                bus_settle(deliveries[i], BUS_ACK, 0);
+            }
+        missing = 0;
+        for (int i = 1; i <= 30; i++)
+            missing += !seen[i];
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_deleted_consumer_is_made_again(void **state)
+{
+    struct bus_fixture f;
+    struct nats_peer *peer = NULL;
+    char subject[128];
+    char answer[1024];
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 2);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    peer = nats_peer_open(server.port);
+    snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DELETE.%s.group", f.name);
+    nats_peer_ask(peer, subject, "", answer, sizeof answer);
+    assert_non_null(strstr(answer, "\"success\":true"));
+    nats_peer_close(peer);
+    for (uint64_t position = 1; position <= 2; position++) { /* from the beginning */
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_int_equal(delivery->record->position, position);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_publish_completes_once_and_what_is_stored_is_there),
+        cmocka_unit_test(a_dead_server_is_noticed_and_its_return_too),
+        cmocka_unit_test(a_frozen_server_is_noticed_and_its_thaw_too),
+        cmocka_unit_test(a_short_freeze_costs_nothing),
+        cmocka_unit_test(a_foreign_answer_completes_nothing),
+        cmocka_unit_test(a_late_answer_completes_nothing_else),
+        cmocka_unit_test(a_lost_ack_stalls_nobody),
+        cmocka_unit_test(a_stream_that_breaks_a_promise_is_named_and_can_be_mended),
+        cmocka_unit_test(a_stream_that_cannot_be_made_says_why),
+        cmocka_unit_test(a_stream_deleted_while_running_is_made_again),
+        cmocka_unit_test(a_reader_reads_on_after_restarts),
+        cmocka_unit_test(a_server_that_lost_its_data_makes_readers_stale),
+        cmocka_unit_test(a_server_that_uses_positions_again_makes_readers_stale),
+        cmocka_unit_test(a_consumer_goes_on_after_restarts),
+        cmocka_unit_test(a_deleted_consumer_is_made_again),
+    };
+    nats_server_start(&server);
+    world.url = server.url;
+    int failed = cmocka_run_group_tests_name("bus_nats_faults", tests, NULL, NULL);
+    nats_server_end(&server);
+    return failed;
+}
