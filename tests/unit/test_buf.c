@@ -91,6 +91,8 @@ static void appends_add_up(void **state)
 
     (void)state;
     buf_init(&b, 1000);
+    assert_non_null(buf_reserve(&b, 10));
+    check_invariant(&b); /* also before anything is filled */
     buf_add(&b, "ab", 2);
     buf_add_text(&b, "cd");
     buf_add_view(&b, VIEW("ef"));
