@@ -312,8 +312,9 @@ static void test_no_rebuild_makes_a_status_go_backwards(void **state)
         struct event_id other = {{0}};
         mem_world_event(&asked->world, "n", "", &other);
     }
-    mem_world_change(&asked->world, &id, position, processed, 0, "");
-    until_ready(asked);
+    uint64_t change = mem_world_change(&asked->world, &id, position, processed, 0, "");
+    struct answer answer;
+    ask_and_wait(asked, &id, false, change, &answer); /* from now on it is known */
     pthread_t thread;
     void *failed;
     assert_int_equal(pthread_create(&thread, NULL, ask_all_the_time, asked), 0);
