@@ -118,7 +118,7 @@ ODD = {
     "a long id": (
         STATUS,
         pb.GetEventStatusRequest(event_id="x" * 100_000).SerializeToString(),
-        "INVALID_ARGUMENT",
+        "NOT_FOUND",
     ),
     "a huge message": (
         STATUS,

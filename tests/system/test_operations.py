@@ -192,7 +192,7 @@ def test_more_connections_than_there_is_room_for(tidings):
     """Beyond the limit: 503 and the connection closed, at once; those inside are served."""
     tidings.nats()
     tidings.processor()
-    gateway = tidings.gateway(connections=20, idle_timeout="60s")
+    gateway = tidings.gateway(max_connections=20, idle_timeout="60s")
     inside = [Connection(gateway.http_port) for _ in range(20)]
     for connection in inside:
         connection.send(request("GET", "/health"))
@@ -259,7 +259,7 @@ def test_environment_and_file_are_checked_like_flags(tmp_path):
         ("listen: nowhere", "nowhere"),
         ("lisen: 127.0.0.1:0", "lisen"),
         ("a: [", "a"),
-        ("- x", "x"),
+        ("- x", "mapping"),
     ):
         (tmp_path / "bad.yaml").write_text(text)
         result = run("http-gateway", "--config", str(tmp_path / "bad.yaml"))

@@ -52,7 +52,7 @@ class Run(Program):
                 continue
         return {os.path.basename(program): pid for pid, program in found}
 
-    def command(self, text):
+    def shell(self, text):
         """Runs a command of the README in a shell, with our ports for the documented ones."""
         for port, own in self.ports.items():
             text = text.replace(f"localhost:{port}", f"localhost:{own}")
@@ -87,31 +87,31 @@ def test_the_commands_of_the_readme(run):
     run.start().until_ready()
     post, services, describe, status, unknown, get, full = readme_commands()
 
-    reply = run.command(post)
+    reply = run.shell(post)
     assert reply.stdout.startswith("HTTP/1.1 202 Accepted"), reply
     event_id = json.loads(reply.stdout.splitlines()[-1])["event_id"]
 
-    assert "events.EventService" in run.command(services).stdout.splitlines()
-    assert "grpc.health.v1.Health" in run.command(services).stdout
+    assert "events.EventService" in run.shell(services).stdout.splitlines()
+    assert "grpc.health.v1.Health" in run.shell(services).stdout
     assert (
         "rpc GetEventStatus ( .events.GetEventStatusRequest ) returns ( .events.EventStatus )"
-        in run.command(describe).stdout
+        in run.shell(describe).stdout
     )
 
     status = status.replace("<the id from the 202>", event_id)
     until(
-        lambda: json.loads(run.command(status).stdout).get("status") == "PROCESSED",
+        lambda: json.loads(run.shell(status).stdout).get("status") == "PROCESSED",
         PATIENCE_S,
-        lambda: run.command(status),
+        lambda: run.shell(status),
     )
-    answer = json.loads(run.command(status).stdout)
+    answer = json.loads(run.shell(status).stdout)
     assert answer["eventId"] == event_id and answer["name"] == "test-event"
 
-    reply = run.command(unknown)
+    reply = run.shell(unknown)
     assert reply.returncode != 0 and "NotFound" in reply.stderr and "123" in reply.stderr
 
-    assert json.loads(run.command(get.replace("<id>", event_id)).stdout)["status"] == "processed"
-    assert json.loads(run.command(full.replace("<id>", event_id)).stdout)["payload"] == "some data"
+    assert json.loads(run.shell(get.replace("<id>", event_id)).stdout)["status"] == "processed"
+    assert json.loads(run.shell(full.replace("<id>", event_id)).stdout)["payload"] == "some data"
 
 
 def test_what_it_says_to_try_is_what_the_readme_says(run):
@@ -128,7 +128,7 @@ def test_what_it_says_to_try_is_what_the_readme_says(run):
 def test_ends_all_in_order_and_keeps_what_was_accepted(run, number):
     run.start().until_ready()
     post = readme_commands()[0]
-    event_id = json.loads(run.command(post).stdout.splitlines()[-1])["event_id"]
+    event_id = json.loads(run.shell(post).stdout.splitlines()[-1])["event_id"]
     children = run.children()
     assert set(children) == {"nats-server", "event-processor", "http-gateway"}
 
@@ -144,7 +144,7 @@ def test_ends_all_in_order_and_keeps_what_was_accepted(run, number):
 
     run.start().until_ready()
     get = readme_commands()[5].replace("<id>", event_id)
-    assert json.loads(run.command(get).stdout)["status"] == "processed"
+    assert json.loads(run.shell(get).stdout)["status"] == "processed"
 
 
 @pytest.mark.parametrize("victim", ["nats-server", "event-processor", "http-gateway"])

@@ -96,7 +96,7 @@ def test_head_has_the_headers_of_get(gateway, client):
 def test_unknown_event_over_http(gateway):
     reply = gateway.http.get(f"{EVENTS}/019ab5a0-1c7e-7d31-9f0c-6a1d3c1b2f4e")
     assert reply.status == 404 and reply.headers["content-type"] == "application/problem+json"
-    assert reply.json()["type"].endswith("/not-found")
+    assert reply.json()["type"].endswith(":not-found")
 
 
 @pytest.mark.parametrize("query", ["view=everything", "view="])
