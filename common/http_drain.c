@@ -37,21 +37,26 @@ static void wait_a_moment(struct http_server *server)
     pthread_mutex_unlock(&server->watch.lock);
 }
 
-/* Ends the listening socket, which wakes civetweb's poll, and puts `stand_in` in its place, so that
- * civetweb polls a descriptor on which nobody connects. In this order: a poll in progress would go
- * on waiting for a descriptor that was replaced under it. */
+/* Ends the listening socket and puts `stand_in` in its place, so that civetweb polls a descriptor
+ * on which nobody connects. A poll in progress is woken by the socket's end, but then looks at the
+ * descriptor that it finds under the number, without waiting on it: so the stand-in must be
+ * readable at first, else that poll would last for its two seconds. */
 static void replace_listening(int listening, int stand_in)
 {
     shutdown(listening, SHUT_RDWR);
     dup2(stand_in, listening);
 }
 
-static bool wait_until_empty(struct http_server *server, int64_t give_up_ms)
+static bool wait_until_empty(struct http_server *server, int stand_in, int64_t give_up_ms)
 {
     while (connections_open(server) > 0) {
+        eventfd_t count;
+
         if (http_now_ms() >= give_up_ms)
             return false;
         wait_a_moment(server);
+        if (stand_in >= 0) /* civetweb has had its moment: from now on it sleeps */
+            eventfd_read(stand_in, &count);
     }
     return true;
 }
@@ -59,7 +64,7 @@ static bool wait_until_empty(struct http_server *server, int64_t give_up_ms)
 bool http_drain_connections(struct http_server *server, int64_t drain_ms)
 {
     int listening = http_socket_listening(server->port);
-    int stand_in = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int stand_in = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     int64_t now = http_now_ms(), backlog_end_ms = now + BACKLOG_MS;
     bool drained;
 
@@ -68,7 +73,8 @@ bool http_drain_connections(struct http_server *server, int64_t drain_ms)
             wait_a_moment(server);
         replace_listening(listening, stand_in);
     }
-    drained = wait_until_empty(server, drain_ms < INT64_MAX - now ? now + drain_ms : INT64_MAX);
+    drained =
+        wait_until_empty(server, stand_in, drain_ms < INT64_MAX - now ? now + drain_ms : INT64_MAX);
     if (stand_in >= 0) {
         eventfd_write(stand_in, 1); /* civetweb's poll returns, and sees the stop flag soon */
         close(stand_in);

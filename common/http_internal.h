@@ -153,6 +153,9 @@ must_check enum err http_verify(struct http_request *r, struct err_detail *detai
 
 /* http_request.c */
 void http_request_begin(struct http_worker *worker, struct mg_connection *conn);
+/* The same for what civetweb has refused: its parser may have stopped anywhere, and each piece of
+ * the request line is only ended once the next one has begun. */
+void http_request_begin_refused(struct http_worker *worker, struct mg_connection *conn);
 /* Whether the comma-separated header holds the token. */
 bool http_header_has(struct view header, struct view token);
 /* Reads and forgets what is left of the body, at most `limit` bytes and until the deadline. */

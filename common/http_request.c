@@ -40,11 +40,30 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
         .conn = conn,
         .info = info,
         .method = view_of(info->request_method),
-        .path = view_of(info->local_uri_raw ? info->local_uri_raw : info->request_uri),
+        .path = view_of(info->local_uri_raw),
         .started_us = http_now_us(),
     };
     choose_request_id(r);
     r->continue_due = view_equal_nocase(http_header(r, "Expect"), VIEW("100-continue"));
+}
+
+void http_request_begin_refused(struct http_worker *worker, struct mg_connection *conn)
+{
+    struct http_request *r = &worker->request;
+    const struct mg_request_info *info = mg_get_request_info(conn);
+
+    *r = (struct http_request){
+        .worker = worker,
+        .conn = conn,
+        .info = info,
+        .started_us = http_now_us(),
+        .close = true,
+    };
+    if (info->request_uri)
+        r->method = view_of(info->request_method);
+    if (info->http_version)
+        r->path = (struct view){info->request_uri, strcspn(info->request_uri, "?")};
+    choose_request_id(r);
 }
 
 /* ---- what it says ---- */

@@ -5,7 +5,7 @@
 
 #include <civetweb.h>
 
-#define WRITE_MS 60000    /* for an answer to be taken; most fit the socket's buffer */
+#define WRITE_TIMES 6     /* the request's time-out, for an answer to be taken */
 #define DISCARD_MAX 65536 /* an unread body up to this is read, to keep the connection */
 #define DISCARD_MS 1000
 #define BIG_BUFFER 65536 /* what grew beyond it for one request is given back */
@@ -90,8 +90,17 @@ static void settle_body(struct http_request *r)
  * client may lose the answer. So what it is still sending is taken for a moment. */
 static void linger(struct http_request *r)
 {
-    if (r->body_left && !threads_short(r->worker->server))
+    if (r->body_left && !r->continue_due && !threads_short(r->worker->server))
         http_request_discard(r, UINT64_MAX, http_now_ms() + DISCARD_MS);
+}
+
+/* Most answers fit the socket's buffer, and are gone at once. */
+static void write_answer(struct http_request *r)
+{
+    int64_t limit_ms = WRITE_TIMES * r->worker->server->options.request_timeout_ms;
+
+    http_watch_enter(r->worker, HTTP_WRITING, http_now_ms() + limit_ms);
+    http_response_write(r);
 }
 
 static void give_back(struct buf *b)
@@ -107,8 +116,7 @@ static void finish(struct http_request *r)
 
     r->close = r->close || atomic_load(&worker->server->draining) ||
                threads_short(worker->server) || !client_keeps(r);
-    http_watch_enter(worker, HTTP_WRITING, http_now_ms() + WRITE_MS);
-    http_response_write(r);
+    write_answer(r);
     http_meters_count(r, status);
     if (r->close) {
         linger(r);
@@ -219,13 +227,11 @@ int http_serve_error(struct mg_connection *conn, int status, const char *message
     enum err e;
 
     http_watch_enter(worker, HTTP_WORKING, 0);
-    http_request_begin(worker, conn);
-    r->close = true;
+    http_request_begin_refused(worker, conn);
     http_response_begin(worker);
     e = explain(r, status, message, slow, &detail);
     http_problem(r, e, &detail);
-    http_watch_enter(worker, HTTP_WRITING, http_now_ms() + WRITE_MS);
-    http_response_write(r);
+    write_answer(r);
     http_meters_count(r, worker->response.status);
     return 0;
 }

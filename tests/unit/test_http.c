@@ -2,16 +2,14 @@
  */
 #include "common/http.h"
 #include "tests/lib/raw_client.h"
+#include "tests/lib/unit.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
-#include <cmocka.h>
 
 static struct http_server *server;
 static struct metrics *metrics;
