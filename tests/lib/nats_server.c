@@ -86,7 +86,7 @@ static void signal_and_wait(struct nats_server *server, int number)
 {
     assert_true(server->pid > 0);
     kill(server->pid, number);
-    assert_int_equal(waitpid(server->pid, NULL, 0), server->pid);
+    assert_int_equal(waitpid(server->pid, NULL, 0), server->pid); /* a frozen one too */
     server->pid = 0;
 }
 
@@ -102,7 +102,10 @@ void nats_server_kill(struct nats_server *server)
 
 void nats_server_freeze(struct nats_server *server)
 {
+    int status = 0;
     assert_return_code(kill(server->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(server->pid, &status, WUNTRACED), server->pid);
+    assert_true(WIFSTOPPED(status)); /* all its threads */
 }
 
 void nats_server_thaw(struct nats_server *server)
