@@ -42,7 +42,7 @@ void status_names_free(struct status_names *names)
 {
     if (!names)
         return;
-    for (uint32_t i = 1; i < names->count; i++)
+    for (uint32_t i = 1; names->list && i < names->count; i++)
         mem_free((char *)names->list[i].data);
     mem_free(names->list);
     mem_free(names->slots);

@@ -13,7 +13,7 @@ static struct status_entry cell(struct event_id id, enum status status, uint64_t
         .id = id, .state = {.status = status, .attempt = 3}, .event_position = position};
 }
 
-/* Every combination of what the table can say about a position with what can be delivered from it. */
+/* All that the table can say of a position, with all that can be delivered from it. */
 static void test_every_cell_and_delivery(void **state)
 {
     (void)state;
