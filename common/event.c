@@ -89,19 +89,19 @@ static struct view decoded(struct event_text *text, struct view value)
 
     if (value.len == 0 || !memchr(value.data, '%', value.len))
         return value;
-    if (value.len > sizeof text->bytes - text->used) /* it shrinks, but that isn't worth a pass */
-        return value;
     for (size_t i = 0; i < value.len; i++) {
         bool escape = value.data[i] == '%' && i + 2 < value.len;
         int high = escape ? hex_value(value.data[i + 1]) : -1;
         int low = escape ? hex_value(value.data[i + 2]) : -1;
 
-        if (high < 0 || low < 0) {
+        if (to == text->bytes + sizeof text->bytes)
+            return value;
+        if (high >= 0 && low >= 0) {
+            *to++ = (char)(high << 4 | low);
+            i += 2;
+        } else {
             *to++ = value.data[i];
-            continue;
         }
-        *to++ = (char)(high << 4 | low);
-        i += 2;
     }
     text->used += (size_t)(to - start);
     return (struct view){start, (size_t)(to - start)};
