@@ -41,11 +41,10 @@ static const struct http_probe probes[] = {
     {.name = NULL},
 };
 
-bool admin_ready(struct admin *admin)
+bool admin_ready(struct admin *admin, struct err_detail *detail)
 {
-    struct err_detail detail;
     for (const struct http_probe *probe = probes; probe->name; probe++)
-        if (!probe->check(admin, &detail))
+        if (!probe->check(admin, detail))
             return false;
     return true;
 }

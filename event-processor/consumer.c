@@ -90,7 +90,7 @@ static bool fetch(struct consumer *consumer, struct fetched *batch)
 
 /* ---- the barrier ---- */
 
-/* One try. On ERR_DEADLINE, *ret_last is the event log's last position. */
+/* One try. ERR_DEADLINE: the table has not come so far. */
 static enum err pass_once(struct consumer *consumer, uint64_t last, uint64_t *ret_epoch)
 {
     struct follower_target target;
@@ -226,7 +226,7 @@ static void register_metrics(struct consumer *consumer)
 static enum err start_parts(struct consumer *consumer)
 {
     const struct consumer_options *use = &consumer->use;
-    enum err e = in_hand_new((size_t)use->concurrency * HELD_PER_RUN, &consumer->hand);
+    enum err e = in_hand_new((size_t)use->concurrency * HELD_PER_RUN, use->clock, &consumer->hand);
     if (!e)
         e = outcomes_new(&(struct outcomes_options){.hand = consumer->hand,
                                                     .follower = use->follower,

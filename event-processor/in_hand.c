@@ -7,6 +7,7 @@
  * position's bucket. */
 struct in_hand {
     struct wait wait; /* guards all below; woken when a place becomes free */
+    const struct clock *clock;
     size_t limit;
     size_t count;
     struct held *places;
@@ -17,12 +18,13 @@ struct in_hand {
     size_t wanted;                /* free places that somebody waits for; 0: nobody does */
 };
 
-enum err in_hand_new(size_t limit, struct in_hand **ret)
+enum err in_hand_new(size_t limit, const struct clock *clock, struct in_hand **ret)
 {
     struct in_hand *hand = mem_zero(1, sizeof *hand);
     if (!hand)
         return ERR_MEMORY;
     hand->limit = limit;
+    hand->clock = clock;
     hand->bucket_count = 16;
     while (hand->bucket_count < limit)
         hand->bucket_count *= 2;
@@ -120,7 +122,7 @@ static void renew(struct in_hand *hand, struct held *held, struct bus_delivery *
     if (held->newest != held->delivery)
         bus_settle(held->newest, BUS_LEAVE, 0);
     held->newest = delivery;
-    touch(hand, held, clock_monotonic_ms(&clock_system));
+    touch(hand, held, clock_monotonic_ms(hand->clock));
 }
 
 struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
@@ -143,7 +145,7 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
         held->record = delivery->record;
         held->delivery = delivery;
         held->newest = delivery;
-        held->touched_ms = clock_monotonic_ms(&clock_system);
+        held->touched_ms = clock_monotonic_ms(hand->clock);
         held->same_bucket = *bucket;
         *bucket = held;
         append_newest(hand, held);
@@ -173,7 +175,7 @@ void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement
 void in_hand_report(struct in_hand *hand, int64_t age_ms)
 {
     wait_lock(&hand->wait);
-    int64_t now_ms = clock_monotonic_ms(&clock_system);
+    int64_t now_ms = clock_monotonic_ms(hand->clock);
     while (hand->oldest && now_ms - hand->oldest->touched_ms >= age_ms) {
         struct held *held = hand->oldest;
         bus_progress(held->newest);

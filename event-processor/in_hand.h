@@ -35,7 +35,8 @@ struct held {
     struct held *older, *newer; /* all in hand, by age */
 };
 
-must_check enum err in_hand_new(size_t limit, struct in_hand **ret);
+/* Ages go by the clock. */
+must_check enum err in_hand_new(size_t limit, const struct clock *clock, struct in_hand **ret);
 /* Leaves what is still in hand. */
 void in_hand_free(struct in_hand *hand);
 

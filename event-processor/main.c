@@ -12,6 +12,7 @@
 
 enum {
     MONITOR_MS = 100,
+    SLOW_START_MS = 3000, /* whoever isn't ready by then says why */
     RPC_GRACE_MS = 2000,
     NAME_SIZE = 96,
 };
@@ -135,19 +136,16 @@ static void set_serving(struct service *s, bool serving)
     rpc_health_set(s->rpc, RPC_EVENTS_SERVICE, serving);
 }
 
-static void say_serving(struct service *s, bool serving)
+static void say_serving(struct service *s, bool serving, const struct err_detail *detail)
 {
-    struct err_detail detail = {""};
     struct status_table_stats stats;
-    if (serving) {
-        status_table_stats(s->processor.table, 0, &stats);
-        log_info("ready", LOG_TEXT("processor", s->name), LOG_TEXT("group", s->settings.group),
-                 LOG_U64("events", stats.events), LOG_U64("table_bytes", stats.bytes));
+    if (!serving) {
+        log_warn("not ready", LOG_TEXT("detail", detail->text));
         return;
     }
-    enum bus_state state = bus_state(s->bus, &detail);
-    log_warn("not ready", LOG_TEXT("bus", state == BUS_READY ? "ready" : "away"),
-             LOG_TEXT("detail", detail.text));
+    status_table_stats(s->processor.table, 0, &stats);
+    log_info("ready", LOG_TEXT("processor", s->name), LOG_TEXT("group", s->settings.group),
+             LOG_U64("events", stats.events), LOG_U64("table_bytes", stats.bytes));
 }
 
 /* Watches over health until a signal comes. ERR_INVALID: an operator must mend the bus. */
@@ -156,15 +154,15 @@ static enum err wait_for_signal(struct service *s, struct err_detail *detail)
     const struct timespec pause = {.tv_nsec = MONITOR_MS * 1000000};
     bool serving = false;
     set_serving(s, false);
-    while (sigtimedwait(&s->signals, NULL, &pause) < 0) {
+    for (uint64_t turn = 1; sigtimedwait(&s->signals, NULL, &pause) < 0; turn++) {
         if (bus_state(s->bus, detail) == BUS_BROKEN)
             return ERR_INVALID;
-        bool ready = admin_ready(&s->admin);
-        if (ready == serving)
-            continue;
+        bool ready = admin_ready(&s->admin, detail);
+        if (ready != serving)
+            set_serving(s, ready);
+        if (ready != serving || (!ready && turn == SLOW_START_MS / MONITOR_MS))
+            say_serving(s, ready, detail);
         serving = ready;
-        set_serving(s, serving);
-        say_serving(s, serving);
     }
     return ERR_NONE;
 }
@@ -217,7 +215,7 @@ int main(int argc, char **argv)
         e = wait_for_signal(s, &detail);
     unblock_signals(s);
     if (e)
-        log_error("cannot go on", LOG_TEXT("error", err_title(e)), LOG_TEXT("detail", detail.text));
+        log_error("cannot go on", LOG_TEXT("detail", detail.text[0] ? detail.text : err_title(e)));
     else
         log_info("draining", LOG_I64("drain_timeout_ms", s->settings.drain_timeout_ms));
     stop(s, e ? 0 : s->settings.drain_timeout_ms);

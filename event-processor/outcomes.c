@@ -124,10 +124,11 @@ bool outcomes_decide(struct outcomes *outcomes, struct held *held)
     bool found = status_table_at(outcomes->use.table, held->run.position, &cell, &reflects);
     struct decide_delivery delivery = {
         .id = held->id, .position = held->run.position, .malformed = held->malformed};
-    /* The table knows enough only in the epoch in which the barrier was passed. */
-    enum decision decision =
-        held->epoch == reflects.epoch ? decide(found ? &cell : NULL, &delivery) : DECIDE_LEAVE;
-    switch (decision) {
+    if (held->epoch != reflects.epoch) { /* the barrier was passed by another table */
+        settle(outcomes, held, LEFT);
+        return false;
+    }
+    switch (decide(found ? &cell : NULL, &delivery)) {
     case DECIDE_RUN:
         held->run.attempt = cell.state.attempt + 1;
         return true;
@@ -141,6 +142,8 @@ bool outcomes_decide(struct outcomes *outcomes, struct held *held)
         bury(outcomes, held);
         break;
     case DECIDE_LEAVE:
+        log_warn("delivery does not fit the status table; leaving it",
+                 LOG_U64("position", held->run.position), LOG_U64("known", found));
         settle(outcomes, held, LEFT);
         break;
     }

@@ -96,8 +96,9 @@ static void look(struct query *query, struct lookup_list *list)
         fail_all(query, list, ERR_UNAVAILABLE, away);
         return;
     }
-    while (follower_wait(query->use.follower, &target, SLICE_MS, &epoch)) {
-        if (expire(query, list))
+    enum err e;
+    while ((e = follower_wait(query->use.follower, &target, SLICE_MS, &epoch)) != ERR_NONE) {
+        if (expire(query, list) || e != ERR_DEADLINE)
             fail_all(query, list, ERR_UNAVAILABLE, stopping);
         if (!list->first)
             return;

@@ -53,6 +53,11 @@ void mem_world_open_gate(struct mem_world *world)
 
 void mem_world_open(struct mem_world *world)
 {
+    mem_world_open_at(world, &clock_system);
+}
+
+void mem_world_open_at(struct mem_world *world, const struct clock *clock)
+{
     struct log_names names;
     struct bus_log_spec spec;
     *world = (struct mem_world){.settings = {.shared = {.bus = url,
@@ -65,9 +70,8 @@ void mem_world_open(struct mem_world *world)
                                              .max_ack_pending = 20000,
                                              .concurrency = 16,
                                              .drain_timeout_ms = 5000}};
-    assert_int_equal(
-        bus_open(&(struct bus_options){.url = url, .clock = &clock_system}, &world->bus, NULL),
-        ERR_NONE);
+    assert_int_equal(bus_open(&(struct bus_options){.url = url, .clock = clock}, &world->bus, NULL),
+                     ERR_NONE);
     gated = bus_mem_driver;
     gated.log_end = gated_log_end;
     world->bus->driver = &gated;

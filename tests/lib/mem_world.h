@@ -20,6 +20,8 @@ struct mem_world {
 
 /* All of them fail the test if something goes wrong. */
 void mem_world_open(struct mem_world *world);
+/* On a bus whose time is the clock's. */
+void mem_world_open_at(struct mem_world *world, const struct clock *clock);
 void mem_world_close(struct mem_world *world);
 
 /* Stores an event with an id of its own, or that of `id` if it isn't zero; returns its position. */
