@@ -1,9 +1,9 @@
 #include "common/http.h"
 
 #include "common/http_internal.h"
-#include "common/listen.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/port_owner.h"
 
 #include <civetweb.h>
 #include <sched.h>
@@ -196,6 +196,14 @@ static struct mg_context *start_civetweb(struct http_server *server)
     return mg_start(&callbacks, server, settings);
 }
 
+static enum err explain_failure(const struct http_server *server, struct err_detail *detail)
+{
+    if (strstr(server->start_error, "server ports"))
+        return port_owner_explain(server->options.listen, detail);
+    return err_set(detail, ERR_UNAVAILABLE, "the HTTP server cannot start: %s",
+                   server->start_error);
+}
+
 enum err http_start(const struct http_options *options, struct http_server **ret,
                     struct err_detail *detail)
 {
@@ -210,7 +218,7 @@ enum err http_start(const struct http_options *options, struct http_server **ret
     mg_init_library(MG_FEATURES_DEFAULT);
     server->civetweb = start_civetweb(server);
     if (!server->civetweb) {
-        e = listen_explain(options->listen, server->start_error, detail);
+        e = explain_failure(server, detail);
         mg_exit_library();
         server_free(server);
         return e;

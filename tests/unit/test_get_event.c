@@ -1,0 +1,322 @@
+/* GET /api/v1/events/{id}: the gateway's side, with a processor that says what it is told.
+ */
+#include "common/event_status.h"
+#include "http-gateway/gateway.h"
+#include "tests/lib/raw_client.h"
+#include "tests/lib/unit.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+
+static struct gateway gateway;
+static struct http_server *server;
+static struct rpc_server *processor;
+static struct raw_reply reply;
+
+/* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char asked_id[512];
+static bool asked_full;
+static uint64_t asked_position;
+static enum err answer_error;
+static const char *answer_message;
+static struct event_status answer;
+
+static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
+{
+    struct event_status_holder *holder = NULL;
+    struct event_status_request request;
+    struct buf out;
+
+    (void)ctx;
+    buf_init(&out, 1 << 20);
+    pthread_mutex_lock(&lock);
+    if (event_status_request_read(bytes, &holder, &request)) {
+        rpc_fail(call, ERR_INTERNAL, "not a request");
+    } else {
+        snprintf(asked_id, sizeof asked_id, "%.*s", (int)request.event_id.len,
+                 request.event_id.data);
+        asked_full = request.full;
+        asked_position = request.min_position;
+        if (answer_error)
+            rpc_fail(call, answer_error, answer_message);
+        else if (event_status_write(&answer, &out))
+            rpc_fail(call, ERR_INTERNAL, "not a status");
+        else
+            rpc_reply(call, buf_view(&out));
+        event_status_holder_free(holder);
+    }
+    pthread_mutex_unlock(&lock);
+    buf_free(&out);
+}
+
+static void set_answer(enum err e, const char *message, const struct event_status *status)
+{
+    pthread_mutex_lock(&lock);
+    answer_error = e;
+    answer_message = message;
+    if (status)
+        answer = *status;
+    pthread_mutex_unlock(&lock);
+}
+
+static int start(void **state)
+{
+    static const struct rpc_method methods[] = {
+        {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = on_request}, {.path = NULL}};
+    struct rpc_options rpc = {.listen = "127.0.0.1:0", .threads = 1, .methods = methods};
+    struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
+    struct http_options http = {.listen = "127.0.0.1:0",
+                                .connections = 4,
+                                .reserve = 1,
+                                .max_body = 1000,
+                                .request_timeout_ms = 10000,
+                                .idle_timeout_ms = 10000,
+                                .routes = gateway_routes,
+                                .ctx = &gateway};
+    struct err_detail detail = {""};
+    char target[64];
+
+    (void)state;
+    if (rpc_start(&rpc, &processor, &detail) != ERR_NONE)
+        fail_msg("%s", detail.text);
+    rpc_health_set(processor, "", true);
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
+    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
+    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
+    assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
+    gateway_measure(&gateway);
+    if (http_start(&http, &server, &detail) != ERR_NONE)
+        fail_msg("%s", detail.text);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_stop(server);
+    rpc_channel_close(gateway.processor);
+    rpc_stop(processor, 1000);
+    bus_close(gateway.bus);
+    metrics_free(gateway.metrics);
+    return 0;
+}
+
+static void get(const char *path)
+{
+    char request[1024];
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    raw_exchange(http_port(server), request, &reply);
+}
+
+static struct event_status basic_status(void)
+{
+    struct event_status status = {
+        .state = {.status = STATUS_PROCESSED, .attempt = 1, .generation = 0},
+        .name = VIEW("order.created"),
+        .updated_ms = 1767323045678,
+        .event_position = 7,
+        .position = 11,
+    };
+
+    assert_true(id_parse(VIEW(ID), &status.id));
+    return status;
+}
+
+static void assert_body(const char *expected)
+{
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, expected);
+}
+
+static void basic_view(void **state)
+{
+    struct event_status status = basic_status();
+
+    (void)state;
+    status.updated_ms = 1767323045000; /* seconds are what BASIC has */
+    set_answer(ERR_NONE, NULL, &status);
+    get("/api/v1/events/" ID);
+    assert_body("{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
+                "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","
+                "\"event_position\":7,\"position\":11}\n");
+    assert_string_equal(asked_id, ID);
+    assert_false(asked_full);
+    assert_int_equal(asked_position, 0);
+}
+
+static void what_is_asked_is_passed_on(void **state)
+{
+    struct event_status status = basic_status();
+
+    (void)state;
+    set_answer(ERR_NONE, NULL, &status);
+    get("/api/v1/events/some%20id%2F7?view=full&min_position=42");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(asked_id, "some id/7");
+    assert_true(asked_full);
+    assert_int_equal(asked_position, 42);
+    get("/api/v1/events/" ID "?view=basic");
+    assert_false(asked_full);
+}
+
+static const struct event_status_change history[] = {
+    {.state = {.status = STATUS_ACCEPTED}, .time_ms = 1767323045678, .position = 7},
+    {.state = {.status = STATUS_DEAD, .attempt = 3, .generation = 1},
+     .time_ms = 1767323046000,
+     .position = 11,
+     .processor = {"p-1", 3},
+     .error = {"no \"luck\"", 9}},
+};
+
+static void full_view(void **state)
+{
+    struct event_status status = basic_status();
+
+    (void)state;
+    status.full = true;
+    status.producer_id = VIEW("7");
+    status.source = VIEW("/shop");
+    status.key = VIEW("k");
+    status.time_ms = 1767323045678;
+    status.content_type = VIEW("application/json");
+    status.payload = VIEW("{\"n\": 1.50}");
+    status.history = history;
+    status.history_count = 2;
+    set_answer(ERR_NONE, NULL, &status);
+    get("/api/v1/events/" ID "?view=full");
+    assert_body(
+        "{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
+        "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.678Z\","
+        "\"event_position\":7,\"position\":11,\"id\":\"7\",\"source\":\"/shop\",\"key\":\"k\","
+        "\"time\":\"2026-01-02T03:04:05.678Z\",\"content_type\":\"application/json\","
+        "\"payload\":{\"n\": 1.50},\"history\":["
+        "{\"status\":\"accepted\",\"attempt\":0,\"generation\":0,"
+        "\"time\":\"2026-01-02T03:04:05.678Z\",\"position\":7},"
+        "{\"status\":\"dead\",\"attempt\":3,\"generation\":1,"
+        "\"time\":\"2026-01-02T03:04:06.000Z\",\"position\":11,\"processor\":\"p-1\","
+        "\"error\":\"no \\\"luck\\\"\"}],\"error\":\"no \\\"luck\\\"\"}\n");
+}
+
+/* The reply's member of that name: a string's value, or "" if it is no string or absent. */
+static const char *text_member(const char *name)
+{
+    static char text[256];
+    cJSON *json = cJSON_Parse(reply.body);
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    if (!json)
+        fail_msg("no JSON: %s", reply.body);
+    snprintf(text, sizeof text, "%s", cJSON_IsString(found) ? found->valuestring : "");
+    cJSON_Delete(json);
+    return text;
+}
+
+static void payloads_that_are_no_json(void **state)
+{
+    static const struct {
+        struct view type, payload;
+        const char *base64, *text;
+    } payloads[] = {
+        {{"text/plain", 10}, {"f", 1}, "Zg==", ""},
+        {{"text/plain", 10}, {"fo", 2}, "Zm8=", ""},
+        {{"text/plain", 10}, {"foo", 3}, "Zm9v", ""},
+        {{"", 0}, {"\xff\x00\xfe", 3}, "/wD+", ""},
+        {{"application/json", 16}, {"{broken", 7}, "e2Jyb2tlbg==", ""},
+        {{"application/vnd.x+json; v=1", 27}, {"\"text\"", 6}, "", "text"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
+        struct event_status status = basic_status();
+
+        status.full = true;
+        status.producer_id = VIEW("7");
+        status.content_type = payloads[i].type;
+        status.payload = payloads[i].payload;
+        set_answer(ERR_NONE, NULL, &status);
+        get("/api/v1/events/" ID "?view=full");
+        assert_int_equal(reply.status, 200);
+        assert_string_equal(text_member("payload_base64"), payloads[i].base64);
+        assert_string_equal(text_member("payload"), payloads[i].text);
+    }
+}
+
+static void failures_become_problems(void **state)
+{
+    static const struct {
+        enum err e;
+        int status;
+    } failures[] = {
+        {ERR_NOT_FOUND, 404}, {ERR_UNAVAILABLE, 503}, {ERR_OUT_OF_RANGE, 400},  {ERR_INVALID, 422},
+        {ERR_CANCELLED, 503}, {ERR_INTERNAL, 500},    {ERR_UNIMPLEMENTED, 500}, {ERR_BUSY, 429},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
+        set_answer(failures[i].e, "what the processor said", NULL);
+        get("/api/v1/events/123");
+        if (reply.status != failures[i].status ||
+            !strstr(text_member("detail"), "what the processor said"))
+            fail_msg("%d: %d %s", (int)failures[i].e, reply.status, reply.body);
+    }
+}
+
+static void bad_parameters(void **state)
+{
+    static const char *const paths[] = {
+        "/api/v1/events/1?view=everything", "/api/v1/events/1?min_position=x",
+        "/api/v1/events/1?min_position=-1", "/api/v1/events/1?min_position=", "/api/v1/events/%ff"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        get(paths[i]);
+        if (reply.status != 422)
+            fail_msg("%s: %d", paths[i], reply.status);
+    }
+}
+
+static void readiness_names_the_processor(void **state)
+{
+    (void)state;
+    get("/ready");
+    assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
+    rpc_health_set(processor, "", false);
+    get("/ready");
+    assert_non_null(strstr(reply.body, "\"processor\":\"reachable but not serving\""));
+}
+
+static void no_processor_means_unavailable(void **state)
+{
+    struct rpc_channel *other;
+
+    (void)state;
+    assert_int_equal(rpc_channel_open("ipv4:127.0.0.1:1", &other, NULL), ERR_NONE);
+    rpc_channel_close(gateway.processor);
+    gateway.processor = other;
+    get("/api/v1/events/" ID);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(text_member("detail"), "no processor can say"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(basic_view),
+        cmocka_unit_test(what_is_asked_is_passed_on),
+        cmocka_unit_test(full_view),
+        cmocka_unit_test(payloads_that_are_no_json),
+        cmocka_unit_test(failures_become_problems),
+        cmocka_unit_test(bad_parameters),
+        cmocka_unit_test(readiness_names_the_processor),
+        cmocka_unit_test(no_processor_means_unavailable),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,432 @@
+/* POST /api/v1/events, through the gateway's routes, onto the bus in memory.
+ */
+#include "common/bus_mem.h"
+#include "http-gateway/gateway.h"
+#include "tests/lib/raw_client.h"
+#include "tests/lib/unit.h"
+#include "tests/lib/until.h"
+
+#include "common/event.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#define MAX_BODY (2 << 20)
+
+static struct gateway gateway;
+static struct http_server *server;
+static struct raw_reply reply;
+static char value[512];
+
+static int start_with(uint64_t log_bytes)
+{
+    struct bus_options bus = {
+        .url = "mem://", .name = "test", .max_in_flight = 1, .clock = &clock_system};
+    struct bus_log_spec spec = {.name = "TIDINGS_EVENTS",
+                                .subject = "tidings.events.>",
+                                .max_bytes = log_bytes,
+                                .replicas = 1,
+                                .duplicate_window_ms = 1000};
+    struct http_options http = {.listen = "127.0.0.1:0",
+                                .connections = 4,
+                                .reserve = 1,
+                                .max_body = MAX_BODY,
+                                .request_timeout_ms = 10000,
+                                .idle_timeout_ms = 10000,
+                                .routes = gateway_routes,
+                                .ctx = &gateway};
+    struct err_detail detail = {""};
+
+    gateway = (struct gateway){
+        .settings = {.shared = {.ns = "tidings", .source = "/shop a"}, .max_in_flight = 1}};
+    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
+    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
+    assert_int_equal(bus_log_open(gateway.bus, &spec, &gateway.events), ERR_NONE);
+    assert_int_equal(bus_wait_ready(gateway.bus, 5000, NULL), ERR_NONE);
+    /* nobody listens there */
+    assert_int_equal(rpc_channel_open("ipv4:127.0.0.1:1", &gateway.processor, NULL), ERR_NONE);
+    gateway_measure(&gateway);
+    http.metrics = gateway.metrics;
+    if (http_start(&http, &server, &detail) != ERR_NONE)
+        fail_msg("%s", detail.text);
+    return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return start_with(0);
+}
+
+static int start_small_log(void **state)
+{
+    (void)state;
+    return start_with(1000);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_stop(server);
+    rpc_channel_close(gateway.processor);
+    bus_close(gateway.bus);
+    metrics_free(gateway.metrics);
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static int post_begin(const char *headers, const char *body)
+{
+    char head[1024];
+    int fd = raw_connect(http_port(server));
+
+    snprintf(head, sizeof head,
+             "POST /api/v1/events HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n", headers,
+             strlen(body));
+    assert_true(raw_send_text(fd, head));
+    assert_true(raw_send_text(fd, body));
+    return fd;
+}
+
+static void post_end(int fd)
+{
+    raw_receive(fd, false, &reply);
+    raw_close(fd);
+}
+
+#define JSON "Content-Type: application/json\r\n"
+
+static void post(const char *headers, const char *body)
+{
+    post_end(post_begin(headers, body));
+}
+
+static void get(const char *path)
+{
+    char request[256];
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    raw_exchange(http_port(server), request, &reply);
+}
+
+/* A string member of the reply's document, copied. */
+static const char *member(const char *name)
+{
+    static char text[512];
+    cJSON *json = cJSON_Parse(reply.body);
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    if (!cJSON_IsString(found))
+        fail_msg("no string %s in %s", name, reply.body);
+    snprintf(text, sizeof text, "%s", found->valuestring);
+    cJSON_Delete(json);
+    return text;
+}
+
+static uint64_t last_position(void)
+{
+    struct bus_log_end end;
+
+    assert_int_equal(bus_log_end(gateway.events, 1000, &end), ERR_NONE);
+    return end.last;
+}
+
+/* The event stored last; the record is to be freed. */
+static struct bus_record *last_event(struct event_text *text, struct event *event)
+{
+    struct bus_record *record;
+    struct err_detail detail = {""};
+
+    assert_int_equal(bus_log_read(gateway.events, last_position(), 1000, &record), ERR_NONE);
+    if (event_of_record(record, "tidings", text, event, &detail))
+        fail_msg("%s", detail.text);
+    return record;
+}
+
+static void assert_view(struct view v, const char *expected)
+{
+    if (!view_equal(v, view_of(expected)))
+        fail_msg("\"%.*s\" is not \"%s\"", (int)v.len, v.data ? v.data : "", expected);
+}
+
+/* ---- accepted ---- */
+
+static void accepted_means_stored(void **state)
+{
+    struct event_text text;
+    struct event event;
+    struct bus_record *record;
+    char id[ID_TEXT_SIZE], expected[128];
+    int64_t ms;
+
+    (void)state;
+    post(JSON, "{\"name\":\"test-event\",\"payload\":\"some data\"}");
+    assert_int_equal(reply.status, 202);
+    record = last_event(&text, &event);
+    id_format(&event.id, id);
+    snprintf(expected, sizeof expected, "{\"event_id\":\"%s\",\"status\":\"accepted\"}\n", id);
+    assert_string_equal(reply.body, expected);
+    snprintf(expected, sizeof expected, "/api/v1/events/%s", id);
+    assert_true(raw_header(&reply, "Location", value));
+    assert_string_equal(value, expected);
+    assert_int_equal(event.id.bytes[6] >> 4, 7);
+    assert_view(event.name, "test-event");
+    assert_view(event.payload, "\"some data\"");
+    assert_view(event.content_type, "application/json");
+    assert_view(event.producer_id, id);
+    assert_view(event.source, "/shop a");
+    assert_view(event.key, "");
+    assert_view(event.traceparent, "");
+    assert_true(clock_parse(event.time.data, event.time.len, &ms));
+    assert_in_range(clock_wall_ms(&clock_system) - ms, 0, 60000);
+    bus_record_free(record);
+}
+
+static void key_and_time_are_kept(void **state)
+{
+    struct event_text text;
+    struct event event;
+    struct bus_record *record;
+
+    (void)state;
+    post(JSON, "{\"name\":\"a\",\"key\":\"caf\\u00e9 7\",\"time\":\"2026-01-02T03:04:05+01:00\"}");
+    assert_int_equal(reply.status, 202);
+    record = last_event(&text, &event);
+    assert_view(event.key, "caf\xc3\xa9 7");
+    assert_view(event.time, "2026-01-02T03:04:05+01:00");
+    assert_view(event.payload, "");
+    assert_view(event.content_type, "");
+    bus_record_free(record);
+}
+
+#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+static void trace_context_goes_along_if_valid(void **state)
+{
+    static const char *const bad[] = {
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+        "00-0af7651916cd43dd8448eb211c80319cxb7ad6b7169203331-01",
+        "garbage"};
+    static const char *const good[] = {PARENT,
+                                       "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                       "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"};
+    struct event_text text;
+    struct event event;
+    struct bus_record *record;
+    char headers[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        snprintf(headers, sizeof headers, JSON "traceparent: %s\r\ntracestate: a=b\r\n", good[i]);
+        post(headers, "{\"name\":\"a\"}");
+        record = last_event(&text, &event);
+        assert_view(event.traceparent, good[i]);
+        assert_view(event.tracestate, "a=b");
+        bus_record_free(record);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(headers, sizeof headers, JSON "traceparent: %s\r\ntracestate: a=b\r\n", bad[i]);
+        post(headers, "{\"name\":\"a\"}");
+        assert_int_equal(reply.status, 202);
+        record = last_event(&text, &event);
+        assert_view(event.traceparent, "");
+        assert_view(event.tracestate, "");
+        bus_record_free(record);
+    }
+}
+
+static void media_types(void **state)
+{
+    static const char *const good[] = {"application/json",
+                                       "Application/JSON",
+                                       "application/json; charset=utf-8",
+                                       "application/json;charset=\"UTF-8\"",
+                                       "application/json ;",
+                                       "application/json; Charset=Utf-8 ; "};
+    static const char *const bad[] = {"text/plain",
+                                      "application/jsonx",
+                                      "application/json/x",
+                                      "application/json; charset=latin1",
+                                      "application/json; charset=utf-8; profile=x",
+                                      "application/json charset=utf-8",
+                                      ";",
+                                      "*/*",
+                                      "application/cloudevents+json",
+                                      "application/x-www-form-urlencoded"};
+    char headers[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        snprintf(headers, sizeof headers, "Content-Type: %s\r\n", good[i]);
+        post(headers, "{\"name\":\"a\"}");
+        if (reply.status != 202)
+            fail_msg("%s: %s", good[i], reply.body);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(headers, sizeof headers, "Content-Type: %s\r\n", bad[i]);
+        post(headers, "{\"name\":\"a\"}");
+        if (reply.status != 415 ||
+            !strstr(member("detail"), strchr(bad[i], '=') ? "utf-8" : "application/json"))
+            fail_msg("%s: %d %s", bad[i], reply.status, reply.body);
+    }
+    post("", "{\"name\":\"a\"}");
+    assert_int_equal(reply.status, 415);
+}
+
+/* ---- refused ---- */
+
+static void bad_events_are_not_stored(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+    } bad[] = {
+        {"", 400},
+        {"{\"name\":\"a\"", 400},
+        {"{\"name\":\"a\",\"name\":\"b\"}", 400},
+        {"{\"name\":\"a\",\"payload\":01}", 400},
+        {"[]", 422},
+        {"{}", 422},
+        {"{\"name\":\"a b\"}", 422},
+        {"{\"name\":\"a.>\"}", 422},
+        {"{\"name\":\"a\",\"id\":\"7\"}", 422},
+        {"{\"name\":\"a\",\"other\":7}", 422},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        post(JSON, bad[i].body);
+        if (reply.status != bad[i].status)
+            fail_msg("%s: %d %s", bad[i].body, reply.status, reply.body);
+        assert_true(strlen(member("detail")) > 10);
+    }
+    assert_int_equal(last_position(), 0);
+}
+
+static void too_large_for_the_bus(void **state)
+{
+    static char body[(1 << 20) + 64];
+    int used = snprintf(body, sizeof body, "{\"name\":\"a\",\"payload\":\"");
+
+    (void)state;
+    memset(body + used, 'x', 1 << 20);
+    strcpy(body + used + (1 << 20), "\"}");
+    post(JSON, body);
+    assert_int_equal(reply.status, 413);
+    assert_non_null(strstr(member("detail"), "1048576"));
+    assert_int_equal(last_position(), 0);
+}
+
+static void a_bus_that_is_away(void **state)
+{
+    (void)state;
+    bus_mem_set_away(gateway.bus, true);
+    post(JSON, "{\"name\":\"a\"}");
+    assert_int_equal(reply.status, 503);
+    assert_true(raw_header(&reply, "Retry-After", value));
+    assert_string_equal(member("type"), "urn:tidings:problem:unavailable");
+    get("/ready");
+    assert_int_equal(reply.status, 503);
+    bus_mem_set_away(gateway.bus, false);
+    post(JSON, "{\"name\":\"a\"}");
+    assert_int_equal(reply.status, 202);
+}
+
+static void an_outcome_that_is_unknown(void **state)
+{
+    int fd;
+    struct event_id id;
+
+    (void)state;
+    bus_mem_set_held(gateway.bus, true);
+    fd = post_begin(JSON, "{\"name\":\"a\"}");
+    assert_until(bus_in_flight(gateway.bus) == 1);
+    bus_mem_set_away(gateway.bus, true);
+    post_end(fd);
+    assert_int_equal(reply.status, 504);
+    assert_false(raw_header(&reply, "Retry-After", value));
+    assert_string_equal(member("type"), "urn:tidings:problem:unknown-outcome");
+    assert_true(id_parse(view_of(member("event_id")), &id));
+}
+
+static void too_many_at_once(void **state)
+{
+    int fd;
+
+    (void)state;
+    bus_mem_set_held(gateway.bus, true);
+    fd = post_begin(JSON, "{\"name\":\"a\"}");
+    assert_until(bus_in_flight(gateway.bus) == 1);
+    post(JSON, "{\"name\":\"b\"}");
+    assert_int_equal(reply.status, 429);
+    assert_true(raw_header(&reply, "Retry-After", value));
+    bus_mem_set_held(gateway.bus, false);
+    post_end(fd);
+    assert_int_equal(reply.status, 202);
+    assert_int_equal(last_position(), 1);
+}
+
+static void a_full_log(void **state)
+{
+    (void)state;
+    do
+        post(JSON, "{\"name\":\"a\",\"payload\":\"0123456789\"}");
+    while (reply.status == 202 && last_position() < 100);
+    assert_int_equal(reply.status, 507);
+    assert_string_equal(member("type"), "urn:tidings:problem:log-full");
+    assert_true(last_position() > 0);
+}
+
+/* ---- probes ---- */
+
+static void probes(void **state)
+{
+    (void)state;
+    get("/health");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(member("status"), "alive");
+    get("/ready");
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "\"ready\":true"));
+    assert_non_null(strstr(reply.body, "\"bus\":\"ok\""));
+    assert_non_null(strstr(reply.body, "\"processor\":\"unreachable: "));
+    atomic_store(&gateway.draining, true);
+    get("/ready");
+    assert_int_equal(reply.status, 503);
+    get("/health");
+    assert_int_equal(reply.status, 200);
+    post(JSON, "{\"name\":\"a\"}");
+    get("/metrics");
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "\ntidings_publishes_total{outcome=\"stored\"} 1\n"));
+    assert_non_null(strstr(reply.body, "\ntidings_bus_ready 1\n"));
+    assert_non_null(strstr(reply.body, "\ntidings_http_requests_total{method=\"POST\","
+                                       "route=\"/api/v1/events\",code=\"202\"} 1\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(accepted_means_stored, start, stop),
+        cmocka_unit_test_setup_teardown(key_and_time_are_kept, start, stop),
+        cmocka_unit_test_setup_teardown(trace_context_goes_along_if_valid, start, stop),
+        cmocka_unit_test_setup_teardown(media_types, start, stop),
+        cmocka_unit_test_setup_teardown(bad_events_are_not_stored, start, stop),
+        cmocka_unit_test_setup_teardown(too_large_for_the_bus, start, stop),
+        cmocka_unit_test_setup_teardown(a_bus_that_is_away, start, stop),
+        cmocka_unit_test_setup_teardown(an_outcome_that_is_unknown, start, stop),
+        cmocka_unit_test_setup_teardown(too_many_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(a_full_log, start_small_log, stop),
+        cmocka_unit_test_setup_teardown(probes, start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
