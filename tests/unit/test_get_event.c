@@ -20,9 +20,11 @@ static struct raw_reply reply;
 
 /* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char asked_id[512];
-static bool asked_full;
-static uint64_t asked_position;
+static struct question {
+    char id[512];
+    bool full;
+    uint64_t position;
+} question;
 static enum err answer_error;
 static const char *answer_message;
 static struct event_status answer;
@@ -39,10 +41,10 @@ static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
     if (event_status_request_read(bytes, &holder, &request)) {
         rpc_fail(call, ERR_INTERNAL, "not a request");
     } else {
-        snprintf(asked_id, sizeof asked_id, "%.*s", (int)request.event_id.len,
+        snprintf(question.id, sizeof question.id, "%.*s", (int)request.event_id.len,
                  request.event_id.data);
-        asked_full = request.full;
-        asked_position = request.min_position;
+        question.full = request.full;
+        question.position = request.min_position;
         if (answer_error)
             rpc_fail(call, answer_error, answer_message);
         else if (event_status_write(&answer, &out))
@@ -53,6 +55,16 @@ static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
     }
     pthread_mutex_unlock(&lock);
     buf_free(&out);
+}
+
+static struct question asked(void)
+{
+    struct question q;
+
+    pthread_mutex_lock(&lock);
+    q = question;
+    pthread_mutex_unlock(&lock);
+    return q;
 }
 
 static void set_answer(enum err e, const char *message, const struct event_status *status)
@@ -146,9 +158,9 @@ static void basic_view(void **state)
     assert_body("{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
                 "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","
                 "\"event_position\":7,\"position\":11}\n");
-    assert_string_equal(asked_id, ID);
-    assert_false(asked_full);
-    assert_int_equal(asked_position, 0);
+    assert_string_equal(asked().id, ID);
+    assert_false(asked().full);
+    assert_int_equal(asked().position, 0);
 }
 
 static void what_is_asked_is_passed_on(void **state)
@@ -159,11 +171,11 @@ static void what_is_asked_is_passed_on(void **state)
     set_answer(ERR_NONE, NULL, &status);
     get("/api/v1/events/some%20id%2F7?view=full&min_position=42");
     assert_int_equal(reply.status, 200);
-    assert_string_equal(asked_id, "some id/7");
-    assert_true(asked_full);
-    assert_int_equal(asked_position, 42);
+    assert_string_equal(asked().id, "some id/7");
+    assert_true(asked().full);
+    assert_int_equal(asked().position, 42);
     get("/api/v1/events/" ID "?view=basic");
-    assert_false(asked_full);
+    assert_false(asked().full);
 }
 
 static const struct event_status_change history[] = {
