@@ -94,7 +94,6 @@ static const struct bus_driver *driver_of(const char *url)
         const struct bus_driver *driver;
     } table[] = {
         {"nats://", &bus_nats_driver},
-        {"tls://", &bus_nats_driver},
         {"mem://", &bus_mem_driver},
     };
     for (size_t i = 0; url && i < sizeof table / sizeof *table; ++i)
@@ -109,7 +108,7 @@ enum err bus_open(const struct bus_options *options, struct bus **ret, struct er
     const struct bus_driver *driver = driver_of(options->url);
     if (!driver)
         return err_set(detail, ERR_INVALID,
-                       "the bus is \"%s\"; it must start with nats://, tls:// or mem://",
+                       "the bus is \"%s\"; it must start with nats:// or mem://",
                        options->url ? options->url : "");
     if (filled.max_in_flight == 0)
         filled.max_in_flight = DEFAULT_MAX_IN_FLIGHT;

@@ -50,9 +50,9 @@ void nats_bus_changed(struct nats_bus *bus)
 
 static bool is_silent(struct nats_bus *bus, struct err_detail *detail)
 {
-    int64_t ms = nats_now_ms() - atomic_load(&bus->publisher.link.heard_ms);
+    int64_t ms = nats_link_silence_ms(&bus->publisher.link);
     if (ms > NATS_SILENT_MS)
-        (void)err_set(detail, ERR_UNAVAILABLE, "the bus has been silent for %lld ms",
+        (void)err_set(detail, ERR_UNAVAILABLE, "the bus has not answered for %lld ms",
                       (long long)ms);
     return ms > NATS_SILENT_MS;
 }

@@ -21,11 +21,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum {
-    NATS_CONNECT_TIMEOUT_MS = 2000,
-    NATS_PING_MS = 500,    /* between pings */
-    NATS_SILENT_MS = 1500, /* nothing heard for so long: publishes are refused */
-    NATS_DEAD_MS = 3000,   /* nothing heard for so long: the connection is given up */
+enum { /* how long a ping, sent every 500 ms, may be unanswered, with nothing else heard either */
+       NATS_SILENT_MS = 1000, /* then publishes are refused */
+       NATS_DEAD_MS = 2500,   /* then the connection is given up */
 };
 
 struct nats_bus;
@@ -48,7 +46,7 @@ struct nats_link_owner {
     natsStatus (*begin)(void *ctx, struct nats_session *session);
     /* Keeper thread, once it is up and after each ping: time for chores that send requests. */
     void (*tend)(void *ctx, struct nats_session *session);
-    /* I/O thread, after each reading and at least every 50 ms; session NULL while down. */
+    /* I/O thread, after each reading and at least every 50 ms. */
     void (*turn)(void *ctx, struct nats_session *session);
     /* I/O thread: it is down; nobody reads it any more. */
     void (*down)(void *ctx, struct nats_session *session);
@@ -79,7 +77,8 @@ struct nats_link {
     struct err_detail last_error; /* of the last attempt to connect */
     bool stop;
     bool poked;
-    _Atomic int64_t heard_ms; /* when the server was last heard, on the monotonic clock */
+    /* When the oldest ping was sent after which nothing has been heard; 0: none is out. */
+    _Atomic int64_t unanswered_ms;
 };
 
 enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const char *purpose,
@@ -94,14 +93,27 @@ void nats_link_pause(struct nats_link *link, int64_t ms); /* less if it comes up
 void nats_link_poke(struct nats_link *link);              /* makes the keeper tend now */
 void nats_link_write(struct nats_link *link);      /* what is buffered, at once; never waits */
 void nats_link_write_soon(struct nats_link *link); /* within a millisecond, with what else comes */
+int64_t nats_link_silence_ms(struct nats_link *link); /* how long a ping has been unanswered */
 bool nats_link_is_up(struct nats_link *link, struct err_detail *detail);
 /* While set, appending to the connection's buffer doesn't wake the I/O thread: the caller sees to the writing. */
 extern _Thread_local bool nats_link_quiet;
+
+/* For bus_nats_io.c: the session is closed, and nobody reads it any more. */
+void nats_link_drop(struct nats_link *link, struct nats_session *session);
 
 int64_t nats_now_ms(void); /* monotonic */
 void nats_cond_init(pthread_cond_t *cond);
 /* Until the deadline by nats_now_ms. False: it has passed. */
 bool nats_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms);
+
+/* ---- bus_nats_io.c: a link's I/O thread ---- */
+
+enum err nats_io_start(struct nats_link *link);
+void nats_io_stop(struct nats_link *link); /* and ends the session */
+natsStatus nats_io_set_loop(natsOptions *options, struct nats_session *session);
+void nats_io_attach(struct nats_link *link, struct nats_session *session);
+/* Closes the connection by breaking its socket: natsConnection_Close would wait for a pong that nobody reads. */
+void nats_session_break(struct nats_session *session);
 
 /* ---- bus_nats_publish.c: the publish path ---- */
 
@@ -186,6 +198,8 @@ enum err nats_log_ask_end(struct nats_log *log, struct nats_session *session, in
 enum err nats_log_ask_time(struct nats_log *log, struct nats_session *session, uint64_t position,
                            int64_t timeout_ms, int64_t *ret_ns);
 enum err nats_err_of(natsStatus status, jsErrCode code);
+const char *nats_words(natsStatus status,
+                       jsErrCode code); /* for a person; until the thread's next call */
 static inline jsCtx *nats_js(const struct nats_session *session)
 {
     return session->own;
@@ -223,6 +237,8 @@ struct nats_inbox;
 enum err nats_inbox_open(struct nats_session *session, bool wildcard, struct nats_inbox **ret);
 void nats_inbox_close(struct nats_inbox *inbox);
 const char *nats_inbox_subject(const struct nats_inbox *inbox); /* without the wildcard */
+int64_t
+nats_inbox_heard_ms(struct nats_inbox *inbox); /* when a message last came, or it was opened */
 /* The next message, which is then the caller's. ERR_DEADLINE; ERR_UNAVAILABLE: the connection is gone, or messages were lost. */
 enum err nats_inbox_next(struct nats_inbox *inbox, int64_t deadline_ms, natsMsg **ret);
 

@@ -173,7 +173,6 @@ static enum err why_of(const struct answer *answer)
         return ERR_TOO_LARGE;
     case 10008: /* system temporarily unavailable */
     case 10039: /* not enabled for account */
-    case 10060: /* expected stream does not match */
     case 10076: /* not enabled */
     case 10118: /* stream is offline */
         return ERR_UNAVAILABLE;

@@ -35,6 +35,7 @@ struct nats_consumer {
     bool made;                    /* the server's consumer exists, as far as we know */
     uint64_t request;             /* its number is the last token of the reply subject */
     int64_t fetched_ms;           /* when the last fetch returned */
+    jsErrCode complaint;          /* why it could not be made, logged already */
 };
 
 struct nats_delivery {
@@ -121,12 +122,11 @@ static enum err make_consumer(struct nats_consumer *consumer, struct nats_sessio
     config.MaxAckPending = consumer->spec.max_ack_pending;
     config.MaxDeliver = -1;
     natsStatus s = js_AddConsumer(NULL, nats_js(session), log->name, &config, &options, &code);
-    if (s == NATS_OK)
-        return ERR_NONE;
-    if (code != 0)
+    if (code != 0 && code != consumer->complaint)
         log_warn("consumer not made", LOG_TEXT("stream", log->name),
-                 LOG_TEXT("group", consumer->group), LOG_TEXT("reason", nats_GetLastError(NULL)));
-    return ERR_UNAVAILABLE;
+                 LOG_TEXT("group", consumer->group), LOG_TEXT("reason", nats_words(s, code)));
+    consumer->complaint = code;
+    return s == NATS_OK ? ERR_NONE : ERR_UNAVAILABLE;
 }
 
 /* Sees to it that the consumer exists and its messages reach us on the connection of now. */

@@ -12,6 +12,7 @@ struct nats_inbox {
     struct nats_session *session;
     natsSubscription *subscription;
     char subject[64];
+    _Atomic int64_t heard_ms;
 
     /* the owner's thread's */
     natsMsg **taken;
@@ -61,6 +62,7 @@ static void on_message(natsConnection *nc, natsSubscription *subscription, natsM
     struct nats_inbox *inbox = ctx;
     (void)nc;
     (void)subscription;
+    atomic_store(&inbox->heard_ms, nats_now_ms());
     pthread_mutex_lock(&inbox->lock);
     if (!inbox->ended && make_room(inbox)) {
         inbox->queue[inbox->count++] = msg;
@@ -111,6 +113,7 @@ enum err nats_inbox_open(struct nats_session *session, bool wildcard, struct nat
     if (!inbox)
         return ERR_MEMORY;
     inbox->refs = 2;
+    inbox->heard_ms = nats_now_ms();
     inbox->session = session;
     pthread_mutex_init(&inbox->lock, NULL);
     nats_cond_init(&inbox->filled);
@@ -145,6 +148,11 @@ void nats_inbox_close(struct nats_inbox *inbox)
 const char *nats_inbox_subject(const struct nats_inbox *inbox)
 {
     return inbox->subject;
+}
+
+int64_t nats_inbox_heard_ms(struct nats_inbox *inbox)
+{
+    return atomic_load(&inbox->heard_ms);
 }
 
 /* Takes the whole queue; the emptied array becomes the next queue. */

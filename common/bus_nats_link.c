@@ -1,26 +1,22 @@
+/* A link's life: its keeper connects for ever, pings, and lets the owner tend to its chores. */
 #include "common/bus_nats.h"
 
 #include "common/log.h"
 #include "common/mem.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
+#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
-    IO_TICK_MS = 50,
+    CONNECT_TIMEOUT_MS = 2000,
     RETRY_MS = 100,        /* between attempts to connect, */
     RETRY_JITTER_MS = 150, /* plus up to this */
+    PING_MS = 500,         /* between pings */
     PING_TIMEOUT_MS = 1000,
     IO_BUFFER = 128 * 1024,
     SERVERS_MAX = 64,
-    WAKE_UP = 0, /* epoll's mark of the eventfd; a socket's is its session's number */
 };
-
-_Thread_local bool nats_link_quiet;
 
 /* ---- time ---- */
 
@@ -46,75 +42,31 @@ bool nats_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t d
     return pthread_cond_timedwait(cond, lock, &at) != ETIMEDOUT;
 }
 
-/* ---- what nats.c asks of an event loop ---- */
-
-static void wake(struct nats_link *link)
-{
-    uint64_t one = 1;
-    ssize_t n = write(link->event_fd, &one, sizeof one);
-    (void)n; /* EAGAIN: it is awake already */
-}
-
-static natsStatus on_attach(void **user, void *loop, natsConnection *nc, natsSock fd)
-{
-    struct nats_session *session = loop;
-    (void)nc;
-    session->fd = (int)fd;
-    *user = session;
-    return NATS_OK;
-}
-
-static natsStatus on_read_wanted(void *user, bool add)
-{
-    struct nats_session *session = user;
-    if (!add)
-        epoll_ctl(session->link->epoll_fd, EPOLL_CTL_DEL, session->fd, NULL);
-    return NATS_OK;
-}
-
-/* nats.c holds its lock: writing from here would deadlock. */
-static natsStatus on_write_wanted(void *user, bool add)
-{
-    struct nats_session *session = user;
-    if (add && !nats_link_quiet) {
-        atomic_store(&session->link->write_wanted, true);
-        wake(session->link);
-    }
-    return NATS_OK;
-}
-
-static natsStatus on_detach(void *user)
-{
-#if NATS_VERSION_NUMBER >= 0x030A00 /* since then the event loop closes the socket */
-    struct nats_session *session = user;
-    close(session->fd);
-#endif
-    (void)user;
-    return NATS_OK;
-}
-
 /* ---- sessions ---- */
+
+/* Wants link.lock held. */
+static struct nats_session *held_session(struct nats_link *link)
+{
+    if (link->session)
+        atomic_fetch_add(&link->session->refs, 1);
+    return link->session;
+}
 
 struct nats_session *nats_link_hold(struct nats_link *link)
 {
     pthread_mutex_lock(&link->lock);
-    struct nats_session *session = link->session;
-    if (session)
-        atomic_fetch_add(&session->refs, 1);
+    struct nats_session *session = held_session(link);
     pthread_mutex_unlock(&link->lock);
     return session;
 }
 
 struct nats_session *nats_link_await(struct nats_link *link, int64_t deadline_ms)
 {
-    struct nats_session *session = NULL;
     pthread_mutex_lock(&link->lock);
     while (!link->session && !link->stop &&
            nats_cond_wait_until(&link->changed, &link->lock, deadline_ms))
         ;
-    session = link->session;
-    if (session)
-        atomic_fetch_add(&session->refs, 1);
+    struct nats_session *session = held_session(link);
     pthread_mutex_unlock(&link->lock);
     return session;
 }
@@ -123,7 +75,7 @@ void nats_link_pause(struct nats_link *link, int64_t ms)
 {
     int64_t deadline = nats_now_ms() + ms;
     pthread_mutex_lock(&link->lock);
-    struct nats_session *before = link->session;
+    const struct nats_session *before = link->session;
     while (!link->stop && link->session == before &&
            nats_cond_wait_until(&link->changed, &link->lock, deadline))
         ;
@@ -139,17 +91,6 @@ void nats_session_release(struct nats_session *session)
     mem_free(session);
 }
 
-/* Closes the connection by breaking its socket: natsConnection_Close would wait for a pong that nobody reads. */
-static void session_break(struct nats_session *session)
-{
-    pthread_mutex_lock(&session->link->io);
-    if (!natsConnection_IsClosed(session->nc))
-        shutdown(session->fd, SHUT_RDWR);
-    while (!natsConnection_IsClosed(session->nc))
-        natsConnection_ProcessReadEvent(session->nc);
-    pthread_mutex_unlock(&session->link->io);
-}
-
 bool nats_link_is_up(struct nats_link *link, struct err_detail *detail)
 {
     pthread_mutex_lock(&link->lock);
@@ -160,79 +101,26 @@ bool nats_link_is_up(struct nats_link *link, struct err_detail *detail)
     return up;
 }
 
-/* ---- writing ---- */
-
-/* Wants link->io held. natsConnection_ProcessWriteEvent with nothing to write would close the connection. */
-static void write_buffered(struct nats_session *session)
+int64_t nats_link_silence_ms(struct nats_link *link)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = session->number};
-    if (natsConnection_Buffered(session->nc) <= 0)
-        return;
-    natsConnection_ProcessWriteEvent(session->nc);
-    if (natsConnection_Buffered(session->nc) <= 0)
-        return;
-    event.events |= EPOLLOUT; /* the socket is full */
-    epoll_ctl(session->link->epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
+    int64_t since = atomic_load(&link->unanswered_ms);
+    return since ? nats_now_ms() - since : 0;
 }
 
-/* Whoever finds the I/O lock taken leaves the writing to its holder, who looks again after letting go. */
-static void write_wanted(struct nats_link *link, struct nats_session *session)
+void nats_link_drop(struct nats_link *link, struct nats_session *session)
 {
-    while (atomic_load(&link->write_wanted) && pthread_mutex_trylock(&link->io) == 0) {
-        atomic_store(&link->write_wanted, false);
-        write_buffered(session);
-        pthread_mutex_unlock(&link->io);
-        atomic_thread_fence(memory_order_seq_cst);
-    }
-}
-
-void nats_link_write(struct nats_link *link)
-{
-    struct nats_session *session = nats_link_hold(link);
-    if (!session)
-        return;
-    atomic_store(&link->write_wanted, true);
-    write_wanted(link, session);
-    nats_session_release(session);
-}
-
-void nats_link_write_soon(struct nats_link *link)
-{
-    if (!atomic_exchange(&link->write_soon, true))
-        wake(link);
-}
-
-/* ---- the I/O thread ---- */
-
-static void read_and_write(struct nats_link *link, struct nats_session *session, uint32_t events)
-{
-    pthread_mutex_lock(&link->io);
-    if (events & ~(uint32_t)EPOLLOUT) {
-        atomic_store(&link->heard_ms, nats_now_ms());
-        natsConnection_ProcessReadEvent(session->nc);
-    }
-    if (events & EPOLLOUT) {
-        struct epoll_event event = {.events = EPOLLIN, .data.u64 = session->number};
-        epoll_ctl(link->epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
-        write_buffered(session);
-    }
-    pthread_mutex_unlock(&link->io);
-    write_wanted(link, session);
-}
-
-static void go_down(struct nats_link *link, struct nats_session *session)
-{
+    const char *why = NULL;
     pthread_mutex_lock(&link->lock);
     bool mine = link->session == session;
     if (mine)
         link->session = NULL;
+    bool stop = link->stop;
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
     if (!mine)
         return;
-    const char *why = NULL;
     natsConnection_GetLastError(session->nc, &why);
-    if (!atomic_load(&link->io_stop))
+    if (!stop)
         log_warn("bus connection lost", LOG_TEXT("purpose", link->purpose),
                  LOG_TEXT("reason", why ? why : ""));
     link->owner->down(link->ctx, session);
@@ -240,69 +128,7 @@ static void go_down(struct nats_link *link, struct nats_session *session)
     nats_bus_changed(link->bus);
 }
 
-static uint32_t events_of(const struct epoll_event *events, int count, uint64_t mark)
-{
-    uint32_t found = 0;
-    for (int i = 0; i < count; ++i)
-        if (events[i].data.u64 == mark)
-            found |= events[i].events;
-    return found;
-}
-
-/* What was asked to be written soon is written after a millisecond in which more of it gathers. Returns how long to sleep. */
-static int gather(struct nats_link *link, int64_t *since_ms)
-{
-    if (!atomic_load(&link->write_soon))
-        return IO_TICK_MS;
-    int64_t now = nats_now_ms();
-    if (*since_ms == 0)
-        *since_ms = now;
-    if (now <= *since_ms)
-        return 1;
-    *since_ms = 0;
-    atomic_store(&link->write_soon, false);
-    atomic_store(&link->write_wanted, true);
-    return IO_TICK_MS;
-}
-
-static void serve(struct nats_link *link, struct nats_session *session, uint32_t events)
-{
-    if (events)
-        read_and_write(link, session, events);
-    link->owner->turn(link->ctx, session);
-    write_wanted(link, session);
-    if (nats_now_ms() - atomic_load(&link->heard_ms) > NATS_DEAD_MS)
-        session_break(session);
-    if (natsConnection_IsClosed(session->nc))
-        go_down(link, session);
-}
-
-static void *io_main(void *arg)
-{
-    struct nats_link *link = arg;
-    struct epoll_event events[4];
-    int timeout = IO_TICK_MS;
-    int64_t gathering_since = 0;
-    while (!atomic_load(&link->io_stop)) {
-        int count = epoll_wait(link->epoll_fd, events, 4, timeout);
-        uint64_t drained;
-        if (events_of(events, count, WAKE_UP) &&
-            read(link->event_fd, &drained, sizeof drained) < 0 && errno != EAGAIN)
-            log_error("bus wake-up failed", LOG_I64("errno", errno));
-        timeout = gather(link, &gathering_since);
-        if (count == 0) /* idle: whatever nobody saw to, a ping behind a stalled group for one */
-            atomic_store(&link->write_wanted, true);
-        struct nats_session *session = nats_link_hold(link);
-        if (session)
-            serve(link, session, events_of(events, count, session->number));
-        else
-            link->owner->turn(link->ctx, NULL);
-        nats_session_release(session);
-    }
-    return NULL;
-}
-
-/* ---- the keeper ---- */
+/* ---- connecting ---- */
 
 static natsStatus set_servers(natsOptions *options, const char *url)
 {
@@ -320,17 +146,23 @@ static natsStatus set_servers(natsOptions *options, const char *url)
     return s;
 }
 
-static natsStatus make_options(struct nats_link *link, struct nats_session *session,
-                               natsOptions **ret)
+/* Errors that belong to no call: a permission that is missing, for one. */
+static void on_error(natsConnection *nc, natsSubscription *subscription, natsStatus status,
+                     void *purpose)
 {
-    natsOptions *o = NULL;
-    natsStatus s = natsOptions_Create(&o);
-    if (s == NATS_OK)
-        s = set_servers(o, link->bus->url);
+    (void)nc;
+    (void)subscription;
+    log_warn("bus error", LOG_TEXT("purpose", purpose),
+             LOG_TEXT("reason", natsStatus_GetText(status)));
+}
+
+static natsStatus set_options(natsOptions *o, struct nats_link *link, struct nats_session *session)
+{
+    natsStatus s = set_servers(o, link->bus->url);
     if (s == NATS_OK)
         s = natsOptions_SetName(o, link->bus->name);
     if (s == NATS_OK)
-        s = natsOptions_SetTimeout(o, NATS_CONNECT_TIMEOUT_MS);
+        s = natsOptions_SetTimeout(o, CONNECT_TIMEOUT_MS);
     if (s == NATS_OK)
         s = natsOptions_SetAllowReconnect(o, false);
     if (s == NATS_OK)
@@ -340,16 +172,18 @@ static natsStatus make_options(struct nats_link *link, struct nats_session *sess
     if (s == NATS_OK)
         s = natsOptions_SetIOBufSize(o, IO_BUFFER);
     if (s == NATS_OK)
-        s = natsOptions_SetEventLoop(o, session, on_attach, on_read_wanted, on_write_wanted,
-                                     on_detach);
-    *ret = o;
+        s = natsOptions_SetErrorHandler(o, on_error, (void *)(uintptr_t)link->purpose);
+    if (s == NATS_OK)
+        s = nats_io_set_loop(o, session);
     return s;
 }
 
 static natsStatus connect_session(struct nats_link *link, struct nats_session *session)
 {
     natsOptions *options = NULL;
-    natsStatus s = make_options(link, session, &options);
+    natsStatus s = natsOptions_Create(&options);
+    if (s == NATS_OK)
+        s = set_options(options, link, session);
     if (s == NATS_OK)
         s = natsConnection_Connect(&session->nc, options);
     natsOptions_Destroy(options);
@@ -358,18 +192,30 @@ static natsStatus connect_session(struct nats_link *link, struct nats_session *s
     return s;
 }
 
-static void install(struct nats_link *link, struct nats_session *session)
+static void go_up(struct nats_link *link, struct nats_session *session)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = session->number};
-    atomic_store(&link->heard_ms, nats_now_ms());
+    log_info("bus connected", LOG_TEXT("purpose", link->purpose));
+    atomic_store(&link->unanswered_ms, 0);
     pthread_mutex_lock(&link->lock);
     link->session = session;
     link->last_error.text[0] = '\0';
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
-    epoll_ctl(link->epoll_fd, EPOLL_CTL_ADD, session->fd, &event);
-    atomic_store(&link->write_wanted, true); /* the subscriptions made so far */
-    wake(link);
+    nats_io_attach(link, session);
+}
+
+static void note_failure(struct nats_link *link, natsStatus s)
+{
+    struct err_detail before;
+    pthread_mutex_lock(&link->lock);
+    before = link->last_error;
+    (void)err_set(&link->last_error, ERR_UNAVAILABLE, "cannot connect to the bus: %s",
+                  natsStatus_GetText(s));
+    bool news = strcmp(before.text, link->last_error.text) != 0;
+    pthread_mutex_unlock(&link->lock);
+    if (news)
+        log_warn("bus not connected", LOG_TEXT("purpose", link->purpose),
+                 LOG_TEXT("reason", natsStatus_GetText(s)));
 }
 
 static bool try_connect(struct nats_link *link)
@@ -382,18 +228,24 @@ static bool try_connect(struct nats_link *link)
     session->number = atomic_fetch_add(&link->bus->sessions, 1) + 1;
     natsStatus s = connect_session(link, session);
     if (s == NATS_OK) {
-        log_info("bus connected", LOG_TEXT("purpose", link->purpose));
-        install(link, session);
+        go_up(link, session);
         return true;
     }
-    pthread_mutex_lock(&link->lock);
-    (void)err_set(&link->last_error, ERR_UNAVAILABLE, "cannot connect to the bus: %s",
-                  natsStatus_GetText(s));
-    pthread_mutex_unlock(&link->lock);
+    note_failure(link, s);
     if (session->nc)
-        session_break(session);
+        nats_session_break(session);
     nats_session_release(session);
     return false;
+}
+
+/* ---- the keeper ---- */
+
+static void ping(struct nats_link *link, struct nats_session *session)
+{
+    int64_t nothing = 0;
+    atomic_compare_exchange_strong(&link->unanswered_ms, &nothing, nats_now_ms());
+    if (natsConnection_FlushTimeout(session->nc, PING_TIMEOUT_MS) == NATS_OK)
+        atomic_store(&link->unanswered_ms, 0);
 }
 
 /* True if it is up. */
@@ -402,8 +254,7 @@ static bool keep(struct nats_link *link)
     struct nats_session *session = nats_link_hold(link);
     if (!session)
         return try_connect(link);
-    if (natsConnection_FlushTimeout(session->nc, PING_TIMEOUT_MS) == NATS_OK)
-        atomic_store(&link->heard_ms, nats_now_ms());
+    ping(link, session);
     link->owner->tend(link->ctx, session);
     nats_session_release(session);
     return true;
@@ -414,23 +265,22 @@ static void *keeper_main(void *arg)
     struct nats_link *link = arg;
     unsigned seed = (unsigned)nats_now_ms() ^ (unsigned)link->event_fd;
     bool was_up = false;
-    for (;;) {
+    for (bool stop = false; !stop;) {
         bool up = keep(link);
         int64_t rest = RETRY_MS + rand_r(&seed) % RETRY_JITTER_MS;
         if (up)
-            rest = was_up ? NATS_PING_MS : 0; /* the first ping follows at once */
+            rest = was_up ? PING_MS : 0; /* the first ping follows at once */
         was_up = up;
         int64_t deadline = nats_now_ms() + rest;
         pthread_mutex_lock(&link->lock);
         while (!link->stop && !link->poked && !(up && !link->session) &&
                nats_cond_wait_until(&link->changed, &link->lock, deadline))
             ;
-        bool stop = link->stop;
+        stop = link->stop;
         link->poked = false;
         pthread_mutex_unlock(&link->lock);
-        if (stop)
-            return NULL;
     }
+    return NULL;
 }
 
 void nats_link_poke(struct nats_link *link)
@@ -443,28 +293,6 @@ void nats_link_poke(struct nats_link *link)
 
 /* ---- start and stop ---- */
 
-static enum err open_descriptors(struct nats_link *link)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WAKE_UP};
-    link->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    link->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (link->epoll_fd >= 0 && link->event_fd >= 0 &&
-        epoll_ctl(link->epoll_fd, EPOLL_CTL_ADD, link->event_fd, &event) == 0)
-        return ERR_NONE;
-    close(link->epoll_fd);
-    close(link->event_fd);
-    return ERR_INTERNAL;
-}
-
-static void close_all(struct nats_link *link)
-{
-    close(link->epoll_fd);
-    close(link->event_fd);
-    pthread_cond_destroy(&link->changed);
-    pthread_mutex_destroy(&link->lock);
-    pthread_mutex_destroy(&link->io);
-}
-
 enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const char *purpose,
                          const struct nats_link_owner *owner, void *ctx)
 {
@@ -472,21 +300,18 @@ enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const cha
     link->purpose = purpose;
     link->owner = owner;
     link->ctx = ctx;
-    if (open_descriptors(link) != ERR_NONE)
-        return ERR_INTERNAL;
-    pthread_mutex_init(&link->io, NULL);
     pthread_mutex_init(&link->lock, NULL);
     nats_cond_init(&link->changed);
-    if (pthread_create(&link->io_thread, NULL, io_main, link) != 0) {
-        close_all(link);
-        return ERR_INTERNAL;
+    enum err e = nats_io_start(link);
+    if (e == ERR_NONE && pthread_create(&link->keeper_thread, NULL, keeper_main, link) != 0) {
+        nats_io_stop(link);
+        e = ERR_INTERNAL;
     }
-    if (pthread_create(&link->keeper_thread, NULL, keeper_main, link) == 0)
-        return ERR_NONE;
-    atomic_store(&link->io_stop, true);
-    pthread_join(link->io_thread, NULL);
-    close_all(link);
-    return ERR_INTERNAL;
+    if (e != ERR_NONE) {
+        pthread_cond_destroy(&link->changed);
+        pthread_mutex_destroy(&link->lock);
+    }
+    return e;
 }
 
 void nats_link_stop(struct nats_link *link)
@@ -497,14 +322,7 @@ void nats_link_stop(struct nats_link *link)
     pthread_mutex_unlock(&link->lock);
     nats_link_write(link); /* the last acknowledgements */
     pthread_join(link->keeper_thread, NULL);
-    atomic_store(&link->io_stop, true);
-    wake(link);
-    pthread_join(link->io_thread, NULL);
-    struct nats_session *session = nats_link_hold(link);
-    if (session) {
-        session_break(session);
-        go_down(link, session);
-        nats_session_release(session);
-    }
-    close_all(link);
+    nats_io_stop(link);
+    pthread_cond_destroy(&link->changed);
+    pthread_mutex_destroy(&link->lock);
 }

@@ -5,6 +5,7 @@
 #include "common/mem.h"
 
 #include <nats/nats.h>
+#include <stdio.h>
 
 enum {
     ASK_TIMEOUT_MS = 2000,
@@ -65,15 +66,32 @@ static bool takes_subject(const jsStreamConfig *config, const char *subject)
     return false;
 }
 
-/* False: the detail names the setting, the promise that it breaks, and how to mend it. */
+struct rule {
+    bool broken;
+    const char *what; /* the setting, and the promise that it breaks */
+    const char *mend; /* a flag of `nats stream edit`; NULL: it cannot be edited */
+};
+
+static void describe(const struct nats_log *log, const struct rule *rule, struct err_detail *detail)
+{
+    if (rule->mend)
+        (void)err_set(detail, ERR_INVALID, "stream %s: %s; mend it: nats stream edit %s %s",
+                      log->name, rule->what, log->name, rule->mend);
+    else
+        (void)err_set(detail, ERR_INVALID,
+                      "stream %s: %s; back it up and make it anew with file storage "
+                      "(nats stream backup, nats stream rm %s)",
+                      log->name, rule->what, log->name);
+}
+
+/* False: the detail says what is wrong and how to mend it. */
 static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct err_detail *detail)
 {
-    const struct bus_log_spec *spec = &log->spec;
-    const struct {
-        bool broken;
-        const char *what;
-        const char *mend; /* a flag of `nats stream edit`; NULL: it cannot be edited */
-    } rules[] = {
+    char replicas[32];
+    char subjects[1200];
+    snprintf(replicas, sizeof replicas, "--replicas=%u", log->spec.replicas);
+    snprintf(subjects, sizeof subjects, "--subjects=%s", log->subject);
+    const struct rule rules[] = {
         {c->Storage != js_FileStorage, "it is in memory, so a restart loses what was accepted",
          NULL},
         {c->Retention != js_LimitsPolicy,
@@ -85,34 +103,16 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
         {!c->DenyDelete, "messages may be deleted, so accepted events can vanish", "--deny-delete"},
         {!c->DenyPurge, "it may be purged, so accepted events can vanish", "--deny-purge"},
         {c->NoAck, "it doesn't acknowledge, so nothing is known to be stored", "--ack"},
-        {c->Replicas < (int64_t)spec->replicas, "it has fewer replicas than --stream-replicas asks",
-         "--replicas=N"},
+        {c->Replicas < (int64_t)log->spec.replicas,
+         "it has fewer replicas than --stream-replicas asks", replicas},
         {c->MaxAge > 0 && c->Duplicates > c->MaxAge,
-         "its duplicate window is longer than its messages live", "--dupe-window"},
-        {!takes_subject(c, spec->subject), "it doesn't take all of the log's subjects",
-         "--subjects"},
+         "its duplicate window is longer than its messages live", "--dupe-window=DURATION"},
+        {!takes_subject(c, log->subject), "it doesn't take all of the log's subjects", subjects},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; ++i) {
         if (!rules[i].broken)
             continue;
-        if (!rules[i].mend)
-            (void)err_set(detail, ERR_INVALID,
-                          "stream %s: %s; back it up and make it anew with file storage "
-                          "(nats stream backup, nats stream rm %s)",
-                          log->name, rules[i].what, log->name);
-        else if (strcmp(rules[i].mend, "--subjects") == 0)
-            (void)err_set(detail, ERR_INVALID,
-                          "stream %s: %s; mend it: nats stream edit %s "
-                          "--subjects=%s",
-                          log->name, rules[i].what, log->name, spec->subject);
-        else if (strcmp(rules[i].mend, "--replicas=N") == 0)
-            (void)err_set(detail, ERR_INVALID,
-                          "stream %s: %s; mend it: nats stream edit %s "
-                          "--replicas=%u",
-                          log->name, rules[i].what, log->name, spec->replicas);
-        else
-            (void)err_set(detail, ERR_INVALID, "stream %s: %s; mend it: nats stream edit %s %s",
-                          log->name, rules[i].what, log->name, rules[i].mend);
+        describe(log, &rules[i], detail);
         return false;
     }
     return true;
@@ -121,7 +121,7 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
 /* ---- making and checking ---- */
 
 /* What the server said, without nats.c's "(jsm.c:1033): ". */
-static const char *servers_words(natsStatus status, jsErrCode code)
+const char *nats_words(natsStatus status, jsErrCode code)
 {
     if (code == JSNotEnabledErr)
         return "the server has no JetStream (nats-server -js, or jetstream {} in its "
@@ -175,7 +175,7 @@ static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_det
     if (nats_err_of(s, code) == ERR_NOT_FOUND)
         s = make_stream(log, js, &options, &info, &code);
     if (s != NATS_OK) {
-        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, servers_words(s, code));
+        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, nats_words(s, code));
         return is_passing(code) ? NATS_LOG_UNCHECKED : NATS_LOG_BROKEN;
     }
     bool sound = is_sound(log, info->Config, detail);

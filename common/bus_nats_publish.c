@@ -29,7 +29,6 @@ enum {
     TOKEN_SIZE = 24,
 };
 
-static const char EXPECTED_STREAM[] = "Nats-Expected-Stream";
 static const char MESSAGE_ID[] = "Nats-Msg-Id";
 
 struct nats_slot {
@@ -265,8 +264,7 @@ static void on_tend(void *ctx, struct nats_session *session)
 static void on_turn(void *ctx, struct nats_session *session)
 {
     struct nats_publisher *p = ctx;
-    if (session)
-        drain(p, session->own);
+    drain(p, session->own);
     if (complete_refused(p))
         doubt_logs(p->bus);
     while (complete_refused(p))
@@ -309,14 +307,14 @@ static size_t header_size(const char *name, size_t value_len)
 }
 
 /* As the server counts it against max_payload. */
-static size_t encoded_size(const struct nats_log *log, const struct bus_message *m)
+static size_t encoded_size(const struct bus_message *m)
 {
-    size_t size = strlen("NATS/1.0\r\n") + strlen("\r\n") + m->payload.len;
-    size += header_size(EXPECTED_STREAM, strlen(log->name));
-    size += m->message_id ? header_size(MESSAGE_ID, strlen(m->message_id)) : 0;
+    size_t headers = m->message_id ? header_size(MESSAGE_ID, strlen(m->message_id)) : 0;
     for (size_t i = 0; i < m->header_count; ++i)
-        size += header_size(m->headers[i].name, m->headers[i].value.len);
-    return size;
+        headers += header_size(m->headers[i].name, m->headers[i].value.len);
+    if (headers > 0)
+        headers += strlen("NATS/1.0\r\n") + strlen("\r\n");
+    return headers + m->payload.len;
 }
 
 /* nats.c wants a NUL behind the value. An empty one is left out: other clients cannot read it. */
@@ -336,17 +334,14 @@ static natsStatus set_header(natsMsg *msg, const struct bus_header *header)
     return s;
 }
 
-static natsStatus make_message(const struct nats_publisher *p, const struct nats_log *log,
-                               const struct bus_message *m, uint32_t slot, uint32_t turn,
-                               natsMsg **ret)
+static natsStatus make_message(const struct nats_publisher *p, const struct bus_message *m,
+                               uint32_t slot, uint32_t turn, natsMsg **ret)
 {
     char reply[sizeof p->inbox + TOKEN_SIZE];
     natsMsg *msg = NULL;
     snprintf(reply, sizeof reply, "%s%x-%x", p->inbox, slot, turn);
     natsStatus s = natsMsg_Create(&msg, m->subject, reply, m->payload.len ? m->payload.data : "",
                                   (int)m->payload.len);
-    if (s == NATS_OK)
-        s = natsMsgHeader_Set(msg, EXPECTED_STREAM, log->name);
     if (s == NATS_OK && m->message_id)
         s = natsMsgHeader_Set(msg, MESSAGE_ID, m->message_id);
     for (size_t i = 0; s == NATS_OK && i < m->header_count; ++i)
@@ -415,9 +410,8 @@ static void give_back(struct nats_publisher *p, uint32_t slot)
 
 static bool may_publish(struct nats_bus *bus, struct nats_log *log)
 {
-    int64_t heard = atomic_load(&bus->publisher.link.heard_ms);
     return atomic_load(&log->sound_round) == atomic_load(&bus->round) &&
-           nats_now_ms() - heard <= NATS_SILENT_MS;
+           nats_link_silence_ms(&bus->publisher.link) <= NATS_SILENT_MS;
 }
 
 enum err nats_publish(struct bus_log *base, const struct bus_message *message,
@@ -426,7 +420,7 @@ enum err nats_publish(struct bus_log *base, const struct bus_message *message,
     struct nats_log *log = (struct nats_log *)base;
     struct nats_bus *bus = nats_bus_of(base);
     struct nats_publisher *p = &bus->publisher;
-    size_t size = encoded_size(log, message);
+    size_t size = encoded_size(message);
     struct place place;
     natsMsg *msg = NULL;
     bool write = false;
@@ -441,7 +435,7 @@ enum err nats_publish(struct bus_log *base, const struct bus_message *message,
     slot->log = log;
     slot->done = done;
     slot->ctx = ctx;
-    natsStatus s = make_message(p, log, message, place.slot, place.turn, &msg);
+    natsStatus s = make_message(p, message, place.slot, place.turn, &msg);
     if (s != NATS_OK) {
         give_back(p, place.slot);
         return nats_err_of(s, 0);

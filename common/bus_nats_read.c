@@ -36,7 +36,6 @@ struct nats_reader {
     struct nats_inbox *inbox; /* NULL: not following */
     struct nats_session *session;
     uint64_t delivery; /* of this consumer, the last one taken */
-    int64_t heard_ms;
 
     struct nats_record *records; /* handed out until the next call */
     size_t record_count;
@@ -149,14 +148,19 @@ static enum err subscribe(struct nats_reader *reader, struct nats_session *sessi
     reader->session = session;
     reader->inbox = inbox;
     reader->delivery = 0;
-    reader->heard_ms = nats_now_ms();
     return ERR_NONE;
+}
+
+/* When the heartbeats are to be missed, if no message comes before. */
+static int64_t silent_at(const struct nats_reader *reader)
+{
+    return nats_inbox_heard_ms(reader->inbox) + HEARTBEATS_MISSED_MS;
 }
 
 /* Sees to it that the reader follows on the connection of now. ERR_STALE; ERR_UNAVAILABLE: not by the deadline. */
 static enum err follow(struct nats_reader *reader, int64_t deadline)
 {
-    if (reader->inbox && nats_now_ms() - reader->heard_ms < HEARTBEATS_MISSED_MS)
+    if (reader->inbox && nats_now_ms() < silent_at(reader))
         return ERR_NONE;
     unsubscribe(reader);
     struct nats_session *session =
@@ -185,8 +189,10 @@ static enum err take_record(struct nats_reader *reader, natsMsg *msg)
 {
     struct nats_origin origin;
     enum err e = ERR_NONE;
-    if (!nats_origin_parse(natsMsg_GetReply(msg), &origin))
-        return ERR_UNAVAILABLE; /* somebody else's message: begin anew */
+    if (!nats_origin_parse(natsMsg_GetReply(msg), &origin)) {
+        natsMsg_Destroy(msg); /* somebody else's */
+        return ERR_NONE;
+    }
     if (origin.delivery != reader->delivery + 1 || origin.position < reader->next)
         return ERR_UNAVAILABLE; /* a delivery got lost on the way */
     if (origin.position > reader->next)
@@ -223,7 +229,6 @@ static enum err take_control(struct nats_reader *reader, natsMsg *msg)
 
 static enum err take(struct nats_reader *reader, natsMsg *msg)
 {
-    reader->heard_ms = nats_now_ms();
     int status = nats_status_of(msg);
     enum err e = ERR_UNAVAILABLE;
     if (status == 0)
@@ -247,7 +252,7 @@ static enum err take_first(struct nats_reader *reader, int64_t deadline)
 {
     enum err e = ERR_NONE;
     while (e == ERR_NONE && reader->record_count == 0) {
-        int64_t silent = reader->heard_ms + HEARTBEATS_MISSED_MS;
+        int64_t silent = silent_at(reader);
         e = take_next(reader, deadline < silent ? deadline : silent);
     }
     return e;
