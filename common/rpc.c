@@ -20,7 +20,6 @@
 #define THREADS_MAX 16
 #define OUTSTANDING 32    /* requests of one method waiting in core, for each worker */
 #define OUTSTANDING_FEW 8 /* the same for health, reflection and unknown methods */
-#define KEPT_WARNING_MS 5000
 
 /* ---- methods ---- */
 
@@ -205,23 +204,18 @@ static enum err start(struct rpc_server *server, const struct rpc_options *optio
 
 /* ---- the end ---- */
 
-static bool shut_down_within(grpc_completion_queue *queue, void *tag, int64_t ms)
-{
-    gpr_timespec limit = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                      gpr_time_from_millis(ms > 0 ? ms : 0, GPR_TIMESPAN));
-    return grpc_completion_queue_pluck(queue, tag, limit, NULL).type == GRPC_OP_COMPLETE;
-}
-
 /* Returns when no call and no connection is left. */
 static void shut_down(struct rpc_server *server, int64_t grace_ms)
 {
     grpc_completion_queue *queue = grpc_completion_queue_create_for_pluck(NULL);
     grpc_server_shutdown_and_notify(server->core, queue, server);
-    if (!shut_down_within(queue, server, grace_ms)) {
+    gpr_timespec grace = gpr_time_from_millis(grace_ms > 0 ? grace_ms : 0, GPR_TIMESPAN);
+    gpr_timespec limit = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), grace);
+    if (grpc_completion_queue_pluck(queue, server, limit, NULL).type != GRPC_OP_COMPLETE) {
         grpc_server_cancel_all_calls(server->core);
-        while (!shut_down_within(queue, server, KEPT_WARNING_MS))
-            log_warn("the gRPC server waits for calls that are still to be answered");
+        grpc_completion_queue_pluck(queue, server, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     }
+    rpc_workers_wait(server);
     grpc_completion_queue_shutdown(queue);
     grpc_completion_queue_destroy(queue);
 }
@@ -244,6 +238,8 @@ static void destroy(struct rpc_server *server, int64_t grace_ms)
     rpc_health_free(server->health);
     mem_free(server->entries);
     pthread_mutex_destroy(&server->streams_lock);
+    pthread_mutex_destroy(&server->idle_lock);
+    pthread_cond_destroy(&server->idle);
     mem_free(server);
     rpc_core_release();
 }
@@ -258,6 +254,8 @@ enum err rpc_start(const struct rpc_options *options, struct rpc_server **ret,
     if (!server)
         return err_set(detail, ERR_MEMORY, "%s", err_title(ERR_MEMORY));
     pthread_mutex_init(&server->streams_lock, NULL);
+    pthread_mutex_init(&server->idle_lock, NULL);
+    pthread_cond_init(&server->idle, NULL);
     rpc_core_acquire();
     rpc_listen_guard_prepare();
     enum err e = start(server, options, detail);

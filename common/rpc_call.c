@@ -50,6 +50,12 @@ void rpc_call_free(struct rpc_call *call)
     mem_free(call);
 }
 
+static void pool_put(struct rpc_call *call)
+{
+    call->next = call->worker->pool;
+    call->worker->pool = call;
+}
+
 static struct rpc_call *pool_take(struct rpc_worker *worker)
 {
     struct rpc_call *call = worker->pool;
@@ -76,8 +82,7 @@ static void request(struct rpc_call *call, const struct rpc_entry *entry)
             entry->method.kind == RPC_BIDI ? NULL : &call->in, worker->queue, worker->queue, tag);
     if (error != GRPC_CALL_OK) {
         log_error("cannot request calls", LOG_TEXT("reason", grpc_call_error_to_string(error)));
-        call->next = worker->pool;
-        worker->pool = call;
+        pool_put(call);
     }
 }
 
@@ -92,14 +97,9 @@ void rpc_call_request(struct rpc_worker *worker, const struct rpc_entry *entry)
     worker->owed_total++;
 }
 
-/* A context has become free: pays one debt with it, or keeps it for later. */
-static void pool_put(struct rpc_call *call)
+/* A context has become free: pays one debt with it. */
+static void pay_debt(struct rpc_worker *worker)
 {
-    struct rpc_worker *worker = call->worker;
-    call->next = worker->pool;
-    worker->pool = call;
-    if (!worker->owed_total)
-        return;
     for (uint32_t i = 0; i < worker->server->entry_count; i++) {
         if (!worker->owed[i])
             continue;
@@ -136,6 +136,7 @@ static void free_in(struct rpc_call *call)
 
 void rpc_call_finish(struct rpc_call *call)
 {
+    call->worker->open--;
     count(call);
     grpc_call_unref(call->core);
     free_in(call);
@@ -156,6 +157,8 @@ void rpc_call_finish(struct rpc_call *call)
     call->user = NULL;
     call->answered = call->busy = call->over = false;
     pool_put(call);
+    if (call->worker->owed_total)
+        pay_debt(call->worker);
 }
 
 /* ---- batches ---- */
@@ -239,6 +242,7 @@ static void refuse_unknown(struct rpc_call *call)
 
 static void begin(struct rpc_call *call)
 {
+    call->worker->open++;
     rpc_call_request(call->worker, call->entry);
     if (!call->entry->method.path)
         refuse_unknown(call);
@@ -298,18 +302,18 @@ void rpc_call_post(struct rpc_call *call, const struct rpc_mail *mail)
     bool accepted = accepts(call, mail);
     if (accepted)
         take(call, mail);
-    if (accepted && !own)
+    if (accepted && !own) {
         call->wakes++; /* keeps the call until the worker has seen it */
+        grpc_call_start_batch(call->core, NULL, 0, tag_of(call, RPC_PHASE_MAIL), NULL);
+    }
     pthread_mutex_unlock(&call->lock);
 
     if (!accepted)
         mail_free(&(struct rpc_mail){mail->has_message, mail->has_end, mail->message, mail->status,
                                      mail->details});
-    else if (!own)
-        grpc_call_start_batch(call->core, NULL, 0, tag_of(call, RPC_PHASE_MAIL), NULL);
-    else if (is_unary(call))
+    else if (own && is_unary(call))
         unary_drain(call);
-    else
+    else if (own)
         rpc_stream_drain(call);
 }
 

@@ -2,7 +2,6 @@
 
 #include "common/mem.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BLOCK_SIZE (64u * 1024) /* what may wait for one connection */
@@ -63,45 +63,34 @@ static _Thread_local struct {
     int descriptors[TURN_MAX];
 } turn;
 
-/* ---- the functions that ours stand before ---- */
-
-/* dlsym(3) says how to turn its result into a function. */
-static void resolve(const char *name, void *ret)
-{
-    *(void **)ret = dlsym(RTLD_NEXT, name);
-}
+/* ---- system calls on connections ----
+ *
+ * Made directly: libc's functions are the ones defined here, or, in sanitizer builds, ones that
+ * follow descriptors, which core opens and closes out of their sight. */
 
 static ssize_t next_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    static _Atomic(ssize_t(*)(int, const struct msghdr *, int)) known;
-    ssize_t (*function)(int, const struct msghdr *, int) = known;
-    if (!function) {
-        resolve("sendmsg", &function);
-        known = function;
-    }
-    return function(fd, message, flags);
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+static ssize_t next_send(int fd, const void *bytes, size_t size)
+{
+    return syscall(SYS_sendto, fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+}
+
+static int next_epoll_ctl(int operation, int fd, struct epoll_event *event)
+{
+    return (int)syscall(SYS_epoll_ctl, (int)flusher.epoll, operation, fd, event);
 }
 
 static int next_close(int fd)
 {
-    static _Atomic(int (*)(int)) known;
-    int (*function)(int) = known;
-    if (!function) {
-        resolve("close", &function);
-        known = function;
-    }
-    return function(fd);
+    return (int)syscall(SYS_close, fd);
 }
 
 static int next_shutdown(int fd, int how)
 {
-    static _Atomic(int (*)(int, int)) known;
-    int (*function)(int, int) = known;
-    if (!function) {
-        resolve("shutdown", &function);
-        known = function;
-    }
-    return function(fd, how);
+    return (int)syscall(SYS_shutdown, fd, how);
 }
 
 /* ---- blocks ---- */
@@ -215,8 +204,7 @@ static bool flush(struct connection *c, int fd)
 {
     struct block *block = c->block;
     while (block && block->start < block->end) {
-        ssize_t sent = send(fd, block->bytes + block->start, block->end - block->start,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = next_send(fd, block->bytes + block->start, block->end - block->start);
         if (sent >= 0)
             block->start += (uint32_t)sent;
         else if (errno == EAGAIN || errno == ENOBUFS)
@@ -245,7 +233,7 @@ static void wait_writable(struct connection *c, int fd)
     struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data.fd = fd};
     int operation = c->stuck ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     c->stuck = true;
-    if (epoll_ctl(flusher.epoll, operation, fd, &event) == 0)
+    if (next_epoll_ctl(operation, fd, &event) == 0)
         return;
     lose(c, fd, errno);
 }
@@ -253,7 +241,7 @@ static void wait_writable(struct connection *c, int fd)
 static void no_longer_stuck(struct connection *c, int fd)
 {
     if (c->stuck)
-        epoll_ctl(flusher.epoll, EPOLL_CTL_DEL, fd, NULL);
+        next_epoll_ctl(EPOLL_CTL_DEL, fd, NULL);
     c->stuck = false;
 }
 

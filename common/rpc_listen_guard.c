@@ -7,13 +7,13 @@
 #include "common/log.h"
 #include "common/rpc_gather.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 10000 /* connections dropped or failed in one call */
@@ -21,13 +21,7 @@
 
 static int next_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
-    static _Atomic(int (*)(int, struct sockaddr *, socklen_t *, int)) known;
-    int (*function)(int, struct sockaddr *, socklen_t *, int) = known;
-    if (!function) {
-        *(void **)&function = dlsym(RTLD_NEXT, "accept4");
-        known = function;
-    }
-    return function(fd, address, len, flags);
+    return (int)syscall(SYS_accept4, fd, address, len, flags);
 }
 
 static void warn(const char *reason)

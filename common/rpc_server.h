@@ -37,6 +37,8 @@ struct rpc_worker {
     /* Requests not made for want of memory; made when a context comes back. */
     uint32_t *owed;
     uint32_t owed_total;
+    uint32_t open;         /* calls that have begun and aren't finished */
+    atomic_uint open_told; /* the same at the end of the last turn; for rpc_workers_wait */
 };
 
 struct rpc_server {
@@ -48,6 +50,11 @@ struct rpc_server {
     uint32_t workers_running;
     uint16_t port;
     atomic_bool gather;
+
+    pthread_mutex_t idle_lock;
+    pthread_cond_t idle; /* a worker has no open call any more, while: */
+    atomic_bool awaited; /* rpc_workers_wait waits */
+
     struct rpc_health *health;
     struct rpc_reflection *reflection;
 
@@ -141,6 +148,8 @@ void rpc_stream_end_all(struct rpc_server *server);
 /* rpc_worker.c */
 must_check enum err rpc_workers_create(struct rpc_server *server, uint32_t count);
 must_check enum err rpc_workers_start(struct rpc_server *server);
+/* Waits until no call is open: core's shutdown does not wait for those that are kept. */
+void rpc_workers_wait(struct rpc_server *server);
 void rpc_workers_join(struct rpc_server *server);        /* when the server is shut down */
 void rpc_workers_free(struct rpc_server *server);        /* when it is destroyed */
 extern _Thread_local struct rpc_worker *rpc_this_worker; /* NULL on other threads */

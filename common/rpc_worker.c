@@ -2,14 +2,29 @@
 #include "common/rpc_gather.h"
 #include "common/rpc_server.h"
 
+#include "common/log.h"
 #include "common/mem.h"
 
+#include <errno.h>
 #include <grpc/support/time.h>
 #include <stdio.h>
 
+#define KEPT_WARNING_S 5
 #define TURN 64 /* events handled between two gatherings of writes */
 
 _Thread_local struct rpc_worker *rpc_this_worker;
+
+/* Sequentially consistent, as rpc_workers_wait is: one of the two sees what the other wrote. */
+static void tell_open(struct rpc_worker *worker)
+{
+    struct rpc_server *server = worker->server;
+    worker->open_told = worker->open;
+    if (worker->open == 0 && server->awaited) {
+        pthread_mutex_lock(&server->idle_lock);
+        pthread_cond_signal(&server->idle);
+        pthread_mutex_unlock(&server->idle_lock);
+    }
+}
 
 static void *worker_main(void *arg)
 {
@@ -35,6 +50,7 @@ static void *worker_main(void *arg)
             rpc_call_event(events[i].tag, events[i].success != 0);
         if (gather)
             rpc_gather_end();
+        tell_open(worker);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
     rpc_this_worker = NULL;
     return NULL;
@@ -79,6 +95,29 @@ enum err rpc_workers_start(struct rpc_server *server)
         pthread_setname_np(worker->thread, name);
     }
     return ERR_NONE;
+}
+
+static bool is_idle(struct rpc_server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].open_told)
+            return false;
+    }
+    return true;
+}
+
+void rpc_workers_wait(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->idle_lock);
+    server->awaited = true;
+    while (!is_idle(server)) {
+        struct timespec limit;
+        clock_gettime(CLOCK_REALTIME, &limit);
+        limit.tv_sec += KEPT_WARNING_S;
+        if (pthread_cond_timedwait(&server->idle, &server->idle_lock, &limit) == ETIMEDOUT)
+            log_warn("the gRPC server waits for calls that are still to be answered");
+    }
+    pthread_mutex_unlock(&server->idle_lock);
 }
 
 void rpc_workers_join(struct rpc_server *server)

@@ -1,0 +1,227 @@
+#include "tests/lib/rpc_fixture.h"
+
+#include "common/clock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define KEPT_MAX 4096
+
+bool rpc_fixture_gather;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct rpc_call *kept[KEPT_MAX];
+    unsigned kept_count;
+    unsigned closed;
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static struct timespec limit(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += RPC_WAIT_MS / 1000;
+    return t;
+}
+
+/* ---- methods ---- */
+
+static void echo(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)ctx;
+    rpc_reply(call, request);
+}
+
+static void fail(struct rpc_call *call, struct view request, void *ctx)
+{
+    uint64_t number = 0;
+    (void)ctx;
+    if (!view_parse_u64(request, &number))
+        number = ERR_MALFORMED;
+    rpc_fail(call, (enum err)number, "as you wish: \xC3\xA4\n%");
+}
+
+static void keep(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)request;
+    (void)ctx;
+    pthread_mutex_lock(&state.lock);
+    if (state.kept_count == KEPT_MAX)
+        abort();
+    state.kept[state.kept_count++] = call;
+    pthread_cond_signal(&state.changed);
+    pthread_mutex_unlock(&state.lock);
+}
+
+struct rpc_call *rpc_fixture_kept(void)
+{
+    struct timespec until = limit();
+    struct rpc_call *call = NULL;
+    pthread_mutex_lock(&state.lock);
+    while (!state.kept_count)
+        if (pthread_cond_timedwait(&state.changed, &state.lock, &until) != 0)
+            break;
+    if (state.kept_count)
+        call = state.kept[--state.kept_count];
+    pthread_mutex_unlock(&state.lock);
+    if (!call)
+        abort();
+    return call;
+}
+
+/* ---- streams ---- */
+
+struct counting {
+    uint64_t next, last;
+};
+
+static void send_number(struct rpc_call *call, struct counting *counting)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)counting->next++);
+    rpc_send(call, (struct view){text, (size_t)len});
+    if (counting->next > counting->last)
+        rpc_end(call);
+}
+
+static void count(struct rpc_call *call, struct view request, void *ctx)
+{
+    struct counting *counting = calloc(1, sizeof *counting);
+    (void)ctx;
+    counting->next = 1;
+    if (!view_parse_u64(request, &counting->last))
+        abort();
+    rpc_set_user(call, counting);
+    if (counting->last)
+        send_number(call, counting);
+    else
+        rpc_end(call);
+}
+
+static void count_on(struct rpc_call *call, void *ctx)
+{
+    struct counting *counting = rpc_user(call);
+    (void)ctx;
+    if (counting->next <= counting->last)
+        send_number(call, counting);
+}
+
+static void open_stream(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)call;
+    (void)request;
+    (void)ctx;
+}
+
+static void talk(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)ctx;
+    rpc_send(call, request);
+}
+
+static void closed(struct rpc_call *call, void *ctx)
+{
+    (void)ctx;
+    free(rpc_user(call));
+    pthread_mutex_lock(&state.lock);
+    state.closed++;
+    pthread_cond_broadcast(&state.changed);
+    pthread_mutex_unlock(&state.lock);
+}
+
+bool rpc_fixture_closed(unsigned expected)
+{
+    struct timespec until = limit();
+    pthread_mutex_lock(&state.lock);
+    while (state.closed < expected)
+        if (pthread_cond_timedwait(&state.changed, &state.lock, &until) != 0)
+            break;
+    bool reached = state.closed == expected;
+    pthread_mutex_unlock(&state.lock);
+    return reached;
+}
+
+static const struct rpc_method methods[] = {
+    {.path = "/test.Service/Echo", .kind = RPC_UNARY, .on_request = echo},
+    {.path = "/test.Service/Fail", .kind = RPC_UNARY, .on_request = fail},
+    {.path = "/test.Service/Keep", .kind = RPC_UNARY, .on_request = keep},
+    {.path = "/test.Service/Count",
+     .kind = RPC_SERVER_STREAM,
+     .on_request = count,
+     .on_writable = count_on,
+     .on_closed = closed},
+    {.path = "/test.Service/Open",
+     .kind = RPC_SERVER_STREAM,
+     .on_request = open_stream,
+     .on_closed = closed},
+    {.path = "/test.Service/Talk", .kind = RPC_BIDI, .on_request = talk, .on_closed = closed},
+    {.path = NULL},
+};
+
+/* ---- the server ---- */
+
+void rpc_fixture_start_on(struct rpc_fixture *f, uint16_t port)
+{
+    char address[32];
+    struct err_detail detail;
+    state.closed = 0;
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)port);
+    if (metrics_new(&f->metrics) != ERR_NONE)
+        abort();
+    struct rpc_options options = {.listen = address,
+                                  .threads = 2,
+                                  .methods = methods,
+                                  .metrics = f->metrics,
+                                  .gather_writes = rpc_fixture_gather};
+    if (rpc_start(&options, &f->server, &detail) != ERR_NONE) {
+        fprintf(stderr, "%s\n", detail.text);
+        abort();
+    }
+    f->port = rpc_port(f->server);
+    if (rpc_gathers(f->server) != rpc_fixture_gather)
+        abort();
+}
+
+void rpc_fixture_start(struct rpc_fixture *f)
+{
+    rpc_fixture_start_on(f, 0);
+}
+
+void rpc_fixture_stop(struct rpc_fixture *f, int64_t grace_ms)
+{
+    rpc_stop(f->server, grace_ms);
+    metrics_free(f->metrics);
+}
+
+struct rpc_channel *rpc_fixture_channel(const struct rpc_fixture *f)
+{
+    struct rpc_channel *channel;
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", (unsigned)f->port);
+    if (rpc_channel_open(target, &channel, NULL) != ERR_NONE)
+        abort();
+    return channel;
+}
+
+uint64_t rpc_fixture_count(const struct rpc_fixture *f, const char *method, const char *code)
+{
+    char labels[256];
+    snprintf(labels, sizeof labels, "method=\"%s\",code=\"%s\"", method, code);
+    return metric_value(metrics_counter(f->metrics, "tidings_grpc_requests_total", labels,
+                                        "gRPC calls that have ended, by status."));
+}
+
+bool rpc_wait_until(bool (*check)(void *ctx), void *ctx)
+{
+    int64_t until = clock_monotonic_ms(&clock_system) + RPC_WAIT_MS;
+    while (!check(ctx)) {
+        if (clock_monotonic_ms(&clock_system) > until)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return true;
+}
