@@ -51,7 +51,7 @@ static enum err unescape(struct reader *r, struct view raw, struct view *ret)
     item = cJSON_ParseWithLengthOpts(raw.data, raw.len, NULL, 0);
     if (!item && memory_is_short)
         return err_set(r->detail, ERR_MEMORY, "no memory to read the event");
-    if (!cJSON_IsString(item)) {
+    if (!item || !cJSON_IsString(item)) {
         cJSON_Delete(item);
         return err_set(r->detail, ERR_MALFORMED, "not a JSON string");
     }
@@ -74,7 +74,7 @@ static enum err text_of(struct reader *r, struct view raw, struct view *ret)
 static enum err take_text(struct reader *r, const struct json_member *member, const char *what,
                           size_t max, struct view *ret)
 {
-    struct view raw = {member->value.data + 1, member->value.len - 2}, text;
+    struct view raw = {member->value.data + 1, member->value.len - 2}, text = {0};
     enum err e;
 
     if (member->kind != JSON_STRING)

@@ -61,7 +61,7 @@ void http_request_begin_refused(struct http_worker *worker, struct mg_connection
     };
     if (info->request_uri)
         r->method = view_of(info->request_method);
-    if (info->http_version)
+    if (info->request_uri && info->http_version)
         r->path = (struct view){info->request_uri, strcspn(info->request_uri, "?")};
     choose_request_id(r);
 }

@@ -59,7 +59,7 @@ uint64_t http_peer_parse(const char *address, int port)
 
 static bool has_port(int fd, uint16_t port)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t size = sizeof own;
 
     return getsockname(fd, (struct sockaddr *)&own, &size) == 0 && port_of(&own) == port;
@@ -67,7 +67,7 @@ static bool has_port(int fd, uint16_t port)
 
 uint64_t http_socket_peer(int fd, uint16_t own_port)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t size = sizeof peer;
 
     if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 || !has_port(fd, own_port))

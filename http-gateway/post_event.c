@@ -6,6 +6,7 @@
 #include "http-gateway/media_type.h"
 #include "http-gateway/trace_context.h"
 
+#include <stdio.h>
 #include <time.h>
 
 /* What the gateway adds to what the producer sent. */
@@ -96,9 +97,9 @@ static enum err store(struct gateway *g, const struct event *event, struct err_d
 
 static void write_accepted(const char *id, struct http_response *response)
 {
-    char location[64] = "/api/v1/events/";
+    char location[64];
 
-    strcat(location, id);
+    snprintf(location, sizeof location, "/api/v1/events/%s", id);
     http_add_header(response, "Location", view_of(location));
     response->status = 202;
     buf_add_text(&response->body, "{\"event_id\":\"");

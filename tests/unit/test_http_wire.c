@@ -1,5 +1,4 @@
-/* What stands on the wire: how requests are framed, and what is refused because its end is open to
- * interpretation.
+/* What stands on the wire: bodies, and several requests on one connection.
  */
 #include "common/http.h"
 #include "tests/lib/raw_client.h"
@@ -278,155 +277,6 @@ static void unread_bodies_do_not_become_requests(void **state)
     raw_close(fd);
 }
 
-/* ---- framing that is open to interpretation ---- */
-
-static void ambiguous_lengths(void **state)
-{
-    static const char *const headers[] = {
-        "Content-Length: 5\r\nTransfer-Encoding: chunked",
-        "Content-Length: 5\r\nContent-Length: 5",
-        "Content-Length: 5\r\ncontent-length: 6",
-        "Content-Length: abc",
-        "Content-Length: -5",
-        "Content-Length: +5",
-        "Content-Length: 0x5",
-        "Content-Length: 5, 5",
-        "Content-Length: 5 5",
-        "Content-Length:",
-        "Content-Length: 18446744073709551621",
-        "Transfer-Encoding: gzip",
-        "Transfer-Encoding: identity",
-        "Transfer-Encoding: chunked, gzip",
-        "Transfer-Encoding: xchunked",
-        "Transfer-Encoding:",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-    };
-    char request[512];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
-        snprintf(request, sizeof request, "POST /echo HTTP/1.1\r\nHost: x\r\n%s\r\n\r\nhello",
-                 headers[i]);
-        expect_refusal(request, 400);
-    }
-    expect_refusal("POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400);
-}
-
-/* Each hides a Content-Length, or a request, from one of two readers. */
-static void ambiguous_headers(void **state)
-{
-    static const char *const requests[] = {
-        "POST /echo HTTP/1.1\r\nHost: x\r\n folded\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
-        "GET /plain HTTP/1.1\nHost: x\n\n",
-        "GET /plain HTTP/1.1\r\nHost: x\r\n\n",
-        "POST /echo HTTP/1.1\r\nHost: x\n\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nno colon\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\r\n: nameless\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\n Host: x\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\n\tHost: x\r\nContent-Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nContent(Length: 5\r\n\r\nhello",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nA: b\rc\r\nContent-Length: 5\r\n\r\nhello",
-        "GET  /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET /plain  HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET /plain HTTP/1.1 \r\nHost: x\r\n\r\n",
-        "GET \r\n/plain HTTP/1.1\r\nHost: x\r\n\r\n",
-        " GET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-        "\r\n\r\n\r\nGET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-        "\nGET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET /plain HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-        "GET /plain HTTP/1.1\r\nX-Name: a\r\n\r\n",
-        "GET /plain HTTP/1.1\r\n\r\n",
-        "GET /plain HTTP/1.1\r\nHost: x\r\nX-Name: \x01\r\n\r\n",
-        "G(T /plain HTTP/1.1\r\nHost: x\r\n\r\n",
-    };
-
-    (void)state;
-    expect("GET /plain HTTP/1.1\r\nHost: x\r\n\r\n", 200);
-    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        int before = atomic_load(&handled), fd = raw_connect(http_port(server));
-
-        raw_send_text(fd, requests[i]);
-        raw_receive(fd, false, &reply);
-        if (reply.status != 400 && reply.status != 501)
-            fail_msg("%d for %s", reply.status, requests[i]);
-        if (!raw_closed(fd) || atomic_load(&handled) != before)
-            fail_msg("a second reply, or handled: %s", requests[i]);
-        raw_close(fd);
-    }
-}
-
-static void nul_is_refused(void **state)
-{
-    static const char request[] = "GET /plain HTTP/1.1\r\nHost: x\r\nX-Name: a\0b\r\n\r\n";
-    int fd = raw_connect(http_port(server));
-
-    (void)state;
-    raw_send(fd, request, sizeof request - 1);
-    raw_receive(fd, false, &reply);
-    assert_int_equal(reply.status, 400);
-    assert_true(raw_closed(fd));
-    raw_close(fd);
-}
-
-/* After leading blanks civetweb would parse what an earlier connection has left in the thread's
- * buffer: here, a request that was sent behind the last one. */
-static void blanks_do_not_replay_others_requests(void **state)
-{
-    static const char last[] = "GET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    char requests[256], blanks[sizeof last];
-
-    (void)state;
-    snprintf(requests, sizeof requests,
-             "%sGET /plain HTTP/1.1\r\nHost: x\r\nX-Name: someone-elses-secret\r\n\r\n", last);
-    snprintf(blanks, sizeof blanks, "\r\n\r\n%*s", (int)sizeof last - 5, "");
-    for (int round = 0; round < 30; round++) { /* often enough to meet the same thread */
-        int before, fd;
-
-        expect(requests, 200);
-        before = atomic_load(&handled);
-        fd = raw_connect(http_port(server));
-        raw_send_text(fd, blanks);
-        shutdown(fd, SHUT_WR);
-        raw_receive(fd, false, &reply);
-        if (reply.status != 400 || atomic_load(&handled) != before)
-            fail_msg("%d: %s", reply.status, reply.body);
-        raw_close(fd);
-    }
-}
-
-/* ---- sizes ---- */
-
-static void headers_up_to_the_limits(void **state)
-{
-    static char request[100000];
-    size_t used;
-
-    (void)state;
-    used = (size_t)snprintf(request, sizeof request, "GET /plain HTTP/1.1\r\nHost: x\r\n");
-    for (int i = 0; i < 62; i++)
-        used += (size_t)snprintf(request + used, sizeof request - used, "A%d: b\r\n", i);
-    snprintf(request + used, sizeof request - used, "\r\n");
-    expect(request, 200);
-    snprintf(request + used, sizeof request - used, "B: c\r\n\r\n");
-    expect_refusal(request, 431);
-    snprintf(request + used, sizeof request - used, "B: c\r\nC: d\r\nContent-Length: 5\r\n\r\n");
-    expect_refusal(request, 431);
-    snprintf(request, sizeof request, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Long: %016000d\r\n\r\n",
-             1);
-    expect(request, 200);
-    snprintf(request, sizeof request, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Long: %017000d\r\n\r\n",
-             1);
-    expect_refusal(request, 431);
-    snprintf(request, sizeof request, "GET /%017000d HTTP/1.1\r\nHost: x\r\n\r\n", 1);
-    expect_refusal(request, 431);
-    snprintf(request, sizeof request, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Long: %090000d\r\n\r\n",
-             1);
-    expect(request, 400);
-}
-
 /* ---- connections ---- */
 
 static void connections_are_kept(void **state)
@@ -514,11 +364,6 @@ int main(void)
         cmocka_unit_test(refusal_reaches_a_client_that_goes_on_sending),
         cmocka_unit_test(expect_continue),
         cmocka_unit_test(unread_bodies_do_not_become_requests),
-        cmocka_unit_test(ambiguous_lengths),
-        cmocka_unit_test(ambiguous_headers),
-        cmocka_unit_test(nul_is_refused),
-        cmocka_unit_test(blanks_do_not_replay_others_requests),
-        cmocka_unit_test(headers_up_to_the_limits),
         cmocka_unit_test(connections_are_kept),
         cmocka_unit_test(old_clients_close_unless_they_say_so),
         cmocka_unit_test(requests_may_be_pipelined),

@@ -318,7 +318,7 @@ static void too_large_for_the_bus(void **state)
 
     (void)state;
     memset(body + used, 'x', 1 << 20);
-    strcpy(body + used + (1 << 20), "\"}");
+    memcpy(body + used + (1 << 20), "\"}", 3);
     post(JSON, body);
     assert_int_equal(reply.status, 413);
     assert_non_null(strstr(member("detail"), "1048576"));
