@@ -23,8 +23,8 @@ static bool is_name(const char *text)
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == len;
 }
 
-/* Non-empty tokens of printable ASCII, separated by dots; '*' as a whole token and '>' as the last one only where wildcards
- * are allowed. */
+/* Non-empty tokens of printable ASCII, separated by dots; '*' as a whole token and '>' as the
+ * last one only where wildcards are allowed. */
 static bool is_subject(const char *subject, bool wildcards)
 {
     if (!subject || strlen(subject) > SUBJECT_MAX)
@@ -189,8 +189,8 @@ enum err bus_publish(struct bus_log *log, const struct bus_message *message, bus
     return log->bus->driver->publish(log, message, done, ctx);
 }
 
-/* Somebody waiting for an outcome, on that thread's stack. `state` is a futex, so that completing one who hasn't gone to
- * sleep yet costs no system call. */
+/* Somebody waiting for an outcome, on that thread's stack. `state` is a futex, so that completing
+ * one who hasn't gone to sleep yet costs no system call. */
 enum { WAITING, SLEEPING, COMPLETED };
 struct waiter {
     _Atomic uint32_t state;

@@ -1,12 +1,17 @@
 /* The bus: what carries and keeps events. This contract is all that the services know of it.
  *
- * Drivers: bus_nats (NATS JetStream) and bus_mem (in memory: unit tests and simulation only). A driver is a const table of
- * operations at the end of its file; tests/unit/test_bus_*.c run one conformance suite on both.
+ * Drivers: bus_nats (NATS JetStream) and bus_mem (in memory: unit tests and simulation only). A
+ * driver is a const table of operations; tests/lib/bus_conformance*.c is one suite for both.
  *
- * Connection. A bus connects, reconnects for ever and makes missing logs by itself, in the background. Nothing here waits for
- * it but bus_wait_ready and the calls that take a timeout; while it is away, calls fail at once with ERR_UNAVAILABLE.
+ * Connection. A bus connects, reconnects for ever and makes missing logs by itself, in the
+ * background. Nothing here waits for it but bus_wait_ready and the calls that take a timeout; while
+ * it is away, calls fail at once with ERR_UNAVAILABLE.
  *
- * Threads. Everything may be called from any thread, except that one reader or one consumer belongs to one thread at a time.
+ * Threads. Everything may be called from any thread, except that one reader or one consumer belongs
+ * to one thread at a time.
+ *
+ * ERR_INVALID: an argument that no caller should pass (a subject with a wildcard or an empty token,
+ * a header's value with a line break, ...). Nothing was done.
  */
 #ifndef TIDINGS_BUS_H
 #define TIDINGS_BUS_H
@@ -26,47 +31,50 @@ struct bus_options {
     const char *name;           /* of this client, as the server's monitoring shows it */
     uint32_t max_in_flight;     /* publishes awaiting their outcome; more get ERR_BUSY. 0: 8192 */
     int64_t publish_timeout_ms; /* after it a publish is BUS_UNKNOWN. 0: 5000 */
-    const struct clock *clock;
+    const struct clock *clock;  /* NULL: the system's */
 };
 
 enum bus_state {
     BUS_CONNECTING, /* never was ready yet */
     BUS_READY,
-    BUS_AWAY, /* was ready; reconnecting, or connected but silent while publishes wait */
-    BUS_BROKEN, /* a log exists with settings that break a promise: an operator must mend it; the detail says how */
+    BUS_AWAY,   /* was ready; reconnecting, or connected but silent */
+    BUS_BROKEN, /* a log has settings that break a promise, or cannot be made: an operator must
+                 * mend it; the detail says how. Looked at again every two seconds. */
 };
 
 /* The driver is chosen by the url's scheme (nats://, mem://). Starts connecting; does not wait. */
 must_check enum err bus_open(const struct bus_options *options, struct bus **ret,
                              struct err_detail *detail);
-/* Completes every publish (as BUS_UNKNOWN where no outcome is known), then frees. Readers, consumers and deliveries must be
- * closed before; logs are freed with the bus. */
+/* Completes every publish (as BUS_UNKNOWN where no outcome is known), then frees. Readers,
+ * consumers and deliveries must be closed before; logs are freed with the bus. May wait up to two
+ * seconds for an attempt to connect. */
 void bus_close(struct bus *bus);
-enum bus_state bus_state(struct bus *bus,
-                         struct err_detail *detail); /* detail: why it isn't ready */
-/* Waits until connected and all opened logs exist and are sound. ERR_DEADLINE: not yet. ERR_INVALID: BUS_BROKEN. */
+/* detail (may be NULL): why it isn't ready */
+enum bus_state bus_state(struct bus *bus, struct err_detail *detail);
+/* Waits until connected and all opened logs exist and are sound. ERR_DEADLINE: not yet.
+ * ERR_INVALID: BUS_BROKEN. */
 must_check enum err bus_wait_ready(struct bus *bus, int64_t timeout_ms, struct err_detail *detail);
 
 /* ---- logs ---- */
 
 struct bus_log_spec {
-    const char *name;    /* stream: TIDINGS_EVENTS */
-    const char *subject; /* what it holds: tidings.events.> */
-    uint64_t max_bytes;  /* 0: unlimited */
-    int64_t max_age_ms;  /* 0: for ever */
-    int64_t duplicate_window_ms;
-    uint32_t replicas; /* 1, 3 or 5 */
+    const char *name;            /* stream: TIDINGS_EVENTS */
+    const char *subject;         /* what it holds: tidings.events.> */
+    uint64_t max_bytes;          /* 0: unlimited */
+    int64_t max_age_ms;          /* 0: for ever */
+    int64_t duplicate_window_ms; /* above 0, and at most max_age_ms where that is set */
+    uint32_t replicas;           /* 1, 3 or 5 */
 };
 
-/* Made at the next connect where missing (file storage, limits retention, discard new, deletes and purges denied, direct get
- * allowed); checked where it exists (BUS_BROKEN names the setting, the promise it breaks and the mending command). */
+/* Made at the next connect where missing (file storage, limits retention, discard new, deletes and
+ * purges denied, direct get allowed); checked where it exists (BUS_BROKEN names the setting, the
+ * promise it breaks and the mending command). */
 must_check enum err bus_log_open(struct bus *bus, const struct bus_log_spec *spec,
                                  struct bus_log **ret);
 
 struct bus_log_end {
-    uint64_t first; /* first position kept */
-    uint64_t
-        last; /* last position ever used; the log is empty when first > last (0 and 1 at the beginning) */
+    uint64_t first;     /* first position kept */
+    uint64_t last;      /* last position ever used; empty when first > last (1 and 0 at first) */
     int64_t created_ns; /* the log's life: another log of the same name has another */
 };
 /* Asks the leader (never a replica). One round trip. ERR_UNAVAILABLE, ERR_DEADLINE. */
@@ -74,7 +82,7 @@ must_check enum err bus_log_end(struct bus_log *log, int64_t timeout_ms, struct 
 
 struct bus_header {
     const char *name;  /* as written; compared without case */
-    struct view value; /* no CR, LF or NUL */
+    struct view value; /* no CR, LF or NUL; an empty one is left out */
 };
 
 /* A message as it is kept. Members live as long as the record; see where it was got from. */
@@ -99,35 +107,40 @@ struct bus_message {
     const struct bus_header *headers;
     size_t header_count;
     struct view payload;
-    const char *
-        message_id; /* deduplicated by it within the log's window (Nats-Msg-Id); NULL: not at all */
+    const char *message_id; /* deduplicated by it within the log's window; NULL: not at all */
 };
 
 enum bus_outcome {
-    BUS_STORED, /* at receipt.position */
-    BUS_DUPLICATE, /* of receipt.position: an earlier message had the same message_id; nothing was stored */
-    BUS_REFUSED, /* surely not stored; receipt.why: ERR_FULL, ERR_UNAVAILABLE (no stream, no leader), ERR_TOO_LARGE, ERR_INTERNAL */
-    BUS_UNKNOWN, /* may be stored: no acknowledgement in time, or the connection broke before it came */
+    BUS_STORED,    /* at receipt.position */
+    BUS_DUPLICATE, /* of receipt.position: an earlier message had the same message_id; nothing was
+                    * stored */
+    BUS_REFUSED,   /* surely not stored; receipt.why: ERR_FULL, ERR_UNAVAILABLE (no stream, no
+                    * leader), ERR_TOO_LARGE, ERR_INTERNAL */
+    BUS_UNKNOWN,   /* may be stored: no acknowledgement in time, or the connection broke before */
 };
 struct bus_receipt {
     enum bus_outcome outcome;
     uint64_t position;
-    enum err why;
-    struct err_detail detail; /* the server's words, for BUS_REFUSED */
+    enum err why;             /* for BUS_REFUSED; for BUS_UNKNOWN ERR_UNKNOWN_OUTCOME */
+    struct err_detail detail; /* for these two: the server's words, or what happened */
 };
 
-/* Called exactly once for each publish that bus_publish took, perhaps before bus_publish returns, on any thread. It must not
- * block. It may call bus_publish and bus_settle. */
+/* Called exactly once for each publish that bus_publish took, perhaps before bus_publish returns,
+ * on any thread. It must not block. It may call bus_publish and bus_settle. */
 typedef void (*bus_published_fn)(void *ctx, const struct bus_receipt *receipt);
 
-/* Takes a message for publishing; all of it is copied or written before the call returns. An outcome counts only if it is this
- * log's acknowledgement for this very publish: a late one or a foreign reply completes nothing else.
- * On an error nothing was sent and `done` will not be called: ERR_UNAVAILABLE (away), ERR_BUSY (max_in_flight),
- * ERR_TOO_LARGE (the server's max_payload), ERR_MEMORY.
- * Never waits for the network: while nothing is in flight the message is written at once, else with the next group. */
+/* Takes a message for publishing; all of it is copied or written before the call returns. An
+ * outcome counts only if it is this log's acknowledgement for this very publish: a late one or a
+ * foreign reply completes nothing else.
+ * On an error nothing was sent and `done` will not be called: ERR_UNAVAILABLE (away, or the log is
+ * not checked yet), ERR_BUSY (max_in_flight, or 64 MiB), ERR_TOO_LARGE (the server's max_payload),
+ * ERR_MEMORY.
+ * Never waits for the network: while nothing is in flight the message is written at once, else with
+ * the next group. */
 must_check enum err bus_publish(struct bus_log *log, const struct bus_message *message,
                                 bus_published_fn done, void *ctx);
-/* The same, waiting for the outcome (at most about publish_timeout_ms). Returns ERR_NONE when there is a receipt. */
+/* The same, waiting for the outcome (at most about publish_timeout_ms). Returns ERR_NONE when there
+ * is a receipt. */
 must_check enum err bus_publish_wait(struct bus_log *log, const struct bus_message *message,
                                      struct bus_receipt *ret);
 uint32_t bus_in_flight(struct bus *bus);
@@ -135,15 +148,18 @@ uint64_t bus_max_payload(struct bus *bus); /* bytes, headers included; 0 while n
 
 /* ---- following a log ---- */
 
-/* Reads all records from a position on (0 or 1: from the first kept), in order, each once, across reconnects. `headers_only`
- * leaves payloads empty. Does not wait for the bus. */
+/* Reads all records from a position on (0 or 1: from the first kept), in order, each once, across
+ * reconnects. `headers_only` leaves payloads empty. Does not wait for the bus. */
 must_check enum err bus_reader_open(struct bus_log *log, uint64_t from, bool headers_only,
                                     struct bus_reader **ret);
 void bus_reader_close(struct bus_reader *reader);
-/* Waits for at least one record, then takes those that are there, at most max. They live until the reader's next call.
- * ERR_DEADLINE: none in time. ERR_UNAVAILABLE: away (after waiting up to the timeout); call again.
- * ERR_STALE: this is not the log that was followed (made anew, or it lost its tail, or positions are missing): what was read
- * from it is void; close the reader and start again from 0. Positions dropped from the log's head by age are not stale. */
+/* Waits for at least one record, then puts those that are there, at most max, into the array `ret`.
+ * They live until the reader's next call.
+ * ERR_DEADLINE: none in time. ERR_UNAVAILABLE: away (after waiting up to the timeout, or two
+ * seconds longer while it asks where it is); call again.
+ * ERR_STALE: this is not the log that was followed (made anew, or it lost its tail, or positions
+ * are missing, or `from` was beyond its end): what was read from it is void; close the reader and
+ * start again from 0. Positions dropped from the log's head by age are not stale. */
 must_check enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_ms,
                                     struct bus_record **ret, size_t max, size_t *ret_count);
 
@@ -156,8 +172,8 @@ struct bus_consumer_spec {
 };
 must_check enum err bus_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                                       struct bus_consumer **ret);
-void bus_consumer_close(
-    struct bus_consumer *consumer); /* its deliveries may be settled later still, until bus_close */
+/* Its deliveries may be settled later still, until bus_close. */
+void bus_consumer_close(struct bus_consumer *consumer);
 
 struct bus_delivery {
     struct bus_record *record; /* lives as long as the delivery */
@@ -168,11 +184,13 @@ enum bus_settlement {
     BUS_RETRY, /* again, after delay_ms */
     BUS_LEAVE, /* nothing is sent; it comes back after ack_wait */
 };
-/* Waits up to timeout_ms for one delivery, then takes those that are there, at most max. ERR_DEADLINE: none.
- * ERR_UNAVAILABLE: away. Each delivery must be settled exactly once. */
+/* Waits up to timeout_ms for one delivery, then puts those that are there, at most max, into the
+ * array `ret`. ERR_DEADLINE: none. ERR_UNAVAILABLE: away. Each delivery must be settled exactly
+ * once. */
 must_check enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms,
                               struct bus_delivery **ret, size_t max, size_t *ret_count);
-/* Ends and frees the delivery. Does not wait; an acknowledgement that is lost means a redelivery. */
+/* Ends and frees the delivery. Does not wait; an acknowledgement that is lost means a
+ * redelivery. */
 void bus_settle(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms);
 void bus_progress(struct bus_delivery *delivery); /* still working on it: ack_wait begins anew */
 

@@ -1,7 +1,8 @@
 /* What a driver of the bus provides. Private to bus.c and the drivers (bus_nats*.c, bus_mem*.c).
  *
- * bus.c checks the arguments (names, subjects, headers, limits) and fills in the defaults of the options, so a driver may
- * rely on them. Every function has the contract of its namesake in bus.h. A driver's structs begin with the ones below.
+ * bus.c checks the arguments (names, subjects, headers, limits) and fills in the defaults of the
+ * options, so a driver may rely on them. Every function has the contract of its namesake in
+ * bus.h. A driver's structs begin with the ones below.
  */
 #ifndef TIDINGS_BUS_DRIVER_H
 #define TIDINGS_BUS_DRIVER_H

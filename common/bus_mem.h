@@ -1,16 +1,20 @@
-/* The bus in memory, for unit tests and the simulation: nothing outlives it, and it can be told to misbehave.
+/* The bus in memory, for unit tests and the simulation: nothing outlives it, and it can be told
+ * to misbehave.
  *
- * Each bus_open("mem://") is a world of its own. Waiting is in real time, but what is due (ack_wait, retries, ages, the
- * duplicate window) goes by the options' clock, so a test that turns a manual clock sees redeliveries when it wants them.
+ * Each bus_open("mem://") is a world of its own. Waiting is in real time, but what is due
+ * (ack_wait, retries, ages, the duplicate window) goes by the options' clock, so a test that
+ * turns a manual clock sees redeliveries when it wants them.
  */
 #ifndef TIDINGS_BUS_MEM_H
 #define TIDINGS_BUS_MEM_H
 
 #include "common/bus.h"
 
-/* As if the connection were lost: BUS_AWAY, all calls fail with ERR_UNAVAILABLE and held publishes complete as BUS_UNKNOWN. */
+/* As if the connection were lost: BUS_AWAY, all calls fail with ERR_UNAVAILABLE and held
+ * publishes complete as BUS_UNKNOWN. */
 void bus_mem_set_away(struct bus *bus, bool away);
-/* While held, publishes are stored but their receipts wait: they are in flight. Letting go completes them in order. */
+/* While held, publishes are stored but their receipts wait: they are in flight. Letting go
+ * completes them in order. */
 void bus_mem_set_held(struct bus *bus, bool held);
 /* Deletes the log and makes it anew, empty: another life, positions from 1. */
 void bus_mem_renew(struct bus_log *log);

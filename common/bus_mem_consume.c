@@ -1,7 +1,8 @@
 #include "common/bus_mem_log.h"
 #include "common/mem.h"
 
-/* What a group has been given and not acknowledged: a small array, because it is searched from end to end. */
+/* What a group has been given and not acknowledged: a small array, because it is searched from
+ * end to end. */
 struct mem_pending {
     uint64_t position;
     int64_t due_ms; /* when it may be given again */

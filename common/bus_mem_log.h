@@ -1,7 +1,7 @@
 /* The in-memory bus's parts. Private to bus_mem*.c.
  *
- * One lock guards a whole bus. Records are immutable and counted: the log holds one reference and each record handed out
- * another, so a log may be emptied while somebody still reads.
+ * One lock guards a whole bus. Records are immutable and counted: the log holds one reference and
+ * each record handed out another, so a log may be emptied while somebody still reads.
  */
 #ifndef TIDINGS_BUS_MEM_LOG_H
 #define TIDINGS_BUS_MEM_LOG_H
@@ -90,8 +90,9 @@ static inline struct mem_handout *mem_handout_of(const struct bus_record *record
 }
 struct view mem_record_header(const struct bus_record *record, const char *name);
 
-/* Waits for something to change, at most until `deadline_ms` (CLOCK_MONOTONIC) and never longer than a few milliseconds,
- * because what is due may go by a clock that only the test turns. False: the deadline has passed. */
+/* Waits for something to change, at most until `deadline_ms` (CLOCK_MONOTONIC) and never longer
+ * than a few milliseconds, because what is due may go by a clock that only the test turns. False:
+ * the deadline has passed. */
 bool mem_wait(struct mem_bus *bus, int64_t deadline_ms);
 int64_t mem_deadline(int64_t timeout_ms);
 

@@ -45,7 +45,8 @@ void mem_reader_close(struct bus_reader *base)
     mem_free(reader);
 }
 
-/* Is this still the log that was followed? The last record read must be there still, unless it dropped from the head. */
+/* Is this still the log that was followed? The last record read must be there still, unless it
+ * dropped from the head. */
 static bool is_stale(const struct mem_reader *reader, const struct mem_log *log)
 {
     if (reader->created_ns != log->created_ns || reader->next > log->last + 1)

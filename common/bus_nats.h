@@ -1,16 +1,19 @@
-/* The NATS driver's parts. Private to bus_nats*.c, the only files that know nats.c (and the only ones that include its header).
+/* The NATS driver's parts. Private to bus_nats*.c, the only files that know nats.c (and the only
+ * ones that include its header).
  *
  *   nats_bus ----- nats_link "publish" --- nats_session --- a connection of nats.c
  *     |    \             `--- nats_publisher (slots, flush clock)
  *     |     `----- nats_link "service" --- nats_session --- requests, readers, consumers
  *     `--- nats_log ...
  *
- * A link keeps one connection alive: its keeper thread connects for ever and pings, its I/O thread reads and writes. We use
- * nats.c's event-loop interface and do not let nats.c reconnect: each life of a connection is a new natsConnection, in a
- * nats_session, so nothing buffered, half parsed or awaited in one life can leak into the next (nats.c 3.4.1 keeps its parser's
- * state and its send buffer over a reconnect), and no timer of nats.c closes a socket that we are reading.
+ * A link keeps one connection alive: its keeper thread connects for ever and pings, its I/O
+ * thread reads and writes. We use nats.c's event-loop interface and do not let nats.c reconnect:
+ * each life of a connection is a new natsConnection, in a nats_session, so nothing buffered, half
+ * parsed or awaited in one life can leak into the next (nats.c 3.4.1 keeps its parser's state and
+ * its send buffer over a reconnect), and no timer of nats.c closes a socket that we are reading.
  *
- * Locks, in the order in which they may be taken: nats_link.io, nats_publisher.lock, nats_bus.lock, nats_link.lock.
+ * Locks, in the order in which they may be taken: nats_link.io, nats_publisher.lock,
+ * nats_bus.lock, nats_link.lock.
  */
 #ifndef TIDINGS_BUS_NATS_H
 #define TIDINGS_BUS_NATS_H
@@ -31,7 +34,8 @@ struct nats_link;
 
 /* ---- bus_nats_link.c: one connection kept alive ---- */
 
-/* One life of a connection. Counted: the link holds one reference while it is up, everyone who uses it another. */
+/* One life of a connection. Counted: the link holds one reference while it is up, everyone who
+ * uses it another. */
 struct nats_session {
     _Atomic uint32_t refs;
     uint64_t number; /* of this life, from 1, for the whole bus */
@@ -64,8 +68,9 @@ struct nats_link {
     int epoll_fd;
     int event_fd;
 
-    /* Held while reading, parsing and writing, and while subscriptions are made and destroyed: nats.c 3.4.1 uses a
-     * subscription after letting go of its lock, and OpenSSL must not read and write one connection at the same time. */
+    /* Held while reading, parsing and writing, and while subscriptions are made and destroyed:
+     * nats.c 3.4.1 uses a subscription after letting go of its lock, and OpenSSL must not read
+     * and write one connection at the same time. */
     pthread_mutex_t io;
     atomic_bool write_wanted;
     atomic_bool write_soon;
@@ -95,7 +100,8 @@ void nats_link_write(struct nats_link *link);      /* what is buffered, at once;
 void nats_link_write_soon(struct nats_link *link); /* within a millisecond, with what else comes */
 int64_t nats_link_silence_ms(struct nats_link *link); /* how long a ping has been unanswered */
 bool nats_link_is_up(struct nats_link *link, struct err_detail *detail);
-/* While set, appending to the connection's buffer doesn't wake the I/O thread: the caller sees to the writing. */
+/* While set, appending to the connection's buffer doesn't wake the I/O thread: the caller sees to
+ * the writing. */
 extern _Thread_local bool nats_link_quiet;
 
 /* For bus_nats_io.c: the session is closed, and nobody reads it any more. */
@@ -112,13 +118,27 @@ enum err nats_io_start(struct nats_link *link);
 void nats_io_stop(struct nats_link *link); /* and ends the session */
 natsStatus nats_io_set_loop(natsOptions *options, struct nats_session *session);
 void nats_io_attach(struct nats_link *link, struct nats_session *session);
-/* Closes the connection by breaking its socket: natsConnection_Close would wait for a pong that nobody reads. */
+/* Closes the connection by breaking its socket: natsConnection_Close would wait for a pong that
+ * nobody reads. */
 void nats_session_break(struct nats_session *session);
 
 /* ---- bus_nats_publish.c: the publish path ---- */
 
 struct nats_log;
-struct nats_slot;
+
+enum { NATS_NO_SLOT = UINT32_MAX };
+struct nats_slot {
+    uint32_t turn;
+    uint32_t next; /* newer, or the next free one */
+    uint32_t prev; /* older */
+    uint32_t bytes;
+    uint64_t group;
+    int64_t deadline_ms;
+    struct nats_log *log;
+    bus_published_fn done;
+    void *ctx;
+    bool taken_in; /* in flight */
+};
 
 struct nats_publisher {
     struct nats_bus *bus;
@@ -137,12 +157,12 @@ struct nats_publisher {
     uint32_t in_flight;
     uint64_t bytes; /* in flight */
 
-    /* The flush clock. Publishes are written in groups: the next one when all of the last are back. */
-    uint64_t group;   /* that is being filled */
-    uint32_t filling; /* in flight, of this group */
-    uint32_t awaited; /* in flight, of written groups */
-    uint32_t
-        refusals; /* "no responders" that can't be told whose they are; see bus_nats_publish.c */
+    /* The flush clock. Publishes are written in groups: the next one when all of the last are
+     * back. */
+    uint64_t group;              /* that is being filled */
+    uint32_t filling;            /* in flight, of this group */
+    uint32_t awaited;            /* in flight, of written groups */
+    uint32_t refusals;           /* "no responders", nobody knows whose; see bus_nats_slots.c */
     int64_t refusals_trusted_ms; /* not before */
     _Atomic uint64_t strays;     /* answers that were nobody's */
 };
@@ -151,6 +171,20 @@ enum err nats_publisher_start(struct nats_publisher *publisher, struct nats_bus 
 void nats_publisher_stop(struct nats_publisher *publisher);
 enum err nats_publish(struct bus_log *log, const struct bus_message *message, bus_published_fn done,
                       void *ctx);
+
+/* ---- bus_nats_slots.c: publishes in flight, and their acks ---- */
+
+enum err nats_slots_make(struct nats_publisher *publisher, uint32_t count);
+/* These four want the publisher's lock held. A slot is taken, then set off or given back. */
+uint32_t nats_slot_take(struct nats_publisher *publisher);
+void nats_slot_give_back(struct nats_publisher *publisher, uint32_t slot);
+void nats_slot_set_off(struct nats_publisher *publisher, uint32_t slot);
+bool nats_group_starts(struct nats_publisher *publisher); /* true: it is to be written now */
+/* I/O thread. Takes the acks that have come. */
+void nats_slots_drain(struct nats_publisher *publisher, natsSubscription *acks);
+bool nats_slots_refuse(struct nats_publisher *publisher); /* true if any was refused */
+/* Completes as BUS_UNKNOWN what should have been acknowledged by now; INT64_MAX: all. */
+void nats_slots_expire(struct nats_publisher *publisher, int64_t now_ms, const char *why);
 
 /* ---- bus_nats_ack.c: the answer to a publish ---- */
 
@@ -161,7 +195,8 @@ struct nats_ack {
     enum err why; /* for NATS_ACK_ERROR */
     struct view description;
 };
-/* Reads JetStream's answer. Anything that isn't one is NATS_ACK_FOREIGN. Views point into the text. */
+/* Reads JetStream's answer. Anything that isn't one is NATS_ACK_FOREIGN. Views point into the
+ * text. */
 void nats_ack_parse(struct view text, struct nats_ack *ret);
 
 /* ---- bus_nats_log.c: streams ---- */
@@ -181,11 +216,6 @@ struct nats_log {
     struct err_detail detail;
 };
 
-/* Makes missing streams and checks the others; keeper thread of the service link. */
-void nats_logs_tend(struct nats_bus *bus, struct nats_session *session);
-/* Are all logs sound, by what was found out in this round? The detail says which isn't. */
-bool nats_logs_sound(struct nats_bus *bus, struct err_detail *detail);
-bool nats_logs_broken(struct nats_bus *bus, struct err_detail *detail);
 enum err nats_log_open(struct bus *bus, const struct bus_log_spec *spec, struct bus_log **ret);
 void nats_logs_free(struct nats_bus *bus);
 enum err nats_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret);
@@ -205,6 +235,13 @@ static inline jsCtx *nats_js(const struct nats_session *session)
     return session->own;
 }
 
+/* ---- bus_nats_check.c: making and checking streams ---- */
+
+void nats_logs_tend(struct nats_bus *bus, struct nats_session *session); /* service keeper */
+/* Are all logs sound, by what was found out in this round? The detail says which isn't. */
+bool nats_logs_sound(struct nats_bus *bus, struct err_detail *detail);
+bool nats_logs_broken(struct nats_bus *bus, struct err_detail *detail);
+
 /* ---- bus_nats_message.c: received messages ---- */
 
 struct nats_record {
@@ -221,7 +258,8 @@ struct nats_origin {
     uint64_t pending; /* for the consumer, behind this one */
 };
 bool nats_origin_parse(const char *reply, struct nats_origin *ret);
-/* A header of a message as received, without making nats.c build its table of headers; empty if there is none. */
+/* A header of a message as received, without making nats.c build its table of headers; empty if
+ * there is none. */
 struct view nats_raw_header(natsMsg *msg, const char *name);
 int nats_status_of(
     natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */
@@ -239,7 +277,8 @@ void nats_inbox_close(struct nats_inbox *inbox);
 const char *nats_inbox_subject(const struct nats_inbox *inbox); /* without the wildcard */
 int64_t
 nats_inbox_heard_ms(struct nats_inbox *inbox); /* when a message last came, or it was opened */
-/* The next message, which is then the caller's. ERR_DEADLINE; ERR_UNAVAILABLE: the connection is gone, or messages were lost. */
+/* The next message, which is then the caller's. ERR_DEADLINE; ERR_UNAVAILABLE: the connection is
+ * gone, or messages were lost. */
 enum err nats_inbox_next(struct nats_inbox *inbox, int64_t deadline_ms, natsMsg **ret);
 
 /* ---- bus_nats_read.c, bus_nats_consume.c ---- */
@@ -267,7 +306,8 @@ struct nats_bus {
     struct nats_publisher publisher;
     struct nats_link service;
     _Atomic uint64_t sessions; /* lives so far */
-    /* Grows whenever the publish link comes up: what was found out about the logs before may be true no more. */
+    /* Grows whenever the publish link comes up: what was found out about the logs before may be
+     * true no more. */
     _Atomic uint64_t round;
     atomic_bool was_ready;
 

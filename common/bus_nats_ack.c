@@ -1,8 +1,10 @@
 /* JetStream answers a publish with one flat JSON object:
- *     {"stream":"TIDINGS_EVENTS", "seq":12}            and more members: "duplicate":true, "domain":"hub", ...
- *     {"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"TIDINGS_EVENTS","seq":0}
- * Anyone can answer a publish, so whatever isn't exactly this is foreign. The scanner below knows JSON's grammar, but no
- * escapes in the strings that matter: a stream's name has none, and a description with one is shown as it is written.
+ *     {"stream":"TIDINGS_EVENTS", "seq":12}     and more: "duplicate":true, "domain":"hub", ...
+ *     {"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},
+ *      "stream":"TIDINGS_EVENTS","seq":0}
+ * Anyone can answer a publish, so whatever isn't exactly this is foreign. The scanner below knows
+ * JSON's grammar, but no escapes in the strings that matter: a stream's name has none, and a
+ * description with one is shown as it is written.
  */
 #include "common/bus_nats.h"
 

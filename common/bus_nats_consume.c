@@ -1,11 +1,13 @@
-/* Sharing a log's work: one durable pull consumer a group, made where missing at each new connection.
+/* Sharing a log's work: one durable pull consumer a group, made where missing at each new
+ * connection.
  *
- * A fetch asks for what is there (`no_wait`), and only if that is nothing for one message to come, so
- * it never waits for a batch to be full. Almost nothing stays asked for when a fetch returns, so that
- * no message lies here, its ack_wait running, while nobody fetches: a request is over when it is filled,
- * when its last message says that nothing is pending, or with a status. One thing ends it with neither,
- * max_ack_pending, so it also is over when its messages stop coming, and the server forgets it soon
- * after (`expires`); what comes in between is the next fetch's.
+ * A fetch asks for what is there (`no_wait`), and only if that is nothing for one message to
+ * come, so it never waits for a batch to be full. Almost nothing stays asked for when a fetch
+ * returns, so that no message lies here, its ack_wait running, while nobody fetches: a request is
+ * over when it is filled, when its last message says that nothing is pending, or with a status.
+ * One thing ends it with neither, max_ack_pending, so it also is over when its messages stop
+ * coming, and the server forgets it soon after (`expires`); what comes in between is the next
+ * fetch's.
  */
 #include "common/bus_nats.h"
 
@@ -206,7 +208,8 @@ struct batch {
     bool over; /* the request has ended */
 };
 
-/* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit; 503: no such consumer. */
+/* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit; 503: no such
+ * consumer. */
 static void take_status(struct nats_consumer *consumer, natsMsg *msg, int status,
                         struct batch *batch)
 {

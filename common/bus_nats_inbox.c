@@ -1,6 +1,7 @@
-/* nats.c hands messages over by callback, on the subscription's own thread, one by one; a reader wants many at once, on its
- * own thread. (natsSubscription_NextMsg would do that, but it builds the table of headers of every message without payload.)
- * So the callback queues them here, and the reader takes the whole queue in one go. */
+/* nats.c hands messages over by callback, on the subscription's own thread, one by one; a reader
+ * wants many at once, on its own thread. (natsSubscription_NextMsg would do that, but it builds
+ * the table of headers of every message without payload.) So the callback queues them here, and
+ * the reader takes the whole queue in one go. */
 #include "common/bus_nats.h"
 
 #include "common/mem.h"
@@ -117,7 +118,8 @@ enum err nats_inbox_open(struct nats_session *session, bool wildcard, struct nat
     inbox->session = session;
     pthread_mutex_init(&inbox->lock, NULL);
     nats_cond_init(&inbox->filled);
-    /* The connection cannot be closed while the lock is held, so the three steps succeed or fail together. */
+    /* The connection cannot be closed while the lock is held, so the three steps succeed or fail
+     * together. */
     pthread_mutex_lock(&session->link->io);
     natsStatus s = subscribe(inbox, wildcard);
     if (s != NATS_OK)

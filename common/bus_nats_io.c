@@ -1,8 +1,8 @@
 /* A link's I/O: the event loop that nats.c asks for, one thread of ours a connection.
  *
- * nats.c only parses and buffers. It tells us its socket (attach) and that something is buffered (write); we call it when
- * the socket can be read or written. So we decide when to write, and nothing but the holder of link.io ever reads, writes or
- * closes the socket.
+ * nats.c only parses and buffers. It tells us its socket (attach) and that something is buffered
+ * (write); we call it when the socket can be read or written. So we decide when to write, and
+ * nothing but the holder of link.io ever reads, writes or closes the socket.
  */
 #include "common/bus_nats.h"
 
@@ -76,7 +76,8 @@ natsStatus nats_io_set_loop(natsOptions *options, struct nats_session *session)
 
 /* ---- writing ---- */
 
-/* Wants link.io held. natsConnection_ProcessWriteEvent with nothing to write would close the connection. */
+/* Wants link.io held. natsConnection_ProcessWriteEvent with nothing to write would close the
+ * connection. */
 static void write_buffered(struct nats_session *session)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.u64 = session->number};
@@ -87,7 +88,8 @@ static void write_buffered(struct nats_session *session)
         epoll_ctl(session->link->epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
 }
 
-/* Whoever finds the I/O lock taken leaves the writing to its holder, who looks again after letting go. */
+/* Whoever finds the I/O lock taken leaves the writing to its holder, who looks again after
+ * letting go. */
 static void write_if_wanted(struct nats_link *link, struct nats_session *session)
 {
     while (atomic_load(&link->write_wanted) && pthread_mutex_trylock(&link->io) == 0) {
@@ -114,7 +116,8 @@ void nats_link_write_soon(struct nats_link *link)
         wake(link);
 }
 
-/* What was asked to be written soon is written after a millisecond in which more of it gathers. Returns how long to sleep. */
+/* What was asked to be written soon is written after a millisecond in which more of it gathers.
+ * Returns how long to sleep. */
 static int gather(struct nats_link *link, int64_t *since_ms)
 {
     if (!atomic_load(&link->write_soon))

@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 
-/* ---- JetStream's reply subjects ----
- *   $JS.ACK.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>                             (9 tokens)
- *   $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>...  (11 and more)
- * https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md */
+/* ---- JetStream's reply subjects ---- */
 
+/* $JS.ACK.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>: 9 tokens, or,
+ * with <domain>.<account hash> behind $JS.ACK and perhaps a random token at the end, 11 and more.
+ * https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md */
 enum { OLD_TOKENS = 9, NEW_TOKENS = 11, TOKENS_MAX = 16 };
 
 bool nats_origin_parse(const char *reply, struct nats_origin *ret)
@@ -40,20 +40,22 @@ bool nats_origin_parse(const char *reply, struct nats_origin *ret)
     return true;
 }
 
-/* ---- headers ----
- *
- * natsMsgHeader_Get makes a table of all headers first, some forty allocations for an event: too much for a log's reader. The
- * headers as received lie in front of the payload, and nothing in nats.c's interface says where:
- *     subject NUL reply NUL headers NUL payload NUL
- * in one block. That holds for the versions below (natsMsg_create); any other one takes the slow way. */
+/* ---- headers ---- */
 
+/* natsMsgHeader_Get makes a table of all headers first, some forty allocations for an event: too
+ * much for a log's reader. The headers as received lie in front of the payload, and nothing in
+ * nats.c's interface says where:
+ *     subject NUL reply NUL headers NUL payload NUL
+ * in one block. That holds for the versions below (natsMsg_create); any other takes the slow
+ * way. */
 static bool layout_is_known(void)
 {
     uint32_t version = nats_GetVersionNumber();
     return version >= 0x030401 && version < 0x030E00;
 }
 
-/* The block of headers, "NATS/1.0 ..." to the empty line; empty if there are none or the layout isn't known. */
+/* The block of headers, "NATS/1.0 ..." to the empty line; empty if there are none or the layout
+ * isn't known. */
 static struct view raw_headers(natsMsg *msg)
 {
     const char *before = natsMsg_GetReply(msg);

@@ -1,223 +1,27 @@
 /* The publish path: many threads publish over one connection, and each gets its own outcome.
  *
- *   publisher's thread   takes a slot -> builds the message -> appends it to nats.c's buffer -> writes if nothing is awaited
- *   I/O thread           reads -> drains the acks -> completes their slots -> writes the group that gathered meanwhile
+ *   publisher   takes a slot -> builds the message -> appends it to nats.c's buffer
+ *               -> writes, if nothing is awaited
+ *   I/O thread  reads -> drains the acks -> completes their slots
+ *               -> writes the group that gathered meanwhile
  *
- * An ack finds its publish by the reply subject's last token: the slot's number and its turn, which grows with each use of the
- * slot. So a slot may be used again at once after its publish was given up: the late ack has an old turn and is a stray.
- *
- * The flush clock is group commit: a group is written when nothing of the groups before is awaited any more. What was given up
- * counts as returned. Groups grow by themselves with the load, and a lone publish waits for nobody.
- *
- * "No responders" (a 503 without payload: no stream takes the subject, or it has no leader) reaches us without its subject:
- * natsSubscription_NextMsg destroys that message. Every publish has exactly one answer, so once there are as many of
- * them as there are publishes in flight, all of these were refused. Until then they wait. That is wrong only if the 503 of a
- * publish that was given up comes late, so after giving up it isn't trusted for a while.
+ * The flush clock is group commit: a group is written when nothing of the groups before is awaited
+ * any more. What was given up counts as returned. Groups grow by themselves with the load, and a
+ * lone publish waits for nobody.
  */
 #include "common/bus_nats.h"
 
 #include "common/mem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
-    NO_SLOT = UINT32_MAX,
     IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024, /* bounds nats.c's send buffer */
     HEADER_SPACE = 4096,                    /* on the stack */
-    REFUSALS_DISTRUST_MS = 10000,
     TOKEN_SIZE = 24,
 };
 
 static const char MESSAGE_ID[] = "Nats-Msg-Id";
-
-struct nats_slot {
-    uint32_t turn;
-    uint32_t next; /* newer, or the next free one */
-    uint32_t prev; /* older */
-    uint32_t bytes;
-    uint64_t group;
-    int64_t deadline_ms;
-    struct nats_log *log;
-    bus_published_fn done;
-    void *ctx;
-    bool taken_in; /* in flight */
-};
-
-struct completion {
-    bus_published_fn done;
-    void *ctx;
-};
-
-/* ---- slots; all want the lock held ---- */
-
-static uint32_t slot_take(struct nats_publisher *p)
-{
-    uint32_t number = p->free;
-    p->free = p->slots[number].next;
-    ++p->slots[number].turn;
-    return number;
-}
-
-static void slot_give_back(struct nats_publisher *p, uint32_t number)
-{
-    p->slots[number].next = p->free;
-    p->free = number;
-}
-
-static void slot_set_off(struct nats_publisher *p, uint32_t number)
-{
-    struct nats_slot *slot = &p->slots[number];
-    slot->taken_in = true;
-    slot->group = p->group;
-    slot->prev = p->newest;
-    slot->next = NO_SLOT;
-    *(p->newest == NO_SLOT ? &p->oldest : &p->slots[p->newest].next) = number;
-    p->newest = number;
-    p->bytes += slot->bytes;
-    ++p->in_flight;
-    ++p->filling;
-}
-
-static struct completion slot_return(struct nats_publisher *p, uint32_t number)
-{
-    struct nats_slot *slot = &p->slots[number];
-    *(slot->prev == NO_SLOT ? &p->oldest : &p->slots[slot->prev].next) = slot->next;
-    *(slot->next == NO_SLOT ? &p->newest : &p->slots[slot->next].prev) = slot->prev;
-    slot->taken_in = false;
-    p->bytes -= slot->bytes;
-    if (--p->in_flight == 0)
-        p->refusals = 0;
-    --*(slot->group < p->group ? &p->awaited : &p->filling);
-    slot_give_back(p, number);
-    return (struct completion){slot->done, slot->ctx};
-}
-
-/* True if a group is to be written now. */
-static bool group_starts(struct nats_publisher *p)
-{
-    if (p->filling == 0 || p->awaited > p->refusals)
-        return false;
-    ++p->group;
-    p->awaited += p->filling;
-    p->filling = 0;
-    return true;
-}
-
-/* ---- completing ---- */
-
-static void complete(struct completion c, enum bus_outcome outcome, uint64_t position, enum err why,
-                     struct view description)
-{
-    struct bus_receipt receipt = {.outcome = outcome, .position = position, .why = why};
-    if (description.len > 0)
-        (void)err_set(&receipt.detail, why, "%.*s", (int)description.len, description.data);
-    c.done(c.ctx, &receipt);
-}
-
-/* Completes the oldest in flight, if it is due. */
-static bool complete_oldest(struct nats_publisher *p, int64_t now, const char *why)
-{
-    struct completion c = {NULL, NULL};
-    pthread_mutex_lock(&p->lock);
-    bool due = p->oldest != NO_SLOT && p->slots[p->oldest].deadline_ms <= now;
-    if (due) {
-        p->refusals -= p->refusals > 0;
-        c = slot_return(p, p->oldest);
-        p->refusals_trusted_ms = nats_now_ms() + REFUSALS_DISTRUST_MS;
-    }
-    pthread_mutex_unlock(&p->lock);
-    if (due)
-        complete(c, BUS_UNKNOWN, 0, ERR_UNKNOWN_OUTCOME, view_of(why));
-    return due;
-}
-
-static bool complete_refused(struct nats_publisher *p)
-{
-    struct completion c = {NULL, NULL};
-    pthread_mutex_lock(&p->lock);
-    bool all = p->refusals > 0 && p->refusals >= p->in_flight && p->in_flight > 0 &&
-               nats_now_ms() >= p->refusals_trusted_ms;
-    if (all) {
-        --p->refusals;
-        c = slot_return(p, p->oldest);
-    }
-    pthread_mutex_unlock(&p->lock);
-    if (all)
-        complete(c, BUS_REFUSED, 0, ERR_UNAVAILABLE,
-                 VIEW("no stream takes the subject, or it has no leader"));
-    return all;
-}
-
-/* ---- acks ---- */
-
-static bool parse_token(const struct nats_publisher *p, const char *subject, uint32_t *ret_slot,
-                        uint32_t *ret_turn)
-{
-    size_t prefix = strlen(p->inbox);
-    char *end = NULL;
-    if (strncmp(subject, p->inbox, prefix) != 0)
-        return false;
-    unsigned long slot = strtoul(subject + prefix, &end, 16);
-    if (*end != '-' || slot >= p->slot_count)
-        return false;
-    *ret_slot = (uint32_t)slot;
-    *ret_turn = (uint32_t)strtoul(end + 1, &end, 16);
-    return *end == '\0';
-}
-
-/* Is it an answer of the log that the slot's publish went to? */
-static bool belongs(const struct nats_slot *slot, uint32_t turn, const struct nats_ack *ack)
-{
-    if (!slot->taken_in || slot->turn != turn)
-        return false;
-    bool unnamed = ack->kind == NATS_ACK_ERROR && ack->stream.len == 0;
-    return unnamed || view_equal(ack->stream, view_of(slot->log->name));
-}
-
-static void take_ack(struct nats_publisher *p, natsMsg *msg)
-{
-    static const enum bus_outcome outcomes[] = {[NATS_ACK_STORED] = BUS_STORED,
-                                                [NATS_ACK_DUPLICATE] = BUS_DUPLICATE,
-                                                [NATS_ACK_ERROR] = BUS_REFUSED};
-    struct view text = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)};
-    struct completion c = {NULL, NULL};
-    struct nats_ack ack;
-    uint32_t number;
-    uint32_t turn;
-    nats_ack_parse(text, &ack);
-    if (ack.kind != NATS_ACK_FOREIGN && parse_token(p, natsMsg_GetSubject(msg), &number, &turn)) {
-        pthread_mutex_lock(&p->lock);
-        if (belongs(&p->slots[number], turn, &ack))
-            c = slot_return(p, number);
-        pthread_mutex_unlock(&p->lock);
-    }
-    if (c.done)
-        complete(c, outcomes[ack.kind], ack.position, ack.why, ack.description);
-    else
-        atomic_fetch_add(&p->strays, 1);
-}
-
-static void take_refusal(struct nats_publisher *p)
-{
-    pthread_mutex_lock(&p->lock);
-    p->refusals += p->in_flight > 0;
-    pthread_mutex_unlock(&p->lock);
-}
-
-static void drain(struct nats_publisher *p, natsSubscription *acks)
-{
-    natsMsg *msg = NULL;
-    natsStatus s;
-    while ((s = natsSubscription_NextMsg(&msg, acks, 0)) == NATS_OK || s == NATS_NO_RESPONDERS) {
-        if (s == NATS_NO_RESPONDERS) {
-            take_refusal(p);
-            continue;
-        }
-        take_ack(p, msg);
-        natsMsg_Destroy(msg);
-    }
-}
 
 /* ---- what the link calls ---- */
 
@@ -244,7 +48,8 @@ static natsStatus on_begin(void *ctx, struct nats_session *session)
     return NATS_OK;
 }
 
-/* What was found out about the logs may be true no more: they are checked, and made, before more is published. */
+/* What was found out about the logs may be true no more: they are checked, and made, before more
+ * is published. */
 static void doubt_logs(struct nats_bus *bus)
 {
     atomic_fetch_add(&bus->round, 1);
@@ -264,16 +69,12 @@ static void on_tend(void *ctx, struct nats_session *session)
 static void on_turn(void *ctx, struct nats_session *session)
 {
     struct nats_publisher *p = ctx;
-    drain(p, session->own);
-    if (complete_refused(p))
+    nats_slots_drain(p, session->own);
+    if (nats_slots_refuse(p))
         doubt_logs(p->bus);
-    while (complete_refused(p))
-        ;
-    int64_t now = clock_monotonic_ms(p->bus->options.clock);
-    while (complete_oldest(p, now, "no acknowledgement in time"))
-        ;
+    nats_slots_expire(p, clock_monotonic_ms(p->bus->options.clock), "no acknowledgement in time");
     pthread_mutex_lock(&p->lock);
-    if (group_starts(p))
+    if (nats_group_starts(p))
         atomic_store(&p->link.write_wanted, true);
     pthread_mutex_unlock(&p->lock);
 }
@@ -287,8 +88,7 @@ static void on_down(void *ctx, struct nats_session *session)
     p->nc = NULL;
     p->refusals = 0;
     pthread_mutex_unlock(&p->lock);
-    while (complete_oldest(p, INT64_MAX, "the connection to the bus broke"))
-        ;
+    nats_slots_expire(p, INT64_MAX, "the connection to the bus broke");
 }
 
 static void on_end(void *ctx, struct nats_session *session)
@@ -369,10 +169,10 @@ static enum err reserve(struct nats_publisher *p, size_t size, struct place *ret
         e = ERR_UNAVAILABLE;
     else if (size > p->max_payload)
         e = ERR_TOO_LARGE;
-    else if (p->free == NO_SLOT || p->bytes + size > IN_FLIGHT_BYTES_MAX)
+    else if (p->free == NATS_NO_SLOT || p->bytes + size > IN_FLIGHT_BYTES_MAX)
         e = ERR_BUSY;
     if (e == ERR_NONE) {
-        ret->slot = slot_take(p);
+        ret->slot = nats_slot_take(p);
         ret->turn = p->slots[ret->slot].turn;
         ret->session = p->session;
     }
@@ -380,7 +180,8 @@ static enum err reserve(struct nats_publisher *p, size_t size, struct place *ret
     return e;
 }
 
-/* Appends the message to nats.c's buffer and sets its slot off, if the connection is still the one that it was built for. */
+/* Appends the message to nats.c's buffer and sets its slot off, if the connection is still the
+ * one that it was built for. */
 static enum err set_off(struct nats_publisher *p, const struct place *place, natsMsg *msg,
                         bool *ret_write)
 {
@@ -392,10 +193,10 @@ static enum err set_off(struct nats_publisher *p, const struct place *place, nat
         nats_link_quiet = false;
     }
     if (e == ERR_NONE) {
-        slot_set_off(p, place->slot);
-        *ret_write = group_starts(p);
+        nats_slot_set_off(p, place->slot);
+        *ret_write = nats_group_starts(p);
     } else {
-        slot_give_back(p, place->slot);
+        nats_slot_give_back(p, place->slot);
     }
     pthread_mutex_unlock(&p->lock);
     return e;
@@ -404,7 +205,7 @@ static enum err set_off(struct nats_publisher *p, const struct place *place, nat
 static void give_back(struct nats_publisher *p, uint32_t slot)
 {
     pthread_mutex_lock(&p->lock);
-    slot_give_back(p, slot);
+    nats_slot_give_back(p, slot);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -457,14 +258,8 @@ enum err nats_publisher_start(struct nats_publisher *p, struct nats_bus *bus)
     snprintf(p->inbox, sizeof p->inbox, "%s.", inbox);
     natsInbox_Destroy(inbox);
     p->bus = bus;
-    p->slot_count = bus->options.max_in_flight;
-    p->slots = mem_zero(p->slot_count, sizeof *p->slots);
-    if (!p->slots)
+    if (nats_slots_make(p, bus->options.max_in_flight) != ERR_NONE)
         return ERR_MEMORY;
-    p->oldest = NO_SLOT;
-    p->newest = NO_SLOT;
-    for (uint32_t i = 0; i < p->slot_count; ++i)
-        p->slots[i].next = i + 1 < p->slot_count ? i + 1 : NO_SLOT;
     pthread_mutex_init(&p->lock, NULL);
     enum err e = nats_link_start(&p->link, bus, "publish", &owner, p);
     if (e != ERR_NONE) {

@@ -1,11 +1,13 @@
-/* Following a log: an ephemeral push consumer with flow control and heartbeats, made anew whenever anything is doubtful.
+/* Following a log: an ephemeral push consumer with flow control and heartbeats, made anew
+ * whenever anything is doubtful.
  *
- *     no inbox --subscribe: verify, then make the consumer--> following --heartbeats missing, a delivery missing,
- *         ^                                                       |      the connection gone, the consumer gone
- *         '-------------------------------------------------------'
+ *     no inbox --- subscribe: verify, then make the consumer ---> following
+ *         ^                                                          |
+ *         '--- heartbeats or a delivery missing, connection gone ----'
  *
- * Every subscribing verifies that the log is the one followed so far: its creation time, its end, and the time at which the last
- * message read was stored (after a power loss a server may use positions again). */
+ * Every subscribing verifies that the log is the one followed so far: its creation time, its end,
+ * and the time at which the last message read was stored (after a power loss a server may use
+ * positions again). */
 #include "common/bus_nats.h"
 
 #include "common/log.h"
@@ -157,7 +159,8 @@ static int64_t silent_at(const struct nats_reader *reader)
     return nats_inbox_heard_ms(reader->inbox) + HEARTBEATS_MISSED_MS;
 }
 
-/* Sees to it that the reader follows on the connection of now. ERR_STALE; ERR_UNAVAILABLE: not by the deadline. */
+/* Sees to it that the reader follows on the connection of now. ERR_STALE; ERR_UNAVAILABLE: not by
+ * the deadline. */
 static enum err follow(struct nats_reader *reader, int64_t deadline)
 {
     if (reader->inbox && nats_now_ms() < silent_at(reader))
@@ -174,7 +177,8 @@ static enum err follow(struct nats_reader *reader, int64_t deadline)
 
 /* ---- taking messages ---- */
 
-/* Positions are missing before this one. That is right if the log's head has been dropped up to it. */
+/* Positions are missing before this one. That is right if the log's head has been dropped up to
+ * it. */
 static enum err check_gap(struct nats_reader *reader, uint64_t position)
 {
     struct bus_log_end end;
@@ -207,7 +211,8 @@ static enum err take_record(struct nats_reader *reader, natsMsg *msg)
     return ERR_NONE;
 }
 
-/* Flow control asks for an answer when everything before it has been taken; heartbeats say how far the consumer has got. */
+/* Flow control asks for an answer when everything before it has been taken; heartbeats say how
+ * far the consumer has got. */
 static enum err take_control(struct nats_reader *reader, natsMsg *msg)
 {
     natsConnection *nc = reader->session->nc;

@@ -1,5 +1,5 @@
-/* What every driver of the bus must do (common/bus.h), told as tests. A driver's own test program says how to open it and how to
- * make it misbehave, and adds what only it can do.
+/* What every driver of the bus must do (common/bus.h), told as tests. A driver's own test program
+ * says how to open it and how to make it misbehave, and adds what only it can do.
  */
 #ifndef TESTS_BUS_CONFORMANCE_H
 #define TESTS_BUS_CONFORMANCE_H
@@ -52,7 +52,8 @@ void bus_fixture_publish_many(struct bus_fixture *f, uint64_t first, int count);
 struct bus_consumer *bus_fixture_consumer(struct bus_fixture *f, const char *group);
 /* Fetches one delivery within the limit. */
 struct bus_delivery *bus_fixture_fetch_one(struct bus_consumer *consumer);
-/* Reads `count` records in order, the first at `first`, each text being its position less `offset`. */
+/* Reads `count` records in order, the first at `first`, each text being its position less
+ * `offset`. */
 void bus_fixture_expect_read(struct bus_reader *reader, uint64_t first, int count, uint64_t offset);
 int64_t test_now_ms(void);
 void test_sleep_a_little(void); /* between two looks at a condition */

@@ -124,7 +124,8 @@ bool nats_peer_next(struct nats_peer *peer, int limit_ms, char reply[128], char 
     return false;
 }
 
-/* The server has dealt with all that was sent so far. Only for when no message can be on its way. */
+/* The server has dealt with all that was sent so far. Only for when no message can be on its
+ * way. */
 static void settle(struct nats_peer *peer)
 {
     char line[2048] = "";

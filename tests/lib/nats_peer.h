@@ -1,5 +1,6 @@
-/* Somebody else on the same NATS server, for tests: speaks the wire protocol itself, over a socket of its own, so that it can
- * do what no library would. See https://docs.nats.io/reference/reference-protocols/nats-protocol.
+/* Somebody else on the same NATS server, for tests: speaks the wire protocol itself, over a
+ * socket of its own, so that it can do what no library would. See
+ * https://docs.nats.io/reference/reference-protocols/nats-protocol.
  */
 #ifndef TESTS_NATS_PEER_H
 #define TESTS_NATS_PEER_H
@@ -12,7 +13,8 @@ struct nats_peer *nats_peer_open(int port);
 void nats_peer_close(struct nats_peer *peer);
 void nats_peer_subscribe(struct nats_peer *peer, const char *subject); /* done when it returns */
 void nats_peer_publish(struct nats_peer *peer, const char *subject, const char *payload);
-/* The next message's reply subject, and its payload (NULL: not wanted; cut to size). False: none within the limit. */
+/* The next message's reply subject, and its payload (NULL: not wanted; cut to size). False: none
+ * within the limit. */
 bool nats_peer_next(struct nats_peer *peer, int limit_ms, char reply[128], char *payload,
                     size_t size);
 /* Sends a request and returns the answer in `answer`. */

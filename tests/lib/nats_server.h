@@ -1,5 +1,6 @@
-/* A real nats-server with JetStream for a test: on a free port, with its data in a folder of its own under /tmp.
- * It ends with the test, also when that fails or crashes. What goes wrong here fails the test.
+/* A real nats-server with JetStream for a test: on a free port, with its data in a folder of its
+ * own under /tmp. It ends with the test, also when that fails or crashes. What goes wrong here
+ * fails the test.
  */
 #ifndef TESTS_NATS_SERVER_H
 #define TESTS_NATS_SERVER_H

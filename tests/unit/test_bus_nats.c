@@ -1,4 +1,5 @@
-/* The conformance suite against a real nats-server. What happens when things break is in test_bus_nats_faults.c. */
+/* The conformance suite against a real nats-server. What happens when things break is in
+ * test_bus_nats_faults.c. */
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
 #include "tests/lib/nats_server.h"

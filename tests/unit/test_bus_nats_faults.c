@@ -1,5 +1,5 @@
-/* What the NATS driver does when the server dies, freezes or comes back with other data, when somebody else answers its
- * publishes, and when a stream has settings that break a promise. */
+/* What the NATS driver does when the server dies, freezes or comes back with other data, when
+ * somebody else answers its publishes, and when a stream has settings that break a promise. */
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
 #include "tests/lib/nats_server.h"
