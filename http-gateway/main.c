@@ -175,13 +175,13 @@ int main(int argc, char **argv)
              (enum log_format)settings->shared.log_format);
     block_signals(s);
     log_info("starting", LOG_TEXT("version", TIDINGS_VERSION),
-             LOG_TEXT("bus", settings->shared.bus), LOG_TEXT("processor", settings->processor));
+             LOG_TEXT("processor", settings->processor));
     e = start(s, &detail);
     if (!e)
         e = wait_for_signal(s, &detail);
     unblock_signals(s);
     if (e)
-        log_error("cannot go on", LOG_TEXT("error", err_title(e)), LOG_TEXT("detail", detail.text));
+        log_error("cannot go on", LOG_TEXT("detail", detail.text));
     else
         log_info("draining", LOG_I64("drain_timeout_ms", settings->drain_timeout_ms));
     stop(s, e ? 0 : settings->drain_timeout_ms);
