@@ -60,11 +60,12 @@ struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t de
     rpc_core_acquire();
     s->channel = channel_create(port);
     s->queue = grpc_completion_queue_create_for_pluck(NULL);
+    grpc_slice method = grpc_slice_from_copied_string(path);
     s->call = grpc_channel_create_call(
-        s->channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->queue, grpc_slice_from_copied_string(path),
-        NULL,
+        s->channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->queue, method, NULL,
         gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_millis(deadline_ms, GPR_TIMESPAN)),
         NULL);
+    grpc_slice_unref(method);
     grpc_metadata_array_init(&s->initial);
     grpc_metadata_array_init(&s->trailing);
     s->details = grpc_empty_slice();
@@ -190,9 +191,10 @@ static void burst_call_start(struct grpc_burst *burst, struct burst_call *c, con
 {
     grpc_slice slice = grpc_slice_from_static_string("x");
     grpc_byte_buffer *out = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice method = grpc_slice_from_copied_string(path);
     c->call = grpc_channel_create_call(burst->channel, NULL, GRPC_PROPAGATE_DEFAULTS, burst->queue,
-                                       grpc_slice_from_copied_string(path), NULL,
-                                       gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+                                       method, NULL, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_slice_unref(method);
     grpc_metadata_array_init(&c->initial);
     grpc_metadata_array_init(&c->trailing);
     c->details = grpc_empty_slice();

@@ -15,8 +15,9 @@ struct grpc_stream;
 struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t deadline_ms);
 void grpc_stream_send(struct grpc_stream *stream, struct view message);
 void grpc_stream_half_close(struct grpc_stream *stream);
-/* Waits for the next message and puts it into `ret`; false: there is none in time, or the call is
- * over. */
+/* Core drops what has not been asked for when an error status comes; so ask in time (wait_ms 0
+ * does). Waits for the next message and puts it into `ret`; false: there is none in time, or the
+ * call is over. */
 bool grpc_stream_receive(struct grpc_stream *stream, struct buf *ret, int64_t wait_ms);
 void grpc_stream_cancel(struct grpc_stream *stream);
 /* Waits for the status; -1: none in time. `ret_message` may be NULL. */

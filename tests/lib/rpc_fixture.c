@@ -17,7 +17,7 @@ static struct {
     pthread_cond_t changed;
     struct rpc_call *kept[KEPT_MAX];
     unsigned kept_count;
-    unsigned closed;
+    unsigned opened, closed;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static struct timespec limit(void)
@@ -53,7 +53,7 @@ static void keep(struct rpc_call *call, struct view request, void *ctx)
     if (state.kept_count == KEPT_MAX)
         abort();
     state.kept[state.kept_count++] = call;
-    pthread_cond_signal(&state.changed);
+    pthread_cond_broadcast(&state.changed);
     pthread_mutex_unlock(&state.lock);
 }
 
@@ -74,6 +74,14 @@ struct rpc_call *rpc_fixture_kept(void)
 }
 
 /* ---- streams ---- */
+
+static void note(unsigned *counter)
+{
+    pthread_mutex_lock(&state.lock);
+    ++*counter;
+    pthread_cond_broadcast(&state.changed);
+    pthread_mutex_unlock(&state.lock);
+}
 
 struct counting {
     uint64_t next, last;
@@ -96,6 +104,7 @@ static void count(struct rpc_call *call, struct view request, void *ctx)
     if (!view_parse_u64(request, &counting->last))
         abort();
     rpc_set_user(call, counting);
+    note(&state.opened);
     if (counting->last)
         send_number(call, counting);
     else
@@ -115,6 +124,7 @@ static void open_stream(struct rpc_call *call, struct view request, void *ctx)
     (void)call;
     (void)request;
     (void)ctx;
+    note(&state.opened);
 }
 
 static void talk(struct rpc_call *call, struct view request, void *ctx)
@@ -127,22 +137,47 @@ static void closed(struct rpc_call *call, void *ctx)
 {
     (void)ctx;
     free(rpc_user(call));
+    note(&state.closed);
+}
+
+static unsigned read_count(const unsigned *counter)
+{
     pthread_mutex_lock(&state.lock);
-    state.closed++;
-    pthread_cond_broadcast(&state.changed);
+    unsigned count = *counter;
     pthread_mutex_unlock(&state.lock);
+    return count;
+}
+
+static bool wait_for(const unsigned *counter, unsigned expected)
+{
+    struct timespec until = limit();
+    pthread_mutex_lock(&state.lock);
+    while (*counter < expected)
+        if (pthread_cond_timedwait(&state.changed, &state.lock, &until) != 0)
+            break;
+    bool reached = *counter == expected;
+    pthread_mutex_unlock(&state.lock);
+    return reached;
+}
+
+bool rpc_fixture_opened(unsigned expected)
+{
+    return wait_for(&state.opened, expected);
 }
 
 bool rpc_fixture_closed(unsigned expected)
 {
-    struct timespec until = limit();
-    pthread_mutex_lock(&state.lock);
-    while (state.closed < expected)
-        if (pthread_cond_timedwait(&state.changed, &state.lock, &until) != 0)
-            break;
-    bool reached = state.closed == expected;
-    pthread_mutex_unlock(&state.lock);
-    return reached;
+    return wait_for(&state.closed, expected);
+}
+
+unsigned rpc_fixture_opened_count(void)
+{
+    return read_count(&state.opened);
+}
+
+unsigned rpc_fixture_closed_count(void)
+{
+    return read_count(&state.closed);
 }
 
 static const struct rpc_method methods[] = {
@@ -168,7 +203,7 @@ void rpc_fixture_start_on(struct rpc_fixture *f, uint16_t port)
 {
     char address[32];
     struct err_detail detail;
-    state.closed = 0;
+    state.opened = state.closed = 0;
     snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)port);
     if (metrics_new(&f->metrics) != ERR_NONE)
         abort();

@@ -31,8 +31,12 @@ uint64_t rpc_fixture_count(const struct rpc_fixture *f, const char *method, cons
 
 /* Waits for a call of Keep that nobody has taken yet. */
 struct rpc_call *rpc_fixture_kept(void);
-/* Waits until so many streams (Count, Open, Talk) have been closed since the start. */
+/* Waits until so many streams of Open or Count have got their request, and until so many streams
+ * (Count, Open, Talk) have been closed, since the start. */
+bool rpc_fixture_opened(unsigned count);
 bool rpc_fixture_closed(unsigned count);
+unsigned rpc_fixture_opened_count(void);
+unsigned rpc_fixture_closed_count(void);
 /* Waits until what `check` asks for is true. */
 bool rpc_wait_until(bool (*check)(void *ctx), void *ctx);
 
