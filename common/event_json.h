@@ -1,10 +1,10 @@
 /* Reads one plain JSON event: {"name":"order.created","payload":…,"key":…,"time":…}.
  *
  * A strict scanner (json_scan.h) decides on validity and finds the members; cJSON decodes the
- * texts that hold escapes. cJSON is not asked about the payload: it is lax where RFC 8259 is not
- * (01, control characters inside strings, members twice), refuses numbers of 64 digits, and a tree
- * takes up to sixty times the text's size. So the payload is kept byte for byte as it came, and an
- * event without escapes in its name, key or time allocates nothing.
+ * texts that hold escapes. cJSON is not asked about the payload: it is lax where RFC 8259 is not,
+ * and its tree takes up to sixty times the text's size (docs/decisions/json.md). So the payload is
+ * kept byte for byte as it came, and an event without escapes in its name, key or time allocates
+ * nothing.
  */
 #ifndef TIDINGS_EVENT_JSON_H
 #define TIDINGS_EVENT_JSON_H

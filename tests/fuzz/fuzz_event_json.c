@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* cJSON reads a number through a buffer of 64 bytes, and refuses a longer one. */
+/* cJSON before 1.7.19 reads a number through a buffer of 64 bytes, and refuses a longer one. */
 static bool has_long_number(struct view text)
 {
     size_t run = 0;
