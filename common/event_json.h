@@ -2,7 +2,7 @@
  *
  * A strict scanner (json_scan.h) decides on validity and finds the members; cJSON decodes the
  * texts that hold escapes. cJSON is not asked about the payload: it is lax where RFC 8259 is not,
- * and its tree takes up to sixty times the text's size (docs/decisions/json.md). So the payload is
+ * and its tree takes up to forty times the text's size (docs/decisions/json.md). So the payload is
  * kept byte for byte as it came, and an event without escapes in its name, key or time allocates
  * nothing.
  */

@@ -1,6 +1,7 @@
 /* Routes, replies and problem documents, through a real server and real sockets.
  */
 #include "common/http.h"
+#include "common/mem.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/unit.h"
 
@@ -72,6 +73,18 @@ static enum err bad_header(struct http_request *r, struct http_response *respons
     return ERR_NONE;
 }
 
+/* Its answer does not fit the memory that there is. */
+static enum err no_memory(struct http_request *r, struct http_response *response,
+                          struct err_detail *detail, void *ctx)
+{
+    (void)r;
+    (void)detail;
+    (void)ctx;
+    mem_fail_after(0);
+    (void)buf_reserve(&response->body, 1 << 20);
+    return ERR_NONE;
+}
+
 static bool probe_good(void *ctx, struct err_detail *detail)
 {
     (void)detail;
@@ -117,6 +130,7 @@ static const struct http_route routes[] = {
     {"POST", "/items/{id}", echo, "application/json"},
     {"GET", "/fail/{number}", fail_with, NULL},
     {"GET", "/bad-header", bad_header, NULL},
+    {"GET", "/no-memory", no_memory, NULL},
     {"GET", "/ready", ready, NULL},
     {"GET", "/metrics", show_metrics, NULL},
     {NULL, NULL, NULL, NULL},
@@ -240,9 +254,10 @@ static void unknown_path_names_the_known(void **state)
     assert_member(json, "title", "Not found");
     assert_int_equal(cJSON_GetObjectItem(json, "status")->valueint, 404);
     assert_member(json, "instance", "/nothing/here");
-    assert_member(json, "detail",
-                  "there is nothing at this path; there is: /echo, /items/{id}, "
-                  "/items/{id}/parts/{part}, /fail/{number}, /bad-header, /ready, /metrics");
+    assert_member(
+        json, "detail",
+        "there is nothing at this path; there is: /echo, /items/{id}, "
+        "/items/{id}/parts/{part}, /fail/{number}, /bad-header, /no-memory, /ready, /metrics");
     cJSON_Delete(json);
 }
 
@@ -383,6 +398,18 @@ static void header_values_cannot_split_the_reply(void **state)
     assert_false(raw_header(&reply, "Set-Cookie", value));
 }
 
+static void short_memory_is_said_without_any(void **state)
+{
+    (void)state;
+    get("GET /no-memory", "");
+    assert_int_equal(reply.status, 503);
+    assert_header("Retry-After", "1");
+    assert_header("Connection", "close");
+    assert_int_equal(reply.body_len, 0);
+    get("GET /items/7", "");
+    assert_int_equal(reply.status, 200);
+}
+
 static void readiness_counts_what_is_not_advisory(void **state)
 {
     (void)state;
@@ -448,6 +475,7 @@ int main(void)
         cmocka_unit_test(request_ids_are_kept_or_made),
         cmocka_unit_test(accept_is_obeyed_leniently),
         cmocka_unit_test(header_values_cannot_split_the_reply),
+        cmocka_unit_test(short_memory_is_said_without_any),
         cmocka_unit_test(readiness_counts_what_is_not_advisory),
         cmocka_unit_test(requests_are_counted),
         cmocka_unit_test(a_taken_address_says_by_whom),
