@@ -1,6 +1,7 @@
 /* What stands on the wire: bodies, and several requests on one connection.
  */
 #include "common/http.h"
+#include "common/mem.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/unit.h"
 
@@ -297,6 +298,23 @@ static void connections_are_kept(void **state)
     raw_close(fd);
 }
 
+static void requests_in_a_row_allocate_nothing(void **state)
+{
+    int fd = raw_connect(http_port(server));
+    uint64_t before = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        if (i == 2)
+            before = mem_allocations();
+        raw_send_text(fd, "POST /echo?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+        raw_receive(fd, false, &reply);
+        assert_string_equal(reply.body, "hello");
+    }
+    assert_int_equal(mem_allocations(), before);
+    raw_close(fd);
+}
+
 static void old_clients_close_unless_they_say_so(void **state)
 {
     int fd = send_expecting("GET /plain HTTP/1.0\r\n\r\n", 200);
@@ -365,6 +383,7 @@ int main(void)
         cmocka_unit_test(expect_continue),
         cmocka_unit_test(unread_bodies_do_not_become_requests),
         cmocka_unit_test(connections_are_kept),
+        cmocka_unit_test(requests_in_a_row_allocate_nothing),
         cmocka_unit_test(old_clients_close_unless_they_say_so),
         cmocka_unit_test(requests_may_be_pipelined),
         cmocka_unit_test(absolute_targets),
