@@ -37,10 +37,28 @@ static enum err window_check(const struct settings *s, struct err_detail *detail
                    window, age);
 }
 
+static enum err bus_check(const char *urls, struct err_detail *detail)
+{
+    static const char scheme[] = "nats://";
+
+    for (const char *url = urls; url; url = strchr(url, ',')) {
+        if (*url == ',')
+            url++;
+        if (strncmp(url, scheme, sizeof scheme - 1) != 0 || strcspn(url, ",") == sizeof scheme - 1)
+            return err_set(detail, ERR_INVALID,
+                           "--bus: \"%.100s\" is not allowed: nats://host:port is, or several of "
+                           "these with commas between them",
+                           urls);
+    }
+    return ERR_NONE;
+}
+
 enum err settings_check(const struct settings *s, struct err_detail *detail)
 {
-    enum err e = source_check(s->source, detail);
+    enum err e = bus_check(s->bus, detail);
 
+    if (!e)
+        e = source_check(s->source, detail);
     if (e)
         return e;
     if (s->stream_replicas != 1 && s->stream_replicas != 3 && s->stream_replicas != 5)

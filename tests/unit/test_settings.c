@@ -175,6 +175,21 @@ static void copies_make_a_majority(void **state)
         refuse(ARGS("--stream-replicas", bad[i]), "--stream-replicas: 1, 3 or 5 is allowed");
 }
 
+static void the_bus_is_a_list_of_nats_urls(void **state)
+{
+    static char *const good[] = {"nats://a:4222", "nats://a", "nats://a:1,nats://b:2"};
+    static char *const bad[] = {"ftp://x", "", "a:4222", "nats://", "nats://a,b", "nats://a,"};
+    struct service s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(load(&s, ARGS("--bus", good[i])), CONFIG_RUN);
+        config_free(&program, &s, NULL);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuse(ARGS("--bus", bad[i]), "--bus: ");
+}
+
 static void the_source_is_a_uri_reference(void **state)
 {
     char *good[] = {"/", "https://example.org/a?b=c#d", "urn:x:y", "a%20b", "/[x]"};
@@ -202,6 +217,7 @@ int main(void)
         cmocka_unit_test(the_longest_names_fit),
         cmocka_unit_test(settings_that_do_not_go_together_are_refused),
         cmocka_unit_test(copies_make_a_majority),
+        cmocka_unit_test(the_bus_is_a_list_of_nats_urls),
         cmocka_unit_test(the_source_is_a_uri_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
