@@ -152,7 +152,8 @@ enum err port_owner_explain(const char *listen, struct err_detail *detail)
     if (error == EADDRINUSE &&
         port_owner_find((uint16_t)strtoul(port, NULL, 10), owner, sizeof owner))
         return err_set(detail, ERR_UNAVAILABLE, "cannot listen on %s: %s, by %s", listen,
-                       strerror(error), owner);
+                       strerrordesc_np(error), owner);
     return err_set(detail, ERR_UNAVAILABLE, "cannot listen on %s: %s", listen,
-                   error ? strerror(error) : "it was refused for a reason that is gone by now");
+                   error ? strerrordesc_np(error)
+                         : "it was refused for a reason that is gone by now");
 }
