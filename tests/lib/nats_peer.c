@@ -95,16 +95,21 @@ static void take_payload(struct nats_peer *peer, size_t len, size_t header, char
 static void take_message(struct nats_peer *peer, char *line, char reply[128], char *payload,
                          size_t size)
 {
-    char *words[6];
+    const char *words[6] = {"", "", "", "", "", ""};
+    const char *last = "0";
+    const char *before = "0";
+    char *rest = NULL;
     int count = 0;
     bool headers = line[0] == 'H';
-    for (char *word = strtok(line, " "); word && count < 6; word = strtok(NULL, " "))
+    for (const char *word = strtok_r(line, " ", &rest); word && count < 6;
+         word = strtok_r(NULL, " ", &rest)) {
         words[count++] = word;
-    int plain = headers ? 5 : 4;
-    snprintf(reply, 128, "%s", count > plain ? words[3] : "");
-    size_t total = strtoul(words[count - 1], NULL, 10);
-    size_t header = headers ? strtoul(words[count - 2], NULL, 10) : 0;
-    take_payload(peer, total, header, payload, size);
+        before = last;
+        last = word;
+    }
+    snprintf(reply, 128, "%s", count > (headers ? 5 : 4) ? words[3] : "");
+    take_payload(peer, strtoul(last, NULL, 10), headers ? strtoul(before, NULL, 10) : 0, payload,
+                 size);
 }
 
 bool nats_peer_next(struct nats_peer *peer, int limit_ms, char reply[128], char *payload,

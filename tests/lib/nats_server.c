@@ -47,7 +47,6 @@ static void become_server(const struct nats_server *server)
     snprintf(data, sizeof data, "%s/data", server->folder);
     snprintf(log, sizeof log, "%s/log", server->folder);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0);
     execlp("nats-server", "nats-server", "-js", "-a", "127.0.0.1", "-p", port, "-sd", data, "-l",
            log, (char *)NULL);
     execl("/usr/sbin/nats-server", "nats-server", "-js", "-a", "127.0.0.1", "-p", port, "-sd", data,
