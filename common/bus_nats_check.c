@@ -59,8 +59,8 @@ static void describe(const struct nats_log *log, const struct rule *rule, struct
                       log->name, rule->what, log->name, rule->mend);
     else
         (void)err_set(detail, ERR_INVALID,
-                      "stream %s: %s; back it up and make it anew with file storage "
-                      "(nats stream backup, nats stream rm %s)",
+                      "stream %s: %s; that cannot be edited: when its messages are not needed "
+                      "here any more, nats stream rm %s, and it is made as it should be",
                       log->name, rule->what, log->name);
 }
 
@@ -75,7 +75,7 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
         {c->Storage != js_FileStorage, "it is in memory, so a restart loses what was accepted",
          NULL},
         {c->Retention != js_LimitsPolicy,
-         "its retention isn't limits, so acknowledged events vanish", "--retention=limits"},
+         "its retention isn't limits, so acknowledged events vanish", NULL},
         {c->Discard != js_DiscardNew, "it discards old messages when full, so events get lost",
          "--discard=new"},
         {c->MaxMsgsPerSubject > 0, "it limits messages per subject, so events get lost",

@@ -386,8 +386,8 @@ static void a_stream_that_breaks_a_promise_is_named_and_can_be_mended(void **sta
         const char *says;
     } cases[] = {
         {"\"storage\":\"memory\"", "broken.>", "nats stream rm BROKEN"},
-        {"\"retention\":\"workqueue\"", "broken.>", "nats stream edit BROKEN --retention=limits"},
-        {"\"retention\":\"interest\"", "broken.>", "nats stream edit BROKEN --retention=limits"},
+        {"\"retention\":\"workqueue\"", "broken.>", "retention isn't limits"},
+        {"\"retention\":\"interest\"", "broken.>", "retention isn't limits"},
         {"\"discard\":\"old\"", "broken.>", "nats stream edit BROKEN --discard=new"},
         {"\"deny_delete\":false", "broken.>", "nats stream edit BROKEN --deny-delete"},
         {"\"deny_purge\":false", "broken.>", "nats stream edit BROKEN --deny-purge"},
