@@ -75,7 +75,7 @@ def start(tidings, through_proxy=False, **flags):
     if through_proxy:
         proxy = NatsProxy(tidings.bus.port)
         tidings.bus_url = proxy.url
-    return processor, tidings.gateway(**flags), proxy
+    return processor, tidings.gateway(publish_timeout="1500ms", **flags), proxy
 
 
 def assert_all_stored(tidings, load):
