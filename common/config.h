@@ -47,6 +47,9 @@ struct config_handler {
     char *kind;       /* "log", "simulate" */
     int64_t delay_ms; /* simulate: delay, 0 to 1h */
 };
+/* Whether `match` may be this text: tokens of names between dots, `*` for any one, `>` at the end
+ * for one or more; at most as long as a name. */
+bool config_is_pattern(struct view text);
 
 struct config_program {
     const char *name;                      /* "http-gateway" */

@@ -27,8 +27,7 @@ static bool is_token(struct view token)
     return token.len > 0;
 }
 
-/* Tokens of names between dots, `*` for any one, `>` at the end for one or more. */
-static bool is_pattern(struct view pattern)
+bool config_is_pattern(struct view pattern)
 {
     size_t start = 0;
 
@@ -75,7 +74,7 @@ static void read_match(struct config_file *file, const yaml_node_t *value, struc
     struct view text = config_file_text(value);
 
     entry->matches++;
-    if (is_pattern(text))
+    if (config_is_pattern(text))
         set_text(file, value, text, &entry->handler.match);
     else
         config_file_problem(

@@ -40,34 +40,6 @@ bool handlers_match(const char *pattern, struct view name)
     }
 }
 
-static bool is_token(const char *token, size_t len, bool last)
-{
-    if (len == 1 && (*token == '*' || (*token == '>' && last)))
-        return true;
-    for (size_t i = 0; i < len; i++) {
-        char c = token[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!letter && !(c >= '0' && c <= '9') && c != '_' && c != '-')
-            return false;
-    }
-    return len > 0;
-}
-
-static bool is_pattern(const char *pattern)
-{
-    if (strlen(pattern) > EVENT_NAME_MAX)
-        return false;
-    for (;;) {
-        size_t len = strcspn(pattern, ".");
-        bool last = pattern[len] == '\0';
-        if (!is_token(pattern, len, last))
-            return false;
-        if (last)
-            return true;
-        pattern += len + 1;
-    }
-}
-
 /* ---- life ---- */
 
 static const struct handler_kind *find_kind(const char *name)
@@ -83,7 +55,7 @@ static enum err check(const struct config_handlers *config, struct err_detail *d
     for (size_t i = 0; i < config->count; i++) {
         const struct config_handler *one = &config->list[i];
         bool last = i + 1 == config->count;
-        if (!is_pattern(one->match))
+        if (!config_is_pattern(view_of(one->match)))
             return err_set(detail, ERR_INVALID,
                            "handlers: match \"%s\" is no pattern of names; examples are "
                            "\"order.created\", \"order.*\", \"order.>\" and \">\"",
