@@ -5,6 +5,11 @@
 
 enum { READ_MS = 2000 };
 
+static const char unreadable[] =
+    "the event cannot be read from the bus now; a BASIC view may be answered";
+static const char late[] =
+    "the event was not read from the bus in time; try again; a BASIC view may be answered";
+
 /* What a full view is made of. */
 struct full {
     struct bus_record *record; /* the event's; NULL: the log no longer has it */
@@ -49,6 +54,8 @@ static enum err read_event(struct query *query, const struct status_entry *entry
 static void fill(struct full *full, const struct status_entry *entry, struct event_status *status)
 {
     status->full = true;
+    if (full->event.name.len > 0) /* the table keeps so many different ones only */
+        status->name = full->event.name;
     status->producer_id = full->event.producer_id;
     status->source = full->event.source;
     status->key = full->event.key;
@@ -79,8 +86,7 @@ static void read_full(struct query *query, struct lookup *lookup, struct full *f
     if (e == ERR_MEMORY) {
         query_fail(query, lookup, e, "out of memory");
     } else if (e) {
-        query_fail(query, lookup, ERR_UNAVAILABLE,
-                   "the event cannot be read from the bus now; a BASIC view may be answered");
+        query_fail(query, lookup, ERR_UNAVAILABLE, unreadable);
     } else {
         struct event_status status = query_basic(&lookup->entry, lookup->position);
         fill(full, &lookup->entry, &status);
@@ -90,22 +96,18 @@ static void read_full(struct query *query, struct lookup *lookup, struct full *f
     bus_record_free(full->record);
 }
 
-static bool is_wanted(const struct lookup *lookup)
-{
-    bool gone = lookup->ask.gone && lookup->ask.gone(lookup->ask.ctx);
-    return !gone && wait_left_ms(lookup->until) > 0;
-}
-
 void *query_run_reader(void *arg)
 {
     struct query *query = arg;
     struct full full;
     struct lookup *lookup;
     while ((lookup = take_next(query)) != NULL) {
-        if (is_wanted(lookup))
-            read_full(query, lookup, &full);
-        else
+        if (lookup->ask.gone && lookup->ask.gone(lookup->ask.ctx))
             query_fail(query, lookup, ERR_CANCELLED, "the caller has gone away");
+        else if (wait_left_ms(lookup->until) == 0)
+            query_fail(query, lookup, ERR_UNAVAILABLE, late);
+        else
+            read_full(query, lookup, &full);
     }
     return NULL;
 }

@@ -1,5 +1,6 @@
 #include "event-processor/query.h"
 
+#include "event-processor/status_names.h"
 #include "tests/lib/mem_world.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
@@ -427,6 +428,52 @@ static void test_what_is_no_event_can_be_looked_at(void **state)
     assert_string_equal(answer.name, "(malformed)");
 }
 
+static bool always(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void test_a_full_view_too_late_is_unavailable_and_one_for_nobody_cancelled(void **state)
+{
+    struct asked *asked = *state;
+    static struct answer answer, last;
+    struct event_id id = {{0}};
+    char text[ID_TEXT_SIZE];
+    mem_world_event(&asked->world, "n", "", &id);
+    ask_and_wait(asked, &id, false, 0, &answer); /* from now on it is known */
+    id_format(&id, text);
+    ask(asked, text, true, 0, 0, &answer);
+    assert_until(atomic_load(&answer.come));
+    assert_int_equal(answer.e, ERR_UNAVAILABLE);
+    assert_non_null(strstr(answer.message, "in time"));
+    query_ask(asked->query,
+              &(struct query_ask){.request = {.event_id = view_of(text), .full = true},
+                                  .timeout_ms = PATIENCE_MS,
+                                  .done = on_answer,
+                                  .gone = always,
+                                  .ctx = &last});
+    assert_until(atomic_load(&last.come));
+    assert_int_equal(last.e, ERR_CANCELLED);
+}
+
+static void test_a_full_view_has_the_name_that_the_table_has_no_room_for(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id id = {{0}};
+    char name[32];
+    for (int i = 0; i <= STATUS_NAMES_MAX; i++) {
+        snprintf(name, sizeof name, "name.%d", i);
+        id = (struct event_id){{0}};
+        mem_world_event(&asked->world, name, "", &id);
+    }
+    ask_and_wait(asked, &id, false, 0, &answer);
+    assert_string_equal(answer.name, "(other)");
+    ask_and_wait(asked, &id, true, 0, &answer);
+    assert_string_equal(answer.name, name);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -446,6 +493,8 @@ int main(void)
         test(test_a_history_within_one_batch),
         test(test_a_broken_chain_shows_what_is_left),
         test(test_what_is_no_event_can_be_looked_at),
+        test(test_a_full_view_too_late_is_unavailable_and_one_for_nobody_cancelled),
+        test(test_a_full_view_has_the_name_that_the_table_has_no_room_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
