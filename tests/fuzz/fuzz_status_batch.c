@@ -1,7 +1,8 @@
-/* Any bytes: status_batch_read refuses them, or what it gives can be read in full and written
- * again. */
+/* Any bytes, and damaged batches: status_batch_read refuses them, or what it gives can be read in
+ * full and written again. */
 #include "common/mem.h"
 #include "common/status_batch.h"
+#include "tests/fuzz/damage.h"
 
 #include <stdlib.h>
 
@@ -24,11 +25,36 @@ static void write_again(const struct status_batch *batch)
     mem_free(changes);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try_read(struct view bytes)
 {
     struct status_batch *batch = NULL;
-    if (status_batch_read((struct view){(const char *)data, size}, &batch) == ERR_NONE)
+    if (status_batch_read(bytes, &batch) == ERR_NONE)
         write_again(batch);
     status_batch_free(batch);
+}
+
+static void write_sound(struct buf *b)
+{
+    struct status_change changes[3] = {
+        {.id = {{1}}, .event_position = 1, .state = {STATUS_PROCESSED, false, 0, 1}},
+        {.id = {{2}}, .event_position = 300, .state = {STATUS_PROCESSING, true, 1, 2}},
+        {.id = {{3}}, .event_position = 1u << 30, .state = {STATUS_DEAD, false, 1, 3}},
+    };
+    changes[1].previous_position = 77;
+    changes[2].time_ms = 1700000000000;
+    changes[2].error = VIEW("connection refused");
+    if (status_batch_write(changes, 3, VIEW("host-1"), b) != ERR_NONE)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    write_sound(&b);
+    damage(&b, data, size);
+    try_read(buf_view(&b));
+    buf_free(&b);
+    try_read((struct view){(const char *)data, size});
     return 0;
 }

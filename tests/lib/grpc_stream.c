@@ -4,6 +4,7 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
+#include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
@@ -40,25 +41,30 @@ static bool wait_for(struct grpc_stream *s, void *tag, int64_t ms, bool *ret_ok)
     return true;
 }
 
-static grpc_channel *channel_create(uint16_t port)
+static grpc_channel *channel_create(uint16_t port, grpc_compression_algorithm compression)
 {
     char target[64];
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", (unsigned)port);
-    grpc_arg own = {
-        .type = GRPC_ARG_INTEGER, .key = GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, .value.integer = 1};
+    grpc_arg args[] = {
+        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, .value.integer = 1},
+        {.type = GRPC_ARG_INTEGER,
+         .key = GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM,
+         .value.integer = (int)compression},
+    };
     grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(target, insecure, &(grpc_channel_args){1, &own});
+    grpc_channel *channel = grpc_channel_create(target, insecure, &(grpc_channel_args){2, args});
     grpc_channel_credentials_release(insecure);
     return channel;
 }
 
-struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t deadline_ms)
+static struct grpc_stream *open_with(uint16_t port, const char *path, int64_t deadline_ms,
+                                     grpc_compression_algorithm compression)
 {
     struct grpc_stream *s = calloc(1, sizeof *s);
     if (!s)
         abort();
     rpc_core_acquire();
-    s->channel = channel_create(port);
+    s->channel = channel_create(port, compression);
     s->queue = grpc_completion_queue_create_for_pluck(NULL);
     grpc_slice method = grpc_slice_from_copied_string(path);
     s->call = grpc_channel_create_call(
@@ -81,6 +87,16 @@ struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t de
     start(s, &end, 1, &s->status_tag);
     start(s, begin, 2, &s->metadata_tag);
     return s;
+}
+
+struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t deadline_ms)
+{
+    return open_with(port, path, deadline_ms, GRPC_COMPRESS_NONE);
+}
+
+struct grpc_stream *grpc_stream_open_gzip(uint16_t port, const char *path, int64_t deadline_ms)
+{
+    return open_with(port, path, deadline_ms, GRPC_COMPRESS_GZIP);
 }
 
 void grpc_stream_send(struct grpc_stream *s, struct view message)
@@ -221,7 +237,7 @@ struct grpc_burst *grpc_burst_start(uint16_t port, const char *path, unsigned co
     if (!burst)
         abort();
     rpc_core_acquire();
-    burst->channel = channel_create(port);
+    burst->channel = channel_create(port, GRPC_COMPRESS_NONE);
     burst->queue = grpc_completion_queue_create_for_next(NULL);
     burst->count = count;
     for (unsigned i = 0; i < count; i++)

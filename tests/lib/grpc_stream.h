@@ -13,6 +13,8 @@ struct grpc_stream;
 /* Opens a call on 127.0.0.1:port with a connection of its own. Aborts where the machine is at
  * fault. */
 struct grpc_stream *grpc_stream_open(uint16_t port, const char *path, int64_t deadline_ms);
+/* The same with messages compressed by gzip. */
+struct grpc_stream *grpc_stream_open_gzip(uint16_t port, const char *path, int64_t deadline_ms);
 void grpc_stream_send(struct grpc_stream *stream, struct view message);
 void grpc_stream_half_close(struct grpc_stream *stream);
 /* Core drops what has not been asked for when an error status comes; so ask in time (wait_ms 0

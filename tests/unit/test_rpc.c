@@ -118,6 +118,23 @@ static void a_request_beyond_4_mib_is_refused_and_others_go_on(void **state)
     buf_free(&reply);
 }
 
+static void a_compressed_request_is_refused(void **state)
+{
+    static char message[1 << 20]; /* inflating is what costs memory */
+    struct buf details;
+    buf_init(&details, 1024);
+    for (int i = 0; i < 50; i++) {
+        struct grpc_stream *s =
+            grpc_stream_open_gzip(((struct rpc_fixture *)*state)->port, ECHO, RPC_WAIT_MS);
+        grpc_stream_send(s, (struct view){message, sizeof message});
+        assert_int_equal(grpc_stream_status(s, &details, GRPC_STREAM_WAIT_MS), 12);
+        assert_non_null(strstr(details.data, "gzip"));
+        grpc_stream_close(s);
+    }
+    check_echo(*state, VIEW("still there"));
+    buf_free(&details);
+}
+
 static void a_reply_larger_than_the_buffer_is_told(void **state)
 {
     struct err_detail detail;
@@ -164,15 +181,21 @@ static bool is_cancelled(void *call)
     return rpc_cancelled(call);
 }
 
+static bool is_late(void *call)
+{
+    return rpc_time_left_ms(call) <= 0;
+}
+
 static void a_kept_call_is_answered_from_another_thread(void **state)
 {
     struct caller caller;
     caller_start(&caller, *state, RPC_WAIT_MS);
     struct rpc_call *call = rpc_fixture_kept();
     int64_t left = rpc_time_left_ms(call);
-    assert_true(left > 0 && left <= RPC_WAIT_MS + 100); /* core rounds up */
-    assert_false(rpc_cancelled(call));
+    bool cancelled = rpc_cancelled(call);
     rpc_reply(call, VIEW("late"));
+    assert_true(left > 0 && left <= RPC_WAIT_MS + 100); /* core rounds up */
+    assert_false(cancelled);
     assert_int_equal(caller_join(&caller), ERR_NONE);
     assert_string_equal(caller.reply.data, "late");
     buf_free(&caller.reply);
@@ -183,8 +206,9 @@ static void a_caller_without_a_deadline_has_all_time(void **state)
     struct caller caller;
     caller_start(&caller, *state, INT64_MAX);
     struct rpc_call *call = rpc_fixture_kept();
-    assert_true(rpc_time_left_ms(call) > 1000000000);
+    int64_t left = rpc_time_left_ms(call);
     rpc_fail(call, ERR_NOT_FOUND, NULL);
+    assert_true(left > 1000000000);
     assert_int_equal(caller_join(&caller), ERR_NOT_FOUND);
     buf_free(&caller.reply);
 }
@@ -195,10 +219,12 @@ static void a_call_is_answered_after_its_caller_has_gone(void **state)
     struct caller caller;
     caller_start(&caller, f, 100);
     struct rpc_call *call = rpc_fixture_kept();
-    assert_int_equal(caller_join(&caller), ERR_DEADLINE);
-    assert_true(rpc_wait_until(is_cancelled, call));
-    assert_true(rpc_time_left_ms(call) <= 0);
+    enum err e = caller_join(&caller);
+    bool told = rpc_wait_until(is_cancelled, call);
+    bool over = rpc_wait_until(is_late, call);
     rpc_reply(call, VIEW("nobody hears it"));
+    assert_int_equal(e, ERR_DEADLINE);
+    assert_true(told && over);
     buf_free(&caller.reply);
     check_echo(f, VIEW("and others go on"));
 }
@@ -629,6 +655,7 @@ static int run(bool gather, const char *name)
         WITH_SERVER(errors_arrive_with_their_status_and_message),
         WITH_SERVER(an_unknown_method_is_named),
         WITH_SERVER(a_request_beyond_4_mib_is_refused_and_others_go_on),
+        WITH_SERVER(a_compressed_request_is_refused),
         WITH_SERVER(a_reply_larger_than_the_buffer_is_told),
         WITH_SERVER(a_kept_call_is_answered_from_another_thread),
         WITH_SERVER(a_caller_without_a_deadline_has_all_time),
