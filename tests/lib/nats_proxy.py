@@ -43,6 +43,8 @@ class NatsProxy(threading.Thread):
         self.rule = None  # (kind, every, match)
         self.counted = 0
         self.held = []  # (socket, frame)
+        self.foreign = []
+        self.subscriptions = {}  # socket -> [(subject up to its wildcard, sid)]
         self.selector = selectors.DefaultSelector()
         self.start()
 
@@ -55,7 +57,9 @@ class NatsProxy(threading.Thread):
 
     # ---- rules ----
 
-    def lose_publishes(self, every, subject):
+    def lose_publishes(self, every, subject, foreign):
+        """Their publishers get one of the foreign replies instead, in turn."""
+        self.foreign = foreign
         self.set_rule(
             "lose",
             every,
@@ -92,7 +96,11 @@ class NatsProxy(threading.Thread):
         with self.lock:
             self.rule, self.counted = (kind, every, match), 0
 
-    def passes(self, target, frame):
+    def passes(self, source, target, frame):
+        if frame.startswith(b"SUB "):
+            words = frame.split()
+            known = self.subscriptions.setdefault(source, [])
+            known.append((words[1].rstrip(b"*>"), words[-1]))
         if not self.rule or not self.rule[2](frame):
             return True
         self.counted += 1
@@ -100,7 +108,19 @@ class NatsProxy(threading.Thread):
             return True
         if self.rule[0] == "hold":
             self.held.append((target, frame))
+        elif frame.startswith((b"PUB ", b"HPUB ")):
+            self.answer(source, frame)
         return False
+
+    def answer(self, publisher, frame):
+        """A reply of somebody who is not JetStream."""
+        reply = frame.split(b" ", 3)[2]
+        body = self.foreign[self.counted // self.rule[1] % len(self.foreign)]
+        for subject, sid in self.subscriptions[publisher]:
+            if reply.startswith(subject):
+                publisher.sendall(b"MSG %s %s %d\r\n%s\r\n" % (reply, sid, len(body), body))
+                return
+        raise AssertionError(f"nobody listens to {reply}")
 
     # ---- relay ----
 
@@ -134,7 +154,9 @@ class NatsProxy(threading.Thread):
             data = source.recv(1 << 18)
             if data:
                 with self.lock:
-                    passing = b"".join(f for f in frames.feed(data) if self.passes(target, f))
+                    passing = b"".join(
+                        f for f in frames.feed(data) if self.passes(source, target, f)
+                    )
                     if passing:
                         target.sendall(passing)
                 return

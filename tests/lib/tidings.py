@@ -160,12 +160,7 @@ class Tidings:
 
     def processor(self, start=True, config=None, **flags):
         name = f"processor-{len(self.processors()) + 1}"
-        flags = {
-            "bus": self.bus_url,
-            "listen": "127.0.0.1:0",
-            "admin": "127.0.0.1:0",
-            **flags,
-        }
+        flags = {"bus": self.bus_url, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **flags}
         processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
         return processor.start().until_ready() if start else processor
 
