@@ -10,6 +10,9 @@ enum {
     END_TIMEOUT_MS = 2000,
     RETRY_MS = 200,
     BEHIND_MS = 2000, /* a new leader may answer before it has applied all it knows */
+    PAUSE_FIRST_MS = 250,
+    PAUSE_LAST_MS = 5000,
+    CALM_MS = 30000, /* after so long without a rebuild the next one begins at once again */
 };
 
 /* ---- positions ---- */
@@ -57,16 +60,35 @@ uint64_t follower_ready(struct follower *follower)
     return atomic_load(&follower->ready_epoch);
 }
 
+/* With the lock held. A rebuild that follows another one soon waits: whatever is wrong with the logs
+ * may be wrong for long, and every replica meets it. */
+static void pace_rebuild(struct follower *follower)
+{
+    int64_t longer =
+        follower->pause_ms * 2 < PAUSE_LAST_MS ? follower->pause_ms * 2 : PAUSE_LAST_MS;
+    if (follower->pause_ms == 0)
+        longer = PAUSE_FIRST_MS;
+    follower->pause_ms = wait_left_ms(follower->calm_at) > 0 ? longer : 0;
+    follower->resume_at = wait_until(follower->pause_ms);
+    follower->calm_at = wait_until(follower->pause_ms + CALM_MS);
+}
+
 void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why)
 {
+    wait_lock(&follower->wait);
     status_table_write_begin(follower->table);
     bool begins = status_table_epoch(follower->table) == epoch;
     if (begins)
         status_table_reset(follower->table);
     status_table_write_end(follower->table);
+    if (begins)
+        pace_rebuild(follower);
+    int64_t pause_ms = follower->pause_ms;
+    wait_unlock(&follower->wait);
     if (!begins)
         return;
-    log_warn("rebuilding the status table", LOG_TEXT("reason", why), LOG_U64("epoch", epoch + 1));
+    log_warn("rebuilding the status table", LOG_TEXT("reason", why), LOG_U64("epoch", epoch + 1),
+             LOG_I64("pause_ms", pause_ms));
     metric_add(follower->rebuilds, 1);
     follower_announce(follower);
 }
@@ -93,9 +115,18 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     follower_announce(follower);
 }
 
+static void wait_to_resume(struct follower *follower)
+{
+    wait_lock(&follower->wait);
+    while (!atomic_load(&follower->stopping) && wait_left_ms(follower->resume_at) > 0)
+        (void)wait_on_until(&follower->wait, follower->resume_at);
+    wait_unlock(&follower->wait);
+}
+
 /* Waits for the bus as long as it takes. NULL: stopped. */
 static struct bus_reader *open_reader(struct side *side)
 {
+    wait_to_resume(side->follower);
     while (!atomic_load(&side->follower->stopping)) {
         struct status_reflects reflects;
         struct bus_reader *reader;

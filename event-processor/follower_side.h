@@ -44,6 +44,9 @@ struct follower {
     struct side sides[FOLLOWER_SIDES];
     _Atomic bool stopping;
     _Atomic uint64_t ready_epoch; /* written with `wait` locked */
+    /* Guarded by `wait`: no log is read before resume_at; rebuilds before calm_at are paced. */
+    struct timespec resume_at, calm_at;
+    int64_t pause_ms; /* before the present epoch's reading */
     struct metric *rebuilds;
     struct metric *broken;
 };

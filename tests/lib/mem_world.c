@@ -4,6 +4,7 @@
 #include "tests/lib/unit.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static char ns[] = MEM_WORLD_NS;
@@ -13,7 +14,7 @@ static char url[] = "mem://";
 
 /* ---- the gate ---- */
 
-static struct bus_driver gated; /* the driver in memory, but for the end of a log */
+static struct bus_driver gated; /* the driver in memory, but for what is below */
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
 static bool gate_closed;
@@ -49,6 +50,24 @@ void mem_world_open_gate(struct mem_world *world)
     move_gate(false);
 }
 
+/* ---- logs that are stale ---- */
+
+static _Atomic bool all_stale;
+
+static enum err maybe_stale_next(struct bus_reader *reader, int64_t timeout_ms,
+                                 struct bus_record **ret, size_t max, size_t *ret_count)
+{
+    if (atomic_load(&all_stale))
+        return ERR_STALE;
+    return bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
+}
+
+void mem_world_set_stale(struct mem_world *world, bool stale)
+{
+    (void)world;
+    atomic_store(&all_stale, stale);
+}
+
 /* ---- life ---- */
 
 void mem_world_open(struct mem_world *world)
@@ -74,6 +93,8 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock)
                      ERR_NONE);
     gated = bus_mem_driver;
     gated.log_end = gated_log_end;
+    gated.reader_next = maybe_stale_next;
+    atomic_store(&all_stale, false);
     world->bus->driver = &gated;
     settings_event_log(&world->settings.shared, &names, &spec);
     assert_int_equal(bus_log_open(world->bus, &spec, &world->events), ERR_NONE);

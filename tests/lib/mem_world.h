@@ -43,6 +43,9 @@ uint64_t mem_world_junk_batch(struct mem_world *world);
 void mem_world_close_gate(struct mem_world *world);
 void mem_world_open_gate(struct mem_world *world);
 
+/* While true, every reader finds that its log is not the one that it followed. */
+void mem_world_set_stale(struct mem_world *world, bool stale);
+
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);
 

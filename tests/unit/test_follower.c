@@ -291,6 +291,32 @@ static void test_a_rebuild_may_be_asked_for_once_an_epoch(void **state)
     rebuilt_like_new(world, &replica, 10);
 }
 
+static int64_t ms_since(struct timespec then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
+}
+
+static void test_rebuilds_that_follow_each_other_are_paced(void **state)
+{
+    struct mem_world *world = *state;
+    struct replica replica;
+    struct timespec first;
+    fill(world, 10);
+    start(world, &replica);
+    (void)caught_up(&replica);
+    clock_gettime(CLOCK_MONOTONIC, &first);
+    mem_world_set_stale(world, true);
+    /* The first one is read at once, the second after 250 ms, the third after 500 ms. */
+    assert_until(mem_world_metric(replica.metrics, "tidings_follower_rebuilds_total") >= 4);
+    assert_true(ms_since(first) >= 750);
+    mem_world_set_stale(world, false);
+    assert_until(follower_ready(replica.follower) != 0);
+    assert_int_equal(caught_up(&replica).events, 10);
+    stop(&replica);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -307,6 +333,7 @@ int main(void)
         test(test_a_status_log_made_anew_is_read_anew),
         test(test_a_lost_tail_is_noticed),
         test(test_a_rebuild_may_be_asked_for_once_an_epoch),
+        test(test_rebuilds_that_follow_each_other_are_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
