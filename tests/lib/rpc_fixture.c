@@ -2,11 +2,13 @@
 
 #include "common/clock.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define KEPT_MAX 4096
 
@@ -240,6 +242,54 @@ struct rpc_channel *rpc_fixture_channel(const struct rpc_fixture *f)
     if (rpc_channel_open(target, &channel, NULL) != ERR_NONE)
         abort();
     return channel;
+}
+
+int rpc_fixture_setup(void **state_ret)
+{
+    static struct rpc_fixture f;
+    rpc_fixture_start(&f);
+    *state_ret = &f;
+    return 0;
+}
+
+int rpc_fixture_teardown(void **state_ret)
+{
+    rpc_fixture_stop(*state_ret, RPC_WAIT_MS);
+    return 0;
+}
+
+/* ---- calls ---- */
+
+enum err rpc_fixture_call(const struct rpc_fixture *f, const char *path, struct view request,
+                          struct buf *reply, struct err_detail *detail)
+{
+    struct rpc_channel *channel = rpc_fixture_channel(f);
+    enum err e = rpc_call_unary(channel, path, request, RPC_WAIT_MS, reply, detail);
+    rpc_channel_close(channel);
+    return e;
+}
+
+bool rpc_fixture_echoes(const struct rpc_fixture *f, struct view message)
+{
+    struct buf reply;
+    buf_init(&reply, 16 << 20);
+    buf_add_text(&reply, "what was in it before");
+    enum err e = rpc_fixture_call(f, "/test.Service/Echo", message, &reply, NULL);
+    bool same = e == ERR_NONE && view_equal(buf_view(&reply), message);
+    buf_free(&reply);
+    return same;
+}
+
+int rpc_fixture_connect(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }
 
 uint64_t rpc_fixture_count(const struct rpc_fixture *f, const char *method, const char *code)

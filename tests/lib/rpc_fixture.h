@@ -29,6 +29,17 @@ void rpc_fixture_stop(struct rpc_fixture *f, int64_t grace_ms);
 struct rpc_channel *rpc_fixture_channel(const struct rpc_fixture *f);
 uint64_t rpc_fixture_count(const struct rpc_fixture *f, const char *method, const char *code);
 
+/* For cmocka: a server in *state, for each test. */
+int rpc_fixture_setup(void **state);
+int rpc_fixture_teardown(void **state);
+
+/* One unary call, with a channel of its own. */
+must_check enum err rpc_fixture_call(const struct rpc_fixture *f, const char *path,
+                                     struct view request, struct buf *reply,
+                                     struct err_detail *detail);
+bool rpc_fixture_echoes(const struct rpc_fixture *f, struct view message);
+int rpc_fixture_connect(uint16_t port); /* a bare connection; -1: refused */
+
 /* Waits for a call of Keep that nobody has taken yet. */
 struct rpc_call *rpc_fixture_kept(void);
 /* Waits until so many streams of Open or Count have got their request, and until so many streams

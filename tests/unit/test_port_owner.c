@@ -53,7 +53,7 @@ static void a_taken_port_is_told_with_its_owner(void **state)
         snprintf(address, sizeof address, "%s:%u", hosts[i], (unsigned)port);
         assert_int_equal(port_owner_explain(address, &detail), ERR_UNAVAILABLE);
         assert_non_null(strstr(detail.text, address));
-        assert_non_null(strstr(detail.text, strerror(EADDRINUSE)));
+        assert_non_null(strstr(detail.text, strerrordesc_np(EADDRINUSE)));
         assert_non_null(strstr(detail.text, owner));
     }
     close(fd);
@@ -70,7 +70,7 @@ static void check_says(const char *address, const char *expected)
 static void other_reasons_are_told(void **state)
 {
     (void)state;
-    check_says("192.0.2.1:1234", strerror(EADDRNOTAVAIL));
+    check_says("192.0.2.1:1234", strerrordesc_np(EADDRNOTAVAIL));
     check_says("nonsense", "host:port");
     check_says("127.0.0.1:", "host:port");
     check_says("127.0.0.1:0", "gone by now");

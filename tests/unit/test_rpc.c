@@ -1,57 +1,21 @@
 #include "common/rpc.h"
 
-#include "common/clock.h"
-#include "tests/lib/each_failure.h"
 #include "tests/lib/grpc_stream.h"
 #include "tests/lib/rpc_fixture.h"
 #include "tests/lib/unit.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define ECHO "/test.Service/Echo"
 #define KEEP "/test.Service/Keep"
 
-static int setup(void **state)
-{
-    static struct rpc_fixture f;
-    rpc_fixture_start(&f);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rpc_fixture_stop(*state, RPC_WAIT_MS);
-    return 0;
-}
-
-/* One call with a channel of its own. */
-static enum err call_once(const struct rpc_fixture *f, const char *path, struct view request,
-                          struct buf *reply, struct err_detail *detail)
-{
-    struct rpc_channel *channel = rpc_fixture_channel(f);
-    enum err e = rpc_call_unary(channel, path, request, RPC_WAIT_MS, reply, detail);
-    rpc_channel_close(channel);
-    return e;
-}
-
 static void check_echo(const struct rpc_fixture *f, struct view message)
 {
-    struct err_detail detail;
-    struct buf reply;
-    buf_init(&reply, 16 << 20);
-    buf_add_text(&reply, "what was in it before");
-    assert_int_equal(call_once(f, ECHO, message, &reply, &detail), ERR_NONE);
-    assert_true(view_equal(buf_view(&reply), message));
-    buf_free(&reply);
+    assert_true(rpc_fixture_echoes(f, message));
 }
 
 static void messages_of_any_size_are_answered(void **state)
@@ -84,8 +48,9 @@ static void errors_arrive_with_their_status_and_message(void **state)
         struct err_detail detail;
         char number[8];
         snprintf(number, sizeof number, "%d", (int)errors[i].sent);
-        assert_int_equal(call_once(*state, "/test.Service/Fail", view_of(number), &reply, &detail),
-                         errors[i].received);
+        assert_int_equal(
+            rpc_fixture_call(*state, "/test.Service/Fail", view_of(number), &reply, &detail),
+            errors[i].received);
         assert_string_equal(detail.text, "as you wish: \xC3\xA4?%");
         assert_string_equal(reply.data, "untouched");
     }
@@ -97,10 +62,10 @@ static void an_unknown_method_is_named(void **state)
     struct err_detail detail;
     struct buf reply;
     buf_init(&reply, 1024);
-    assert_int_equal(call_once(*state, "/test.Service/Nothing", VIEW("x"), &reply, &detail),
+    assert_int_equal(rpc_fixture_call(*state, "/test.Service/Nothing", VIEW("x"), &reply, &detail),
                      ERR_UNIMPLEMENTED);
     assert_non_null(strstr(detail.text, "/test.Service/Nothing"));
-    assert_int_equal(call_once(*state, "/", VIEW("x"), &reply, &detail), ERR_UNIMPLEMENTED);
+    assert_int_equal(rpc_fixture_call(*state, "/", VIEW("x"), &reply, &detail), ERR_UNIMPLEMENTED);
     buf_free(&reply);
 }
 
@@ -112,7 +77,7 @@ static void a_request_beyond_4_mib_is_refused_and_others_go_on(void **state)
     buf_init(&reply, 1024);
     for (int i = 0; i < 50; i++) /* more than the requests that wait in core */
         assert_int_equal(
-            call_once(*state, ECHO, (struct view){message, sizeof message}, &reply, &detail),
+            rpc_fixture_call(*state, ECHO, (struct view){message, sizeof message}, &reply, &detail),
             ERR_BUSY);
     check_echo(*state, VIEW("still there"));
     buf_free(&reply);
@@ -140,7 +105,7 @@ static void a_reply_larger_than_the_buffer_is_told(void **state)
     struct err_detail detail;
     struct buf reply;
     buf_init(&reply, 4);
-    assert_int_equal(call_once(*state, ECHO, VIEW("12345"), &reply, &detail), ERR_MEMORY);
+    assert_int_equal(rpc_fixture_call(*state, ECHO, VIEW("12345"), &reply, &detail), ERR_MEMORY);
     buf_free(&reply);
 }
 
@@ -321,9 +286,10 @@ static void calls_are_counted_by_method_and_status(void **state)
     for (int i = 0; i < 3; i++)
         check_echo(*state, VIEW("x"));
     snprintf(number, sizeof number, "%d", (int)ERR_NOT_FOUND);
-    assert_int_equal(call_once(*state, "/test.Service/Fail", view_of(number), &reply, NULL),
+    assert_int_equal(rpc_fixture_call(*state, "/test.Service/Fail", view_of(number), &reply, NULL),
                      ERR_NOT_FOUND);
-    assert_int_equal(call_once(*state, "/no/such", VIEW("x"), &reply, NULL), ERR_UNIMPLEMENTED);
+    assert_int_equal(rpc_fixture_call(*state, "/no/such", VIEW("x"), &reply, NULL),
+                     ERR_UNIMPLEMENTED);
     caller_start(&caller, *state, 50);
     struct rpc_call *call = rpc_fixture_kept();
     caller_join(&caller);
@@ -336,18 +302,6 @@ static void calls_are_counted_by_method_and_status(void **state)
 
 /* ---- stopping ---- */
 
-static int connect_raw(uint16_t port)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 static void *stop_slowly(void *f)
 {
     rpc_fixture_stop(f, RPC_WAIT_MS);
@@ -356,7 +310,7 @@ static void *stop_slowly(void *f)
 
 static bool listens_no_more(void *f)
 {
-    int fd = connect_raw(((struct rpc_fixture *)f)->port);
+    int fd = rpc_fixture_connect(((struct rpc_fixture *)f)->port);
     if (fd >= 0)
         close(fd);
     return fd < 0;
@@ -404,249 +358,8 @@ static void after_the_grace_time_calls_are_cancelled_and_their_keepers_waited_fo
     buf_free(&caller.reply);
 }
 
-/* ---- starting ---- */
-
-static const struct rpc_method no_methods[] = {{.path = NULL}};
-
-static void a_taken_address_is_told_with_its_owner(void **state)
-{
-    const struct rpc_fixture *f = *state;
-    struct rpc_server *server = NULL;
-    struct err_detail detail;
-    char address[32], pid[32];
-    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)f->port);
-    struct rpc_options options = {.listen = address, .threads = 1, .methods = no_methods};
-    assert_int_equal(rpc_start(&options, &server, &detail), ERR_UNAVAILABLE);
-    assert_null(server);
-    snprintf(pid, sizeof pid, " %d)", (int)getpid());
-    assert_non_null(strstr(detail.text, address));
-    assert_non_null(strstr(detail.text, pid));
-}
-
-static void a_foreign_address_is_told(void **state)
-{
-    struct rpc_server *server = NULL;
-    struct err_detail detail;
-    struct rpc_options options = {.listen = "192.0.2.1:1234", .threads = 1, .methods = no_methods};
-    (void)state;
-    assert_int_equal(rpc_start(&options, &server, &detail), ERR_UNAVAILABLE);
-    assert_non_null(strstr(detail.text, "192.0.2.1:1234"));
-    options.threads = 17;
-    assert_int_equal(rpc_start(&options, &server, &detail), ERR_INVALID);
-}
-
-static void short_memory_at_the_start_is_told_and_nothing_leaks(void **state)
-{
-    struct rpc_options options = {.listen = "127.0.0.1:0",
-                                  .threads = 1,
-                                  .methods = no_methods,
-                                  .gather_writes = rpc_fixture_gather};
-    (void)state;
-    for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
-        struct rpc_server *server = NULL;
-        enum err e = rpc_start(&options, &server, NULL);
-        bool failed = each_failure_end(&f);
-        assert_int_equal(e, failed ? ERR_MEMORY : ERR_NONE);
-        rpc_stop(server, 0);
-    }
-}
-
-/* ---- the client ---- */
-
-static void an_absent_server_is_told_at_once(void **state)
-{
-    struct rpc_fixture f;
-    struct err_detail detail;
-    struct buf reply;
-    (void)state;
-    rpc_fixture_start(&f);
-    rpc_fixture_stop(&f, 0); /* its port is free now */
-    buf_init(&reply, 1024);
-    int64_t before = clock_monotonic_ms(&clock_system);
-    assert_int_equal(call_once(&f, ECHO, VIEW("x"), &reply, &detail), ERR_UNAVAILABLE);
-    assert_true(clock_monotonic_ms(&clock_system) - before < RPC_WAIT_MS / 2);
-    assert_true(detail.text[0] != '\0');
-    buf_free(&reply);
-}
-
-struct probe {
-    struct rpc_channel *channel;
-    struct buf reply;
-};
-
-static bool is_answered(void *arg)
-{
-    struct probe *probe = arg;
-    return rpc_call_unary(probe->channel, ECHO, VIEW("x"), 1000, &probe->reply, NULL) == ERR_NONE;
-}
-
-static void a_server_that_comes_back_is_found_again(void **state)
-{
-    struct rpc_fixture f;
-    (void)state;
-    rpc_fixture_start(&f);
-    struct probe probe = {.channel = rpc_fixture_channel(&f)};
-    buf_init(&probe.reply, 1024);
-    assert_true(is_answered(&probe));
-    uint16_t port = f.port;
-    rpc_fixture_stop(&f, 0);
-    assert_false(is_answered(&probe));
-    rpc_fixture_start_on(&f, port);
-    assert_true(rpc_wait_until(is_answered, &probe));
-    rpc_channel_close(probe.channel);
-    rpc_fixture_stop(&f, 0);
-    buf_free(&probe.reply);
-}
-
-static void calls_go_round_all_addresses(void **state)
-{
-    struct rpc_fixture *a = *state, b;
-    struct rpc_channel *channel;
-    struct buf reply;
-    char target[64];
-    rpc_fixture_start(&b);
-    buf_init(&reply, 1024);
-    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u,127.0.0.1:%u", (unsigned)a->port,
-             (unsigned)b.port);
-    assert_int_equal(rpc_channel_open(target, &channel, NULL), ERR_NONE);
-    /* Until both are connected all calls go to one. */
-    for (int i = 0; i < 10000 && (!rpc_fixture_count(a, "test.Service/Echo", "OK") ||
-                                  !rpc_fixture_count(&b, "test.Service/Echo", "OK"));
-         i++)
-        assert_int_equal(rpc_call_unary(channel, ECHO, VIEW("x"), RPC_WAIT_MS, &reply, NULL),
-                         ERR_NONE);
-    assert_true(rpc_fixture_count(a, "test.Service/Echo", "OK") > 0);
-    assert_true(rpc_fixture_count(&b, "test.Service/Echo", "OK") > 0);
-    rpc_fixture_stop(&b, RPC_WAIT_MS); /* one is left, and no call fails */
-    for (int i = 0; i < 100; i++)
-        assert_int_equal(rpc_call_unary(channel, ECHO, VIEW("x"), RPC_WAIT_MS, &reply, NULL),
-                         ERR_NONE);
-    rpc_channel_close(channel);
-    buf_free(&reply);
-}
-
-static void no_time_is_over_at_once(void **state)
-{
-    struct rpc_channel *channel = rpc_fixture_channel(*state);
-    struct buf reply;
-    buf_init(&reply, 1024);
-    assert_int_equal(rpc_call_unary(channel, ECHO, VIEW("x"), 0, &reply, NULL), ERR_DEADLINE);
-    assert_int_equal(rpc_call_unary(channel, ECHO, VIEW("x"), -5, &reply, NULL), ERR_DEADLINE);
-    rpc_channel_close(channel);
-    buf_free(&reply);
-}
-
-static void what_is_no_target_is_refused(void **state)
-{
-    struct rpc_channel *channel = NULL;
-    struct err_detail detail;
-    struct buf reply;
-    (void)state;
-    buf_init(&reply, 1024);
-    enum err e = rpc_channel_open("nosuchscheme:///x:1:2", &channel, &detail);
-    if (e == ERR_NONE) { /* core takes it for a name: then no call gets through */
-        assert_int_equal(rpc_call_unary(channel, ECHO, VIEW("x"), 2000, &reply, &detail),
-                         ERR_UNAVAILABLE);
-        rpc_channel_close(channel);
-    } else {
-        assert_int_equal(e, ERR_INVALID);
-    }
-    buf_free(&reply);
-}
-
-/* ---- connections and descriptors ---- */
-
-static void many_connections_are_served(void **state)
-{
-    const struct rpc_fixture *f = *state;
-    int fds[300];
-    for (int i = 0; i < 300; i++)
-        fds[i] = connect_raw(f->port);
-    check_echo(f, VIEW("beside them"));
-    for (int i = 0; i < 300; i++) {
-        char settings[9]; /* the head of an HTTP/2 frame: each was accepted */
-        assert_true(fds[i] >= 0);
-        assert_int_equal(recv(fds[i], settings, sizeof settings, MSG_WAITALL), 9);
-        close(fds[i]);
-    }
-    check_echo(f, VIEW("after them"));
-}
-
-/* A connection is served if the server's first frame comes, and refused if its end does. */
-static bool is_served(int fd)
-{
-    char head[9];
-    return recv(fd, head, sizeof head, MSG_WAITALL) == sizeof head;
-}
-
-/* Makes connections from a process of its own, which has descriptors where this one has none, and
- * holds all of them until each is served or refused. */
-static int served_elsewhere(uint16_t port, int count, const int report[2])
-{
-    int served = 0, status, fds[1000];
-    pid_t child = fork();
-    if (child == 0) {
-        struct rlimit more;
-        getrlimit(RLIMIT_NOFILE, &more);
-        more.rlim_cur = more.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &more);
-        for (int i = 0; i < count; i++)
-            fds[i] = connect_raw(port);
-        for (int i = 0; i < count; i++)
-            served += fds[i] >= 0 && is_served(fds[i]);
-        _exit(write(report[1], &served, sizeof served) == sizeof served ? 0 : 1);
-    }
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_int_equal(read(report[0], &served, sizeof served), sizeof served);
-    return served;
-}
-
-#define LOW_LIMIT 600 /* descriptors; an eighth is left to all else */
-
-static void connections_beyond_the_limit_of_descriptors_are_closed(void **state)
-{
-    const struct rpc_fixture *f = *state;
-    struct rlimit before, low;
-    int report[2];
-    assert_int_equal(pipe(report), 0);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    low = before;
-    low.rlim_cur = LOW_LIMIT;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    int served = served_elsewhere(f->port, 1000, report);
-    close(report[0]);
-    close(report[1]);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_true(served > LOW_LIMIT / 2 && served <= LOW_LIMIT - LOW_LIMIT / 8);
-    check_echo(f, VIEW("still there"));
-}
-
-static void running_out_of_descriptors_does_not_end_the_listener(void **state)
-{
-    const struct rpc_fixture *f = *state;
-    int taken[LOW_LIMIT];
-    int count = 0, report[2];
-    struct rlimit before, low;
-    assert_int_equal(pipe(report), 0);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    low = before;
-    low.rlim_cur = LOW_LIMIT;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    while (count < LOW_LIMIT && (taken[count] = dup(0)) >= 0)
-        count++;
-    int served = served_elsewhere(f->port, 50, report);
-    while (count)
-        close(taken[--count]);
-    close(report[0]);
-    close(report[1]);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_in_range(served, 0, 5); /* a descriptor may have become free meanwhile */
-    check_echo(f, VIEW("still there"));
-}
-
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_SERVER(test) \
+    cmocka_unit_test_setup_teardown(test, rpc_fixture_setup, rpc_fixture_teardown)
 
 static int run(bool gather, const char *name)
 {
@@ -665,17 +378,6 @@ static int run(bool gather, const char *name)
         WITH_SERVER(calls_are_counted_by_method_and_status),
         cmocka_unit_test(stopping_waits_for_calls_in_progress),
         cmocka_unit_test(after_the_grace_time_calls_are_cancelled_and_their_keepers_waited_for),
-        WITH_SERVER(a_taken_address_is_told_with_its_owner),
-        cmocka_unit_test(a_foreign_address_is_told),
-        cmocka_unit_test(short_memory_at_the_start_is_told_and_nothing_leaks),
-        cmocka_unit_test(an_absent_server_is_told_at_once),
-        cmocka_unit_test(a_server_that_comes_back_is_found_again),
-        WITH_SERVER(calls_go_round_all_addresses),
-        WITH_SERVER(no_time_is_over_at_once),
-        cmocka_unit_test(what_is_no_target_is_refused),
-        WITH_SERVER(many_connections_are_served),
-        WITH_SERVER(connections_beyond_the_limit_of_descriptors_are_closed),
-        WITH_SERVER(running_out_of_descriptors_does_not_end_the_listener),
     };
     rpc_fixture_gather = gather;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
