@@ -3,24 +3,16 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#include <math.h>
-
 enum {
     READ_TIMEOUT_MS = 200, /* also how long a stop may take to be noticed */
     END_TIMEOUT_MS = 2000,
     RETRY_MS = 200,
-    BEHIND_MS = 2000, /* a new leader may answer before it has applied all it knows */
     PAUSE_FIRST_MS = 250,
     PAUSE_LAST_MS = 5000,
     CALM_MS = 30000, /* after so long without a rebuild the next one begins at once again */
 };
 
 /* ---- positions ---- */
-
-static uint64_t position_of(const struct side *side, const struct status_reflects *reflects)
-{
-    return side->is_event_log ? reflects->event_position : reflects->status_position;
-}
 
 bool side_current(struct side *side)
 {
@@ -38,7 +30,7 @@ void follower_announce(struct follower *follower)
     for (size_t i = 0; i < FOLLOWER_SIDES; i++) {
         const struct side *side = &follower->sides[i];
         ready = ready && side->epoch == reflects.epoch &&
-                position_of(side, &reflects) >= side->catch_up;
+                side_position(side, &reflects) >= side->catch_up;
     }
     atomic_store(&follower->ready_epoch, ready ? reflects.epoch : 0);
     wait_wake_all(&follower->wait);
@@ -104,6 +96,8 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     side->created_ns = end->created_ns;
     side->catch_up = end->last;
     side->behind = false;
+    side->end = *end;
+    side->end_at = wait_until(0);
     wait_unlock(&follower->wait);
     side->event_last = 0;
     if (end->first > end->last) { /* nothing left to read up to there */
@@ -162,6 +156,7 @@ static void follow(struct side *side, struct bus_reader *reader)
             if (!follower_pause(side->follower, RETRY_MS))
                 return;
         }
+        follower_check_end(side);
     }
 }
 
@@ -176,71 +171,7 @@ static void *run_side(void *arg)
     return NULL;
 }
 
-/* ---- targets ---- */
-
-/* Whether the end just read shows that the log isn't the one followed when `before` was true. */
-static const char *what_is_wrong(struct side *side, const struct status_reflects *before,
-                                 const struct bus_log_end *end, bool *ret_wait)
-{
-    const char *wrong = NULL;
-    *ret_wait = false;
-    wait_lock(&side->follower->wait);
-    if (side->epoch == before->epoch) {
-        bool behind = end->last < position_of(side, before);
-        if (behind && !side->behind)
-            side->behind_until = wait_until(BEHIND_MS);
-        side->behind = behind;
-        *ret_wait = behind;
-        if (end->created_ns != side->created_ns || (behind && !wait_left_ms(side->behind_until)))
-            wrong = side->stale;
-    }
-    wait_unlock(&side->follower->wait);
-    return wrong;
-}
-
-static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_position,
-                        uint64_t *ret_last)
-{
-    struct status_reflects before;
-    struct bus_log_end end;
-    status_table_reflects(side->follower->table, &before);
-    enum err e = bus_log_end(side->log, timeout_ms, &end);
-    if (e)
-        return e;
-    bool wait;
-    const char *wrong = what_is_wrong(side, &before, &end, &wait);
-    if (wrong)
-        follower_rebuild(side->follower, before.epoch, wrong);
-    else if (wait)
-        return ERR_UNAVAILABLE;
-    *ret_position = end.first > end.last ? 0 : end.last;
-    *ret_last = end.last;
-    return ERR_NONE;
-}
-
-enum err follower_status_end(struct follower *follower, int64_t timeout_ms,
-                             struct follower_target *ret)
-{
-    struct follower_target target = {0};
-    enum err e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
-                         &target.status_last);
-    if (!e)
-        *ret = target;
-    return e;
-}
-
-enum err follower_ends(struct follower *follower, int64_t timeout_ms, struct follower_target *ret)
-{
-    struct follower_target target = {0};
-    enum err e = ask_end(&follower->sides[FOLLOWER_EVENTS], timeout_ms, &target.event_position,
-                         &target.event_last);
-    if (!e)
-        e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
-                    &target.status_last);
-    if (!e)
-        *ret = target;
-    return e;
-}
+/* ---- waiting ---- */
 
 enum err follower_wait(struct follower *follower, const struct follower_target *target,
                        int64_t timeout_ms, uint64_t *ret_epoch)
@@ -275,19 +206,12 @@ static double read_position(void *ctx)
     struct side *side = ctx;
     struct status_reflects reflects;
     status_table_reflects(side->follower->table, &reflects);
-    return (double)position_of(side, &reflects);
+    return (double)side_position(side, &reflects);
 }
 
 static double read_lag(void *ctx)
 {
-    struct side *side = ctx;
-    struct status_reflects reflects;
-    struct bus_log_end end;
-    status_table_reflects(side->follower->table, &reflects);
-    if (bus_log_end(side->log, END_TIMEOUT_MS, &end))
-        return NAN;
-    uint64_t position = position_of(side, &reflects);
-    return end.last > position ? (double)(end.last - position) : 0;
+    return follower_lag(ctx);
 }
 
 static void register_side(struct side *side, struct metrics *metrics)
@@ -296,8 +220,9 @@ static void register_side(struct side *side, struct metrics *metrics)
     metrics_gauge_read(metrics, "tidings_follower_position", labels,
                        "Position up to which the log has been folded", read_position, side);
     metrics_gauge_read(metrics, "tidings_follower_lag_records", labels,
-                       "Records of the log not folded yet; NaN while that is unknown", read_lag,
-                       side);
+                       "Records of the log not folded yet, by its end when last asked; NaN where "
+                       "that is some seconds ago",
+                       read_lag, side);
 }
 
 /* ---- life ---- */

@@ -32,7 +32,10 @@ struct side {
     /* Guarded by follower->wait. */
     bool behind; /* the log ended before the position folded when last asked */
     struct timespec behind_until;
+    struct bus_log_end end; /* as last asked */
+    struct timespec end_at; /* when that was; zero: never */
 
+    struct timespec check_at; /* the side's thread: when it asks for the end next */
     uint64_t event_last; /* the status side's thread: an end of the event log seen in this epoch */
 };
 
@@ -51,12 +54,22 @@ struct follower {
     struct metric *broken;
 };
 
+static inline uint64_t side_position(const struct side *side,
+                                     const struct status_reflects *reflects)
+{
+    return side->is_event_log ? reflects->event_position : reflects->status_position;
+}
 /* False: stopped, or another epoch has begun. */
 bool side_current(struct side *side);
 /* To be called without the table's lock after each change of a position. */
 void follower_announce(struct follower *follower);
 /* Waits that long, or until stopped: false. */
 bool follower_pause(struct follower *follower, int64_t ms);
+
+/* Asks for the log's end if that was long ago; for the side's thread. */
+void follower_check_end(struct side *side);
+/* Records not folded yet, by the end that was last asked for; NaN where that is too long ago. */
+double follower_lag(struct side *side);
 
 void follower_fold_events(struct side *side, struct bus_record **records, size_t count);
 void follower_fold_statuses(struct side *side, struct bus_record **records, size_t count);

@@ -17,22 +17,31 @@ static char url[] = "mem://";
 static struct bus_driver gated; /* the driver in memory, but for what is below */
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
-static bool gate_closed;
-static pthread_t gatekeeper; /* who closed it: passes all the same */
+static bool gate_closed, gate_locked;
+static pthread_t gatekeeper; /* who closed it: passes all the same, unless it is locked */
 
 static enum err gated_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000 + 1;
+    int over = 0;
     pthread_mutex_lock(&gate_lock);
-    while (gate_closed && !pthread_equal(gatekeeper, pthread_self()))
+    while (gate_closed && !gate_locked && !pthread_equal(gatekeeper, pthread_self()))
         pthread_cond_wait(&gate_moved, &gate_lock);
+    while (gate_locked && !over)
+        over = pthread_cond_timedwait(&gate_moved, &gate_lock, &until);
     pthread_mutex_unlock(&gate_lock);
+    if (over)
+        return ERR_DEADLINE;
     return bus_mem_driver.log_end(log, timeout_ms, ret);
 }
 
-static void move_gate(bool closed)
+static void move_gate(bool closed, bool locked)
 {
     pthread_mutex_lock(&gate_lock);
     gate_closed = closed;
+    gate_locked = locked;
     gatekeeper = pthread_self();
     pthread_cond_broadcast(&gate_moved);
     pthread_mutex_unlock(&gate_lock);
@@ -41,13 +50,19 @@ static void move_gate(bool closed)
 void mem_world_close_gate(struct mem_world *world)
 {
     (void)world;
-    move_gate(true);
+    move_gate(true, false);
+}
+
+void mem_world_lock_gate(struct mem_world *world)
+{
+    (void)world;
+    move_gate(true, true);
 }
 
 void mem_world_open_gate(struct mem_world *world)
 {
     (void)world;
-    move_gate(false);
+    move_gate(false, false);
 }
 
 /* ---- logs that are stale ---- */
@@ -105,7 +120,7 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock)
 
 void mem_world_close(struct mem_world *world)
 {
-    move_gate(false);
+    move_gate(false, false);
     bus_close(world->bus);
 }
 

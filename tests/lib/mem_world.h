@@ -41,6 +41,8 @@ uint64_t mem_world_junk_batch(struct mem_world *world);
 
 /* While closed, other threads that ask a log for its end wait at the gate. */
 void mem_world_close_gate(struct mem_world *world);
+/* The same for the calling thread too, but the time of each call ends: as if the bus had frozen. */
+void mem_world_lock_gate(struct mem_world *world);
 void mem_world_open_gate(struct mem_world *world);
 
 /* While true, every reader finds that its log is not the one that it followed. */

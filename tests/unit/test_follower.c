@@ -4,6 +4,8 @@
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
+#include <math.h>
+
 enum { PATIENCE_MS = 10000 };
 
 static const struct status_state processed = {.status = STATUS_PROCESSED, .attempt = 1};
@@ -214,6 +216,40 @@ static void test_waiting_ends_with_the_time_and_with_the_follower(void **state)
     stop(&replica);
 }
 
+static int64_t ms_since(struct timespec then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
+}
+
+static double lag(struct replica *replica)
+{
+    return mem_world_metric(replica->metrics, "tidings_follower_lag_records{log=\"events\"}");
+}
+
+static void test_lag_is_told_without_asking_the_bus(void **state)
+{
+    struct mem_world *world = *state;
+    struct replica replica;
+    struct event_id id = {{0}};
+    mem_world_event(world, "n", "", &id);
+    bus_mem_set_away(world->bus, true);
+    start(world, &replica);
+    assert_true(isnan(lag(&replica)));
+    bus_mem_set_away(world->bus, false);
+    assert_until(lag(&replica) == 0);
+    struct timespec frozen;
+    clock_gettime(CLOCK_MONOTONIC, &frozen);
+    mem_world_lock_gate(world);
+    assert_true(lag(&replica) == 0);
+    assert_true(ms_since(frozen) < 1000);
+    assert_until(isnan(lag(&replica)));
+    mem_world_open_gate(world);
+    assert_until(lag(&replica) == 0);
+    stop(&replica);
+}
+
 /* ---- rebuilds ---- */
 
 static void fill(struct mem_world *world, size_t events)
@@ -291,13 +327,6 @@ static void test_a_rebuild_may_be_asked_for_once_an_epoch(void **state)
     rebuilt_like_new(world, &replica, 10);
 }
 
-static int64_t ms_since(struct timespec then)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
-}
-
 static void test_rebuilds_that_follow_each_other_are_paced(void **state)
 {
     struct mem_world *world = *state;
@@ -329,6 +358,7 @@ int main(void)
         test(test_a_change_of_an_event_that_is_not_there_stops_nothing),
         test(test_it_is_ready_when_it_has_caught_up),
         test(test_waiting_ends_with_the_time_and_with_the_follower),
+        test(test_lag_is_told_without_asking_the_bus),
         test(test_an_event_log_made_anew_is_read_anew),
         test(test_a_status_log_made_anew_is_read_anew),
         test(test_a_lost_tail_is_noticed),

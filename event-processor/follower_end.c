@@ -1,0 +1,113 @@
+/* The ends of the logs: what the table must pass, and what they say of the logs themselves. */
+#include "event-processor/follower_side.h"
+
+#include "common/log.h"
+
+#include <math.h>
+
+enum {
+    BEHIND_MS = 2000, /* a new leader may answer before it has applied all it knows */
+    CHECK_MS = 1000,
+    CHECK_TIMEOUT_MS = 500, /* also how long a stop may take to be noticed */
+    FRESH_MS = 5000,        /* so long is an end good enough for a metric */
+};
+
+/* Whether the end just read shows that the log isn't the one followed when `before` was true. */
+static const char *what_is_wrong(struct side *side, const struct status_reflects *before,
+                                 const struct bus_log_end *end, bool *ret_wait)
+{
+    const char *wrong = NULL;
+    *ret_wait = false;
+    wait_lock(&side->follower->wait);
+    if (side->epoch == before->epoch) {
+        bool behind = end->last < side_position(side, before);
+        if (behind && !side->behind)
+            side->behind_until = wait_until(BEHIND_MS);
+        side->behind = behind;
+        *ret_wait = behind;
+        side->end = *end;
+        side->end_at = wait_until(0);
+        if (end->created_ns != side->created_ns || (behind && !wait_left_ms(side->behind_until)))
+            wrong = side->stale;
+    }
+    wait_unlock(&side->follower->wait);
+    return wrong;
+}
+
+static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_position,
+                        uint64_t *ret_last)
+{
+    struct status_reflects before;
+    struct bus_log_end end;
+    status_table_reflects(side->follower->table, &before);
+    enum err e = bus_log_end(side->log, timeout_ms, &end);
+    if (e)
+        return e;
+    bool wait;
+    const char *wrong = what_is_wrong(side, &before, &end, &wait);
+    if (wrong)
+        follower_rebuild(side->follower, before.epoch, wrong);
+    else if (wait)
+        return ERR_UNAVAILABLE;
+    *ret_position = end.first > end.last ? 0 : end.last;
+    *ret_last = end.last;
+    return ERR_NONE;
+}
+
+enum err follower_status_end(struct follower *follower, int64_t timeout_ms,
+                             struct follower_target *ret)
+{
+    struct follower_target target = {0};
+    enum err e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
+                         &target.status_last);
+    if (!e)
+        *ret = target;
+    return e;
+}
+
+enum err follower_ends(struct follower *follower, int64_t timeout_ms, struct follower_target *ret)
+{
+    struct follower_target target = {0};
+    enum err e = ask_end(&follower->sides[FOLLOWER_EVENTS], timeout_ms, &target.event_position,
+                         &target.event_last);
+    if (!e)
+        e = ask_end(&follower->sides[FOLLOWER_STATUSES], timeout_ms, &target.status_position,
+                    &target.status_last);
+    if (!e)
+        *ret = target;
+    return e;
+}
+
+/* ---- without being asked ---- */
+
+void follower_check_end(struct side *side)
+{
+    uint64_t position, last;
+    if (wait_left_ms(side->check_at) > 0)
+        return;
+    enum err e = ask_end(side, CHECK_TIMEOUT_MS, &position, &last);
+    if (e)
+        log_debug("cannot ask for the end", LOG_TEXT("log", side->what),
+                  LOG_TEXT("error", err_title(e)));
+    side->check_at = wait_until(CHECK_MS);
+}
+
+static int64_t ms_since(struct timespec then)
+{
+    struct timespec now = wait_until(0);
+    return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
+}
+
+double follower_lag(struct side *side)
+{
+    struct status_reflects reflects;
+    wait_lock(&side->follower->wait);
+    status_table_reflects(side->follower->table, &reflects);
+    uint64_t last = side->end.last;
+    bool fresh = side->end_at.tv_sec != 0 && ms_since(side->end_at) < FRESH_MS;
+    wait_unlock(&side->follower->wait);
+    uint64_t position = side_position(side, &reflects);
+    if (!fresh)
+        return NAN;
+    return last > position ? (double)(last - position) : 0;
+}
