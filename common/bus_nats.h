@@ -182,7 +182,9 @@ void nats_slot_set_off(struct nats_publisher *publisher, uint32_t slot);
 bool nats_group_starts(struct nats_publisher *publisher); /* true: it is to be written now */
 /* I/O thread. Takes the acks that have come. */
 void nats_slots_drain(struct nats_publisher *publisher, natsSubscription *acks);
-bool nats_slots_refuse(struct nats_publisher *publisher); /* true if any was refused */
+/* Is all that is in flight refused, for want of a stream? Then nats_slots_refuse completes it. */
+bool nats_slots_refused(struct nats_publisher *publisher);
+void nats_slots_refuse(struct nats_publisher *publisher);
 /* Completes as BUS_UNKNOWN what should have been acknowledged by now; INT64_MAX: all. */
 void nats_slots_expire(struct nats_publisher *publisher, int64_t now_ms, const char *why);
 

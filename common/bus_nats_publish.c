@@ -70,8 +70,10 @@ static void on_turn(void *ctx, struct nats_session *session)
 {
     struct nats_publisher *p = ctx;
     nats_slots_drain(p, session->own);
-    if (nats_slots_refuse(p))
-        doubt_logs(p->bus);
+    if (nats_slots_refused(p)) {
+        doubt_logs(p->bus); /* first: whoever is told may wait until the bus is ready again */
+        nats_slots_refuse(p);
+    }
     nats_slots_expire(p, clock_monotonic_ms(p->bus->options.clock), "no acknowledgement in time");
     pthread_mutex_lock(&p->lock);
     if (nats_group_starts(p))

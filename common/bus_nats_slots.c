@@ -118,29 +118,40 @@ static bool complete_oldest(struct nats_publisher *p, int64_t now, const char *w
     return due;
 }
 
+/* Wants the lock held. */
+static bool all_are_refused(const struct nats_publisher *p)
+{
+    return p->in_flight > 0 && p->refusals >= p->in_flight &&
+           nats_now_ms() >= p->refusals_trusted_ms;
+}
+
+bool nats_slots_refused(struct nats_publisher *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool refused = all_are_refused(p);
+    pthread_mutex_unlock(&p->lock);
+    return refused;
+}
+
 static bool complete_refused(struct nats_publisher *p)
 {
     struct completion c = {NULL, NULL};
     pthread_mutex_lock(&p->lock);
-    bool all = p->refusals > 0 && p->refusals >= p->in_flight && p->in_flight > 0 &&
-               nats_now_ms() >= p->refusals_trusted_ms;
-    if (all) {
+    if (all_are_refused(p)) {
         --p->refusals;
         c = slot_return(p, p->oldest);
     }
     pthread_mutex_unlock(&p->lock);
-    if (all)
+    if (c.done)
         complete(c, BUS_REFUSED, 0, ERR_UNAVAILABLE,
                  VIEW("no stream takes the subject, or it has no leader"));
-    return all;
+    return c.done != NULL;
 }
 
-bool nats_slots_refuse(struct nats_publisher *p)
+void nats_slots_refuse(struct nats_publisher *p)
 {
-    bool any = complete_refused(p);
     while (complete_refused(p))
         ;
-    return any;
 }
 
 void nats_slots_expire(struct nats_publisher *p, int64_t now, const char *why)
