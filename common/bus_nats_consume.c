@@ -90,9 +90,10 @@ static void detach(struct nats_consumer *consumer)
 /* What came after the last fetch goes back, for others to take. */
 static void return_messages(struct nats_consumer *consumer, const char *answer)
 {
+    struct nats_origin origin;
     natsMsg *msg = NULL;
     while (consumer->inbox && nats_inbox_next(consumer->inbox, 0, &msg) == ERR_NONE) {
-        if (answer && nats_status_of(msg) == 0 && natsMsg_GetReply(msg))
+        if (answer && nats_origin_parse(natsMsg_GetReply(msg), &origin))
             send_answer(nats_bus_of(consumer->base.log), natsMsg_GetReply(msg), answer);
         natsMsg_Destroy(msg);
     }
@@ -175,30 +176,14 @@ static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_m
     return nats_err_of(s, 0);
 }
 
-static enum err deliver(struct nats_consumer *consumer, natsMsg *msg, struct bus_delivery **ret,
-                        bool *ret_last)
-{
-    struct nats_origin origin;
-    struct nats_delivery *d = NULL;
-    if (!nats_origin_parse(natsMsg_GetReply(msg), &origin))
-        return ERR_INVALID; /* somebody else's message */
-    if (!(d = mem_zero(1, sizeof *d)))
-        return ERR_MEMORY;
-    nats_record_fill(&d->record, msg, &origin);
-    d->bus = nats_bus_of(consumer->base.log);
-    d->delivery.record = &d->record.box.record;
-    d->delivery.delivered = origin.delivered;
-    *ret = &d->delivery;
-    *ret_last = origin.pending == 0;
-    return ERR_NONE;
-}
-
 /* Does this status end the request of now? */
 static bool is_mine(const struct nats_consumer *consumer, natsMsg *msg)
 {
-    const char *token = natsMsg_GetSubject(msg) + strlen(nats_inbox_subject(consumer->inbox)) + 1;
+    const char *subject = natsMsg_GetSubject(msg);
+    size_t inbox = strlen(nats_inbox_subject(consumer->inbox));
     uint64_t number = 0;
-    return view_parse_u64(view_of(token), &number) && number == consumer->request;
+    return strlen(subject) > inbox && view_parse_u64(view_of(subject + inbox + 1), &number) &&
+           number == consumer->request;
 }
 
 struct batch {
@@ -208,38 +193,50 @@ struct batch {
     bool over; /* the request has ended */
 };
 
+static enum err take_delivery(struct nats_consumer *consumer, natsMsg *msg,
+                              const struct nats_origin *origin, struct batch *batch)
+{
+    struct nats_delivery *d = mem_zero(1, sizeof *d);
+    if (!d)
+        return ERR_MEMORY;
+    nats_record_fill(&d->record, msg, origin);
+    d->bus = nats_bus_of(consumer->base.log);
+    d->delivery.record = &d->record.box.record;
+    d->delivery.delivered = origin->delivered;
+    batch->deliveries[batch->count++] = &d->delivery;
+    batch->over = origin->pending == 0;
+    return ERR_NONE;
+}
+
 /* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit; 503: no such
  * consumer. */
-static void take_status(struct nats_consumer *consumer, natsMsg *msg, int status,
-                        struct batch *batch)
+static void take_status(struct nats_consumer *consumer, natsMsg *msg, struct batch *batch)
 {
-    if (!is_mine(consumer, msg))
-        return;
+    int status = nats_status_of(msg);
+    if (status == 0 || !is_mine(consumer, msg))
+        return; /* nobody's, or of an earlier request */
     batch->over = true;
     if (status == 503 || nats_status_says(msg, "Consumer Deleted"))
         consumer->made = false;
 }
 
-/* Takes one message: a delivery, or a status. ERR_UNAVAILABLE: the connection is gone. */
+/* Takes one message: a delivery, which is known by where it comes from (its headers are a
+ * publisher's), or a status. ERR_UNAVAILABLE: the connection is gone. */
 static enum err take(struct nats_consumer *consumer, int64_t until, struct batch *batch)
 {
+    struct nats_origin origin;
     natsMsg *msg = NULL;
-    bool last = false;
     enum err e = nats_inbox_next(consumer->inbox, until, &msg);
     if (e != ERR_NONE)
         return e;
-    int status = nats_status_of(msg);
-    if (status != 0)
-        take_status(consumer, msg, status, batch);
+    bool delivery = nats_origin_parse(natsMsg_GetReply(msg), &origin);
+    if (delivery)
+        e = take_delivery(consumer, msg, &origin, batch);
     else
-        e = deliver(consumer, msg, &batch->deliveries[batch->count], &last);
-    if (status == 0 && e == ERR_NONE) {
-        ++batch->count;
-        batch->over = last;
-    } else {
+        take_status(consumer, msg, batch);
+    if (!delivery || e != ERR_NONE)
         natsMsg_Destroy(msg);
-    }
-    return e == ERR_INVALID ? ERR_NONE : e;
+    return e;
 }
 
 /* Sends a request and takes its messages until it is over. ERR_DEADLINE: nothing is known of it. */

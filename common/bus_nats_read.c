@@ -189,25 +189,21 @@ static enum err check_gap(struct nats_reader *reader, uint64_t position)
     return end.created_ns == reader->created_ns && end.first >= position ? ERR_NONE : ERR_STALE;
 }
 
-static enum err take_record(struct nats_reader *reader, natsMsg *msg)
+static enum err take_record(struct nats_reader *reader, natsMsg *msg,
+                            const struct nats_origin *origin)
 {
-    struct nats_origin origin;
     enum err e = ERR_NONE;
-    if (!nats_origin_parse(natsMsg_GetReply(msg), &origin)) {
-        natsMsg_Destroy(msg); /* somebody else's */
-        return ERR_NONE;
-    }
-    if (origin.delivery != reader->delivery + 1 || origin.position < reader->next)
+    if (origin->delivery != reader->delivery + 1 || origin->position < reader->next)
         return ERR_UNAVAILABLE; /* a delivery got lost on the way */
-    if (origin.position > reader->next)
-        e = check_gap(reader, origin.position);
+    if (origin->position > reader->next)
+        e = check_gap(reader, origin->position);
     if (e != ERR_NONE)
         return e;
-    reader->delivery = origin.delivery;
-    reader->next = origin.position + 1;
-    reader->last = origin.position;
-    reader->last_ns = origin.time_ns;
-    nats_record_fill(&reader->records[reader->record_count++], msg, &origin);
+    reader->delivery = origin->delivery;
+    reader->next = origin->position + 1;
+    reader->last = origin->position;
+    reader->last_ns = origin->time_ns;
+    nats_record_fill(&reader->records[reader->record_count++], msg, origin);
     return ERR_NONE;
 }
 
@@ -232,15 +228,25 @@ static enum err take_control(struct nats_reader *reader, natsMsg *msg)
     return ERR_NONE;
 }
 
+/* What the server says about the consumer comes on the inbox itself; anything else there is
+ * nobody's. */
+static enum err take_status(struct nats_reader *reader, natsMsg *msg)
+{
+    bool ours = strcmp(natsMsg_GetSubject(msg), nats_inbox_subject(reader->inbox)) == 0;
+    int status = ours ? nats_status_of(msg) : 0;
+    if (status == 0)
+        return ERR_NONE;
+    return status == 100 ? take_control(reader, msg) : ERR_UNAVAILABLE;
+}
+
+/* A delivery is known by where it comes from: its headers are a publisher's, and may look like a
+ * status of the server's. */
 static enum err take(struct nats_reader *reader, natsMsg *msg)
 {
-    int status = nats_status_of(msg);
-    enum err e = ERR_UNAVAILABLE;
-    if (status == 0)
-        e = take_record(reader, msg);
-    else if (status == 100)
-        e = take_control(reader, msg);
-    if (status != 0 || e != ERR_NONE)
+    struct nats_origin origin;
+    bool delivery = nats_origin_parse(natsMsg_GetReply(msg), &origin);
+    enum err e = delivery ? take_record(reader, msg, &origin) : take_status(reader, msg);
+    if (!delivery || e != ERR_NONE)
         natsMsg_Destroy(msg);
     return e;
 }

@@ -176,6 +176,18 @@ void nats_peer_publish(struct nats_peer *peer, const char *subject, const char *
     send_text(peer, "\r\n");
 }
 
+void nats_peer_publish_headers(struct nats_peer *peer, const char *subject, const char *headers,
+                               const char *payload)
+{
+    char line[256];
+    snprintf(line, sizeof line, "HPUB %s %zu %zu\r\n", subject, strlen(headers),
+             strlen(headers) + strlen(payload));
+    send_text(peer, line);
+    send_text(peer, headers);
+    send_text(peer, payload);
+    send_text(peer, "\r\n");
+}
+
 void nats_peer_ask(struct nats_peer *peer, const char *subject, const char *payload, char *answer,
                    size_t size)
 {

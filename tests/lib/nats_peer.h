@@ -13,6 +13,9 @@ struct nats_peer *nats_peer_open(int port);
 void nats_peer_close(struct nats_peer *peer);
 void nats_peer_subscribe(struct nats_peer *peer, const char *subject); /* done when it returns */
 void nats_peer_publish(struct nats_peer *peer, const char *subject, const char *payload);
+/* The same with a block of headers, "NATS/1.0 ..." to the empty line, just as it is. */
+void nats_peer_publish_headers(struct nats_peer *peer, const char *subject, const char *headers,
+                               const char *payload);
 /* The next message's reply subject, and its payload (NULL: not wanted; cut to size). False: none
  * within the limit. */
 bool nats_peer_next(struct nats_peer *peer, int limit_ms, char reply[128], char *payload,

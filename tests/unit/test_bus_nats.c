@@ -1,5 +1,5 @@
-/* The conformance suite against a real nats-server. What happens when things break is in
- * test_bus_nats_faults.c. */
+/* The conformance suite against a real nats-server, and what only NATS can do. What happens when
+ * things break is in test_bus_nats_faults.c. */
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
 #include "tests/lib/nats_server.h"
@@ -41,13 +41,93 @@ static void renew(struct bus_world *world, struct bus_log *log, const struct bus
     nats_peer_close(peer);
 }
 
+/* ---- foreign messages ---- */
+
+static int port_of(const struct bus_fixture *f)
+{
+    const struct nats_server *server = f->world->ctx;
+    return server->port;
+}
+
+/* A message of ours, then on the same subject what looks like a server's status, then one of ours
+ * again. Returns how many there are. */
+static uint64_t publish_false_statuses(struct bus_fixture *f)
+{
+    static const char *const headers[] = {
+        "NATS/1.0 503\r\n\r\n", "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 99\r\n\r\n",
+        "NATS/1.0 404 No Messages\r\n\r\n", "NATS/1.0 409 Consumer Deleted\r\nA: b\r\n\r\n"};
+    struct nats_peer *peer = nats_peer_open(port_of(f));
+    char subject[64];
+    uint64_t last = bus_fixture_publish(f, "a", "").position;
+    snprintf(subject, sizeof subject, "%s.a", f->prefix);
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        nats_peer_publish_headers(peer, subject, headers[i], "");
+        nats_peer_publish_headers(peer, subject, headers[i], "payload");
+        last += 2;
+    }
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    for (struct bus_log_end end = {.last = 0}; end.last < last; test_sleep_a_little()) {
+        assert_true(test_now_ms() < limit);
+        assert_int_equal(bus_log_end(f->log, TEST_LIMIT_MS, &end), ERR_NONE);
+    }
+    nats_peer_close(peer);
+    assert_int_equal(bus_fixture_publish(f, "a", "").position, last + 1);
+    return last + 1;
+}
+
+static void a_reader_takes_no_record_for_a_status(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    uint64_t last = publish_false_statuses(&f);
+    for (int headers_only = 0; headers_only < 2; headers_only++) {
+        struct bus_reader *reader = NULL;
+        assert_int_equal(bus_reader_open(f.log, 0, headers_only, &reader), ERR_NONE);
+        for (uint64_t position = 1; position <= last; position++) {
+            assert_int_equal(bus_reader_next(reader, 1000, &record, 1, &count), ERR_NONE);
+            assert_int_equal(record->position, position);
+            bool text = !headers_only && position % 2 == 1 && position > 1 && position < last;
+            assert_true(view_equal(record->payload, text ? VIEW("payload") : VIEW("")));
+        }
+        bus_reader_close(reader);
+    }
+    for (uint64_t position = 1; position <= last; position++) {
+        assert_int_equal(bus_log_read(f.log, position, TEST_LIMIT_MS, &record), ERR_NONE);
+        assert_int_equal(record->position, position);
+        bus_record_free(record);
+    }
+    bus_fixture_end(&f);
+}
+
+static void a_consumer_takes_no_record_for_a_status(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    uint64_t last = publish_false_statuses(&f);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (uint64_t position = 1; position <= last; position++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_int_equal(delivery->record->position, position);
+        assert_int_equal(delivery->delivered, 1);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 int main(void)
 {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reader_takes_no_record_for_a_status),
+        cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
+    };
     struct nats_server server;
     struct bus_world world = {.hold = hold, .let_go = let_go, .renew = renew, .ctx = &server};
     nats_server_start(&server);
     world.url = server.url;
-    int failed = bus_conformance_run("bus_nats", &world, NULL, 0);
+    int failed = bus_conformance_run("bus_nats", &world, tests, sizeof tests / sizeof *tests);
     nats_server_end(&server);
     return failed;
 }
