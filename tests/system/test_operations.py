@@ -306,23 +306,21 @@ def test_config_document_is_true():
 
 
 @pytest.mark.parametrize("which", ["gateway", "processor", "admin"])
-def test_a_taken_port_is_named(tidings, which):
+def test_a_taken_port_is_named_with_its_owner(tidings, which):
     tidings.nats()
     processor = tidings.processor()
     gateway = tidings.gateway()
     if which == "gateway":
-        taken, port = (
-            tidings.gateway(start=False, listen=f"127.0.0.1:{gateway.http_port}"),
-            gateway.http_port,
-        )
+        owner, port = gateway, gateway.http_port
+        late = tidings.gateway(start=False, listen=f"127.0.0.1:{port}")
     elif which == "processor":
-        taken, port = tidings.processor(start=False, listen=processor.address), processor.grpc_port
+        owner, port = processor, processor.grpc_port
+        late = tidings.processor(start=False, listen=f"127.0.0.1:{port}")
     else:
-        taken, port = (
-            tidings.processor(start=False, admin=f"127.0.0.1:{processor.http_port}"),
-            processor.http_port,
-        )
-    taken.learn_ports = lambda: None
-    taken.start()
-    assert taken.process.wait(PATIENCE_S) not in (0, -6, -11), "two servers on one port"
-    assert str(port) in taken.log()
+        owner, port = processor, processor.http_port
+        late = tidings.processor(start=False, admin=f"127.0.0.1:{port}")
+    late.learn_ports = lambda: None
+    late.start()
+    assert late.process.wait(PATIENCE_S) not in (0, -6, -11), "two servers on one port"
+    said = late.log()
+    assert str(port) in said and str(owner.pid) in said and owner.program in said, said
