@@ -52,7 +52,7 @@ struct nats_link_owner {
     void (*tend)(void *ctx, struct nats_session *session);
     /* I/O thread, after each reading and at least every 50 ms. */
     void (*turn)(void *ctx, struct nats_session *session);
-    /* I/O thread: it is down; nobody reads it any more. */
+    /* I/O thread: it is down; nobody reads it any more. No other is begun before this returns. */
     void (*down)(void *ctx, struct nats_session *session);
     /* Whoever lets go of it last; the connection is closed. */
     void (*end)(void *ctx, struct nats_session *session);

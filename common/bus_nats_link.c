@@ -112,18 +112,21 @@ void nats_link_drop(struct nats_link *link, struct nats_session *session)
     const char *why = NULL;
     pthread_mutex_lock(&link->lock);
     bool mine = link->session == session;
-    if (mine)
-        link->session = NULL;
-    bool stop = link->stop;
-    pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
     if (!mine)
         return;
+    /* Before the keeper may connect again, or the owner would hear of this life's end in the
+     * middle of the next one. */
+    link->owner->down(link->ctx, session);
+    pthread_mutex_lock(&link->lock);
+    link->session = NULL;
+    bool stop = link->stop;
+    pthread_cond_broadcast(&link->changed);
+    pthread_mutex_unlock(&link->lock);
     natsConnection_GetLastError(session->nc, &why);
     if (!stop)
         log_warn("bus connection lost", LOG_TEXT("purpose", link->purpose),
                  LOG_TEXT("reason", why ? why : ""));
-    link->owner->down(link->ctx, session);
     nats_session_release(session);
     nats_bus_changed(link->bus);
 }

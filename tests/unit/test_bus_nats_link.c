@@ -1,0 +1,91 @@
+/* How the NATS driver keeps its two connections: what it does when one breaks, when nobody answers
+ * its requests, and when it is told to end. */
+#include "common/bus_nats.h"
+
+#include "tests/lib/bus_conformance.h"
+#include "tests/lib/nats_relay.h"
+#include "tests/lib/nats_server.h"
+#include "tests/lib/unit.h"
+
+#include <stdio.h>
+
+static struct nats_server server;
+static struct nats_relay *relay;
+static struct bus_world world; /* behind the relay */
+
+/* ---- lives of a connection ---- */
+
+struct lives {
+    _Atomic int begun;
+    _Atomic int ended;
+    atomic_bool overlapped; /* one was begun before the owner knew that the last had ended */
+};
+
+static natsStatus begin(void *ctx, struct nats_session *session)
+{
+    struct lives *lives = ctx;
+    (void)session;
+    atomic_fetch_add(&lives->begun, 1);
+    return NATS_OK;
+}
+
+static void nothing(void *ctx, struct nats_session *session)
+{
+    (void)ctx;
+    (void)session;
+}
+
+/* Takes its time, long enough for the keeper to connect again. */
+static void down(void *ctx, struct nats_session *session)
+{
+    struct lives *lives = ctx;
+    (void)session;
+    for (int looks = 0; looks < 30; looks++) {
+        if (atomic_load(&lives->begun) > atomic_load(&lives->ended) + 1)
+            atomic_store(&lives->overlapped, true);
+        test_sleep_a_little();
+    }
+    atomic_fetch_add(&lives->ended, 1);
+}
+
+static void wait_until_up(struct nats_link *link, struct lives *lives, int life)
+{
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    while (atomic_load(&lives->begun) < life || !nats_link_is_up(link, NULL)) {
+        assert_true(test_now_ms() < limit);
+        test_sleep_a_little();
+    }
+}
+
+static void a_life_has_ended_before_the_next_begins(void **state)
+{
+    static const struct nats_link_owner owner = {begin, nothing, nothing, down, nothing};
+    static struct nats_link link;
+    struct lives lives = {0};
+    struct bus_fixture f;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    assert_int_equal(nats_link_start(&link, (struct nats_bus *)f.bus, "test", &owner, &lives),
+                     ERR_NONE);
+    for (int life = 1; life <= 3; life++) {
+        wait_until_up(&link, &lives, life);
+        nats_relay_cut(relay);
+    }
+    nats_link_stop(&link);
+    assert_false(lives.overlapped);
+    bus_fixture_end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_life_has_ended_before_the_next_begins),
+    };
+    nats_server_start(&server);
+    relay = nats_relay_open(server.port);
+    world.url = nats_relay_url(relay);
+    int failed = cmocka_run_group_tests_name("bus_nats_link", tests, NULL, NULL);
+    nats_relay_close(relay);
+    nats_server_end(&server);
+    return failed;
+}
