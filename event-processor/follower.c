@@ -100,12 +100,7 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     side->end_at = wait_until(0);
     wait_unlock(&follower->wait);
     side->event_last = 0;
-    if (end->first > end->last) { /* nothing left to read up to there */
-        status_table_write_begin(follower->table);
-        if (status_table_epoch(follower->table) == epoch)
-            side->passed(follower->table, end->last);
-        status_table_write_end(follower->table);
-    }
+    follower_pass_head(side, epoch, end);
     follower_announce(follower);
 }
 

@@ -12,26 +12,62 @@ enum {
     FRESH_MS = 5000,        /* so long is an end good enough for a metric */
 };
 
-/* Whether the end just read shows that the log isn't the one followed when `before` was true. */
-static const char *what_is_wrong(struct side *side, const struct status_reflects *before,
-                                 const struct bus_log_end *end, bool *ret_wait)
+enum verdict {
+    UNSURE,  /* it isn't followed yet in this epoch */
+    OURS,    /* the log that is followed */
+    SHORTER, /* so is this, but its tail was lost before it was read */
+    EARLY,   /* it ends before what is known of it: perhaps its leader is new */
+    STALE,   /* another one */
+};
+
+/* With the lock held, in the side's epoch: the log ends before the position folded, or before where
+ * it has caught up. */
+static enum verdict judge_early(struct side *side, uint64_t position, const struct bus_log_end *end)
 {
-    const char *wrong = NULL;
-    *ret_wait = false;
+    if (!side->behind)
+        side->behind_until = wait_until(BEHIND_MS);
+    side->behind = true;
+    if (wait_left_ms(side->behind_until) > 0)
+        return EARLY;
+    if (end->last < position)
+        return STALE;
+    side->catch_up = end->last;
+    side->behind = false;
+    return SHORTER;
+}
+
+/* What an end says of the log that was followed when `before` was true. */
+static enum verdict judge(struct side *side, const struct status_reflects *before,
+                          const struct bus_log_end *end)
+{
+    enum verdict verdict = UNSURE;
+    uint64_t position = side_position(side, before);
     wait_lock(&side->follower->wait);
     if (side->epoch == before->epoch) {
-        bool behind = end->last < side_position(side, before);
-        if (behind && !side->behind)
-            side->behind_until = wait_until(BEHIND_MS);
-        side->behind = behind;
-        *ret_wait = behind;
+        bool early = end->last < position || end->last < side->catch_up;
+        verdict = early ? judge_early(side, position, end) : OURS;
+        if (end->created_ns != side->created_ns)
+            verdict = STALE;
+        side->behind = side->behind && early;
         side->end = *end;
         side->end_at = wait_until(0);
-        if (end->created_ns != side->created_ns || (behind && !wait_left_ms(side->behind_until)))
-            wrong = side->stale;
     }
     wait_unlock(&side->follower->wait);
-    return wrong;
+    return verdict;
+}
+
+void follower_pass_head(struct side *side, uint64_t epoch, const struct bus_log_end *end)
+{
+    struct status_table *table = side->follower->table;
+    struct status_reflects reflects;
+    status_table_reflects(table, &reflects);
+    if (side_position(side, &reflects) + 1 >= end->first)
+        return;
+    status_table_write_begin(table);
+    if (status_table_epoch(table) == epoch)
+        side->passed(table, end->first - 1);
+    status_table_write_end(table);
+    follower_announce(side->follower);
 }
 
 static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_position,
@@ -43,12 +79,15 @@ static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_pos
     enum err e = bus_log_end(side->log, timeout_ms, &end);
     if (e)
         return e;
-    bool wait;
-    const char *wrong = what_is_wrong(side, &before, &end, &wait);
-    if (wrong)
-        follower_rebuild(side->follower, before.epoch, wrong);
-    else if (wait)
+    enum verdict verdict = judge(side, &before, &end);
+    if (verdict == EARLY)
         return ERR_UNAVAILABLE;
+    if (verdict == STALE)
+        follower_rebuild(side->follower, before.epoch, side->stale);
+    if (verdict == SHORTER)
+        follower_announce(side->follower);
+    if (verdict == OURS || verdict == SHORTER)
+        follower_pass_head(side, before.epoch, &end);
     *ret_position = end.first > end.last ? 0 : end.last;
     *ret_last = end.last;
     return ERR_NONE;

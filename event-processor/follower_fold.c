@@ -3,7 +3,7 @@
 #include "common/event.h"
 #include "common/log.h"
 
-enum { END_TIMEOUT_MS = 2000, RETRY_MS = 200, SHORTAGE_MS = 1000 };
+enum { END_TIMEOUT_MS = 2000, RETRY_MS = 200, SHORTAGE_MS = 1000, EVENT_WAIT_MS = 2000 };
 
 /* ---- the event log: cells ---- */
 
@@ -69,7 +69,8 @@ static uint64_t last_event_of(const struct status_batch *batch)
     return last;
 }
 
-/* The event log need not reach as far as a change says: it may have lost its tail. */
+/* The event log need not reach as far as a change says: it may have lost its tail. *ret_target: how
+ * far the table must have come. False: the side is no longer current. */
 static bool within_event_log(struct side *side, uint64_t position, uint64_t *ret_target)
 {
     struct follower *follower = side->follower;
@@ -78,33 +79,45 @@ static bool within_event_log(struct side *side, uint64_t position, uint64_t *ret
         while (bus_log_end(follower->sides[FOLLOWER_EVENTS].log, END_TIMEOUT_MS, &end))
             if (!follower_pause(follower, RETRY_MS) || !side_current(side))
                 return false;
-        side->event_last = end.first > end.last ? 0 : end.last;
+        side->event_last = end.last;
     }
     *ret_target = position < side->event_last ? position : side->event_last;
     return true;
+}
+
+/* Waits until the table has passed the target, or that long. */
+static bool wait_for_target(struct side *side, uint64_t target, int64_t timeout_ms)
+{
+    struct follower *follower = side->follower;
+    struct timespec until = wait_until(timeout_ms);
+    struct status_reflects reflects;
+    wait_lock(&follower->wait);
+    do {
+        status_table_reflects(follower->table, &reflects);
+        if (reflects.epoch != side->epoch || reflects.event_position >= target ||
+            atomic_load(&follower->stopping))
+            break;
+    } while (wait_on_until(&follower->wait, until));
+    wait_unlock(&follower->wait);
+    return reflects.event_position >= target;
 }
 
 /* Waits until the table has passed that event or its log's end. False: the side is no longer
  * current. */
 static bool wait_for_event(struct side *side, uint64_t position)
 {
-    struct follower *follower = side->follower;
     struct status_reflects reflects;
     uint64_t target;
-    status_table_reflects(follower->table, &reflects);
+    status_table_reflects(side->follower->table, &reflects);
     if (reflects.epoch == side->epoch && reflects.event_position >= position)
         return true;
-    if (!within_event_log(side, position, &target))
-        return false;
-    wait_lock(&follower->wait);
-    for (;;) {
-        status_table_reflects(follower->table, &reflects);
-        if (reflects.epoch != side->epoch || reflects.event_position >= target ||
-            atomic_load(&follower->stopping))
+    do {
+        if (!within_event_log(side, position, &target))
+            return false;
+        if (wait_for_target(side, target, EVENT_WAIT_MS))
             break;
-        wait_on(&follower->wait);
-    }
-    wait_unlock(&follower->wait);
+        side->event_last = 0; /* it may have lost its tail meanwhile: ask again */
+    } while (side_current(side));
     return side_current(side);
 }
 

@@ -27,7 +27,7 @@ struct side {
     /* Written by the side's thread with follower->wait locked; others read it with that lock. */
     uint64_t epoch; /* what it reads belongs to this one; 0: nothing yet */
     int64_t created_ns;
-    uint64_t catch_up; /* the log's last position when the epoch began */
+    uint64_t catch_up; /* the log's last position when the epoch began, or less if that was lost */
 
     /* Guarded by follower->wait. */
     bool behind; /* the log ended before the position folded when last asked */
@@ -66,6 +66,8 @@ void follower_announce(struct follower *follower);
 /* Waits that long, or until stopped: false. */
 bool follower_pause(struct follower *follower, int64_t ms);
 
+/* What the log's head has lost is passed: `end` is one of the log that is followed in this epoch. */
+void follower_pass_head(struct side *side, uint64_t epoch, const struct bus_log_end *end);
 /* Asks for the log's end if that was long ago; for the side's thread. */
 void follower_check_end(struct side *side);
 /* Records not folded yet, by the end that was last asked for; NaN where that is too long ago. */

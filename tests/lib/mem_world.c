@@ -65,51 +65,60 @@ void mem_world_open_gate(struct mem_world *world)
     move_gate(false, false);
 }
 
-/* ---- logs that are stale ---- */
+/* ---- readers ---- */
 
-static _Atomic bool all_stale;
+static _Atomic(enum err) readers_get;
+static struct bus_log *_Atomic read_log; /* NULL: all */
 
-static enum err maybe_stale_next(struct bus_reader *reader, int64_t timeout_ms,
+static enum err told_reader_next(struct bus_reader *reader, int64_t timeout_ms,
                                  struct bus_record **ret, size_t max, size_t *ret_count)
 {
-    if (atomic_load(&all_stale))
-        return ERR_STALE;
-    return bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
+    struct bus_log *log = atomic_load(&read_log);
+    enum err e = atomic_load(&readers_get);
+    if (e == ERR_NONE || (log && log != reader->log))
+        return bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
+    if (e != ERR_STALE) /* else it would be asked too often */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return e;
 }
 
-void mem_world_set_stale(struct mem_world *world, bool stale)
+void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e)
 {
     (void)world;
-    atomic_store(&all_stale, stale);
+    atomic_store(&readers_get, ERR_NONE);
+    atomic_store(&read_log, log);
+    atomic_store(&readers_get, e);
 }
 
 /* ---- life ---- */
 
 void mem_world_open(struct mem_world *world)
 {
-    mem_world_open_at(world, &clock_system);
+    mem_world_open_at(world, &clock_system, 0);
 }
 
-void mem_world_open_at(struct mem_world *world, const struct clock *clock)
+void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64_t max_age_ms)
 {
     struct log_names names;
     struct bus_log_spec spec;
-    *world = (struct mem_world){.settings = {.shared = {.bus = url,
-                                                        .ns = ns,
-                                                        .source = source,
-                                                        .stream_replicas = 1,
-                                                        .duplicate_window_ms = 60000},
-                                             .group = group,
-                                             .ack_wait_ms = 600,
-                                             .max_ack_pending = 20000,
-                                             .concurrency = 16,
-                                             .drain_timeout_ms = 5000}};
+    *world = (struct mem_world){
+        .settings = {.shared = {.bus = url,
+                                .ns = ns,
+                                .source = source,
+                                .stream_replicas = 1,
+                                .events_max_age_ms = max_age_ms,
+                                .duplicate_window_ms = max_age_ms ? 1000 : 60000},
+                     .group = group,
+                     .ack_wait_ms = 600,
+                     .max_ack_pending = 20000,
+                     .concurrency = 16,
+                     .drain_timeout_ms = 5000}};
     assert_int_equal(bus_open(&(struct bus_options){.url = url, .clock = clock}, &world->bus, NULL),
                      ERR_NONE);
     gated = bus_mem_driver;
     gated.log_end = gated_log_end;
-    gated.reader_next = maybe_stale_next;
-    atomic_store(&all_stale, false);
+    gated.reader_next = told_reader_next;
+    mem_world_set_readers(world, NULL, ERR_NONE);
     world->bus->driver = &gated;
     settings_event_log(&world->settings.shared, &names, &spec);
     assert_int_equal(bus_log_open(world->bus, &spec, &world->events), ERR_NONE);

@@ -20,8 +20,8 @@ struct mem_world {
 
 /* All of them fail the test if something goes wrong. */
 void mem_world_open(struct mem_world *world);
-/* On a bus whose time is the clock's. */
-void mem_world_open_at(struct mem_world *world, const struct clock *clock);
+/* On a bus whose time is the clock's, where events leave the event log at that age (0: never). */
+void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64_t max_age_ms);
 void mem_world_close(struct mem_world *world);
 
 /* Stores an event with an id of its own, or that of `id` if it isn't zero; returns its position. */
@@ -45,8 +45,8 @@ void mem_world_close_gate(struct mem_world *world);
 void mem_world_lock_gate(struct mem_world *world);
 void mem_world_open_gate(struct mem_world *world);
 
-/* While true, every reader finds that its log is not the one that it followed. */
-void mem_world_set_stale(struct mem_world *world, bool stale);
+/* What the log's readers (NULL: all readers) get instead of records; ERR_NONE: records. */
+void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e);
 
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);

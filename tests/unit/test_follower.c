@@ -72,6 +72,15 @@ static int end(void **state)
     return 0;
 }
 
+static void fill(struct mem_world *world, size_t events)
+{
+    for (size_t i = 0; i < events; i++) {
+        struct event_id id = {{0}};
+        uint64_t position = mem_world_event(world, "n", "", &id);
+        mem_world_change(world, &id, position, processed, 0, "");
+    }
+}
+
 /* ---- following ---- */
 
 static void test_both_logs_are_folded(void **state)
@@ -216,6 +225,44 @@ static void test_waiting_ends_with_the_time_and_with_the_follower(void **state)
     stop(&replica);
 }
 
+static void test_it_catches_up_although_the_rest_expires_before_it_is_read(void **state)
+{
+    struct mem_world *world = *state;
+    struct clock_manual clock;
+    struct replica replica;
+    struct follower_target nothing = {0};
+    mem_world_close(world);
+    clock_manual_init(&clock, 1700000000000);
+    mem_world_open_at(world, &clock.base, 10000);
+    fill(world, 20);
+    mem_world_set_readers(world, NULL, ERR_DEADLINE);
+    start(world, &replica);
+    assert_int_equal(follower_wait(replica.follower, &nothing, 50, NULL), ERR_DEADLINE);
+    clock_manual_advance(&clock, 3600 * 1000);
+    mem_world_set_readers(world, NULL, ERR_NONE);
+    assert_int_equal(follower_wait(replica.follower, &nothing, PATIENCE_MS, NULL), ERR_NONE);
+    assert_int_equal(caught_up(&replica).events, 0);
+    stop(&replica);
+}
+
+static void test_it_catches_up_although_the_tail_is_lost_before_it_is_read(void **state)
+{
+    struct mem_world *world = *state;
+    struct replica replica;
+    struct follower_target nothing = {0};
+    fill(world, 20);
+    mem_world_set_readers(world, world->events, ERR_DEADLINE);
+    start(world, &replica);
+    assert_int_equal(follower_wait(replica.follower, &nothing, 50, NULL), ERR_DEADLINE);
+    bus_mem_lose_tail(world->events, 15);
+    mem_world_set_readers(world, NULL, ERR_NONE);
+    assert_int_equal(follower_wait(replica.follower, &nothing, PATIENCE_MS, NULL), ERR_NONE);
+    struct status_table_stats stats = caught_up(&replica);
+    assert_int_equal(stats.counts[STATUS_PROCESSED], 15);
+    assert_int_equal(stats.reflects.epoch, 1);
+    stop(&replica);
+}
+
 static int64_t ms_since(struct timespec then)
 {
     struct timespec now;
@@ -251,15 +298,6 @@ static void test_lag_is_told_without_asking_the_bus(void **state)
 }
 
 /* ---- rebuilds ---- */
-
-static void fill(struct mem_world *world, size_t events)
-{
-    for (size_t i = 0; i < events; i++) {
-        struct event_id id = {{0}};
-        uint64_t position = mem_world_event(world, "n", "", &id);
-        mem_world_change(world, &id, position, processed, 0, "");
-    }
-}
 
 static void rebuilt_like_new(struct mem_world *world, struct replica *replica, uint64_t events)
 {
@@ -336,11 +374,11 @@ static void test_rebuilds_that_follow_each_other_are_paced(void **state)
     start(world, &replica);
     (void)caught_up(&replica);
     clock_gettime(CLOCK_MONOTONIC, &first);
-    mem_world_set_stale(world, true);
+    mem_world_set_readers(world, NULL, ERR_STALE);
     /* The first one is read at once, the second after 250 ms, the third after 500 ms. */
     assert_until(mem_world_metric(replica.metrics, "tidings_follower_rebuilds_total") >= 4);
     assert_true(ms_since(first) >= 750);
-    mem_world_set_stale(world, false);
+    mem_world_set_readers(world, NULL, ERR_NONE);
     assert_until(follower_ready(replica.follower) != 0);
     assert_int_equal(caught_up(&replica).events, 10);
     stop(&replica);
@@ -358,6 +396,8 @@ int main(void)
         test(test_a_change_of_an_event_that_is_not_there_stops_nothing),
         test(test_it_is_ready_when_it_has_caught_up),
         test(test_waiting_ends_with_the_time_and_with_the_follower),
+        test(test_it_catches_up_although_the_rest_expires_before_it_is_read),
+        test(test_it_catches_up_although_the_tail_is_lost_before_it_is_read),
         test(test_lag_is_told_without_asking_the_bus),
         test(test_an_event_log_made_anew_is_read_anew),
         test(test_a_status_log_made_anew_is_read_anew),

@@ -18,7 +18,7 @@ static int begin(void **state)
 {
     static struct hands hands;
     clock_manual_init(&hands.clock, 1700000000000);
-    mem_world_open_at(&hands.world, &hands.clock.base);
+    mem_world_open_at(&hands.world, &hands.clock.base, 0);
     assert_int_equal(bus_consumer_open(hands.world.events,
                                        &(struct bus_consumer_spec){.group = "g",
                                                                    .ack_wait_ms = ACK_WAIT_MS,
