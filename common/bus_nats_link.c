@@ -251,32 +251,35 @@ static void ping(struct nats_link *link, struct nats_session *session)
         atomic_store(&link->unanswered_ms, 0);
 }
 
-/* True if it is up. */
-static bool keep(struct nats_link *link)
+enum kept { KEPT_DOWN, KEPT_NEW, KEPT_UP };
+
+static enum kept keep(struct nats_link *link)
 {
     struct nats_session *session = nats_link_hold(link);
     if (!session)
-        return try_connect(link);
+        return try_connect(link) ? KEPT_NEW : KEPT_DOWN;
     ping(link, session);
     link->owner->tend(link->ctx, session);
     nats_session_release(session);
-    return true;
+    return KEPT_UP;
+}
+
+static int64_t rest_ms(enum kept kept, unsigned *seed)
+{
+    if (kept == KEPT_NEW)
+        return 0; /* the first ping and the first chores follow at once */
+    return kept == KEPT_UP ? PING_MS : RETRY_MS + rand_r(seed) % RETRY_JITTER_MS;
 }
 
 static void *keeper_main(void *arg)
 {
     struct nats_link *link = arg;
     unsigned seed = (unsigned)nats_now_ms() ^ (unsigned)link->event_fd;
-    bool was_up = false;
     for (bool stop = false; !stop;) {
-        bool up = keep(link);
-        int64_t rest = RETRY_MS + rand_r(&seed) % RETRY_JITTER_MS;
-        if (up)
-            rest = was_up ? PING_MS : 0; /* the first ping follows at once */
-        was_up = up;
-        int64_t deadline = nats_now_ms() + rest;
+        enum kept kept = keep(link);
+        int64_t deadline = nats_now_ms() + rest_ms(kept, &seed);
         pthread_mutex_lock(&link->lock);
-        while (!link->stop && !link->poked && !(up && !link->session) &&
+        while (!link->stop && !link->poked && !(kept != KEPT_DOWN && !link->session) &&
                nats_cond_wait_until(&link->changed, &link->lock, deadline))
             ;
         stop = link->stop;
