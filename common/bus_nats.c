@@ -166,6 +166,8 @@ static enum err nats_open(const struct bus_options *options, struct bus **ret,
 static void nats_close(struct bus *base)
 {
     struct nats_bus *bus = (struct nats_bus *)base;
+    nats_link_end(&bus->publisher.link); /* both, so that they end side by side */
+    nats_link_end(&bus->service);
     nats_publisher_stop(&bus->publisher);
     nats_link_stop(&bus->service);
     bus_free(bus);

@@ -52,7 +52,8 @@ struct nats_link_owner {
     void (*tend)(void *ctx, struct nats_session *session);
     /* I/O thread, after each reading and at least every 50 ms. */
     void (*turn)(void *ctx, struct nats_session *session);
-    /* I/O thread: it is down; nobody reads it any more. No other is begun before this returns. */
+    /* I/O thread, or whoever stops the link: it is down; nobody reads it any more. No other is
+     * begun before this returns. */
     void (*down)(void *ctx, struct nats_session *session);
     /* Whoever lets go of it last; the connection is closed. */
     void (*end)(void *ctx, struct nats_session *session);
@@ -88,6 +89,7 @@ struct nats_link {
 
 enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const char *purpose,
                          const struct nats_link_owner *owner, void *ctx);
+void nats_link_end(struct nats_link *link);  /* tells it to; does not wait */
 void nats_link_stop(struct nats_link *link); /* ends both threads and the session */
 /* The session with a reference of the caller's, or NULL while down. */
 struct nats_session *nats_link_hold(struct nats_link *link);
@@ -115,7 +117,8 @@ bool nats_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t d
 /* ---- bus_nats_io.c: a link's I/O thread ---- */
 
 enum err nats_io_start(struct nats_link *link);
-void nats_io_stop(struct nats_link *link); /* and ends the session */
+void nats_io_stop(struct nats_link *link); /* ends the thread and the session */
+void nats_io_free(struct nats_link *link); /* once the keeper's thread has ended, too */
 natsStatus nats_io_set_loop(natsOptions *options, struct nats_session *session);
 void nats_io_attach(struct nats_link *link, struct nats_session *session);
 /* Closes the connection by breaking its socket: natsConnection_Close would wait for a pong that

@@ -172,6 +172,8 @@ static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session
     if (!due)
         return;
     enum nats_log_state state = check(log, nats_js(session), &detail);
+    if (natsConnection_IsClosed(session->nc))
+        return; /* nothing was found out */
     if (state == NATS_LOG_BROKEN && before != NATS_LOG_BROKEN)
         log_error("log is broken", LOG_TEXT("detail", detail.text));
     pthread_mutex_lock(&bus->lock);

@@ -215,7 +215,7 @@ void nats_io_attach(struct nats_link *link, struct nats_session *session)
     wake(link);
 }
 
-static void close_descriptors(struct nats_link *link)
+void nats_io_free(struct nats_link *link)
 {
     close(link->epoll_fd);
     close(link->event_fd);
@@ -232,7 +232,7 @@ enum err nats_io_start(struct nats_link *link)
         epoll_ctl(link->epoll_fd, EPOLL_CTL_ADD, link->event_fd, &event) == 0 &&
         pthread_create(&link->io_thread, NULL, io_main, link) == 0)
         return ERR_NONE;
-    close_descriptors(link);
+    nats_io_free(link);
     return ERR_INTERNAL;
 }
 
@@ -247,5 +247,4 @@ void nats_io_stop(struct nats_link *link)
         nats_link_drop(link, session);
         nats_session_release(session);
     }
-    close_descriptors(link);
 }

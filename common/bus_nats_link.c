@@ -195,16 +195,25 @@ static natsStatus connect_session(struct nats_link *link, struct nats_session *s
     return s;
 }
 
-static void go_up(struct nats_link *link, struct nats_session *session)
+/* False: the link has been told to end meanwhile. */
+static bool go_up(struct nats_link *link, struct nats_session *session)
 {
-    log_info("bus connected", LOG_TEXT("purpose", link->purpose));
     atomic_store(&link->unanswered_ms, 0);
     pthread_mutex_lock(&link->lock);
-    link->session = session;
-    link->last_error.text[0] = '\0';
-    pthread_cond_broadcast(&link->changed);
+    bool up = !link->stop;
+    if (up) {
+        link->session = session;
+        link->last_error.text[0] = '\0';
+        pthread_cond_broadcast(&link->changed);
+    }
     pthread_mutex_unlock(&link->lock);
+    if (!up) {
+        link->owner->down(link->ctx, session);
+        return false;
+    }
     nats_io_attach(link, session);
+    log_info("bus connected", LOG_TEXT("purpose", link->purpose));
+    return true;
 }
 
 static void note_failure(struct nats_link *link, natsStatus s)
@@ -230,11 +239,10 @@ static bool try_connect(struct nats_link *link)
     session->link = link;
     session->number = atomic_fetch_add(&link->bus->sessions, 1) + 1;
     natsStatus s = connect_session(link, session);
-    if (s == NATS_OK) {
-        go_up(link, session);
+    if (s == NATS_OK && go_up(link, session))
         return true;
-    }
-    note_failure(link, s);
+    if (s != NATS_OK)
+        note_failure(link, s);
     if (session->nc)
         nats_session_break(session);
     nats_session_release(session);
@@ -311,6 +319,7 @@ enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const cha
     enum err e = nats_io_start(link);
     if (e == ERR_NONE && pthread_create(&link->keeper_thread, NULL, keeper_main, link) != 0) {
         nats_io_stop(link);
+        nats_io_free(link);
         e = ERR_INTERNAL;
     }
     if (e != ERR_NONE) {
@@ -320,15 +329,21 @@ enum err nats_link_start(struct nats_link *link, struct nats_bus *bus, const cha
     return e;
 }
 
-void nats_link_stop(struct nats_link *link)
+void nats_link_end(struct nats_link *link)
 {
     pthread_mutex_lock(&link->lock);
     link->stop = true;
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
+}
+
+void nats_link_stop(struct nats_link *link)
+{
+    nats_link_end(link);
     nats_link_write(link); /* the last acknowledgements */
+    nats_io_stop(link);    /* a request that the keeper waits for ends with the connection */
     pthread_join(link->keeper_thread, NULL);
-    nats_io_stop(link);
+    nats_io_free(link);
     pthread_cond_destroy(&link->changed);
     pthread_mutex_destroy(&link->lock);
 }

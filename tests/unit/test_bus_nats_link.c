@@ -97,11 +97,37 @@ static void a_cut_costs_no_more_than_the_reconnect(void **state)
     bus_fixture_end(&f);
 }
 
+static void closing_waits_for_no_answers(void **state)
+{
+    enum { LOGS = 4 };
+    struct bus *bus = NULL;
+    const struct bus_options options = {.url = world.url};
+    (void)state;
+    nats_relay_silence(relay, "$JS.API.STREAM.");
+    assert_int_equal(bus_open(&options, &bus, NULL), ERR_NONE);
+    for (int i = 0; i < LOGS; i++) {
+        struct bus_log *log = NULL;
+        char name[16];
+        char subject[16];
+        snprintf(name, sizeof name, "SILENT%d", i);
+        snprintf(subject, sizeof subject, "silent%d.>", i);
+        const struct bus_log_spec spec = {
+            .name = name, .subject = subject, .duplicate_window_ms = 1000, .replicas = 1};
+        assert_int_equal(bus_log_open(bus, &spec, &log), ERR_NONE);
+    }
+    assert_int_equal(bus_wait_ready(bus, 1000, NULL), ERR_DEADLINE); /* it asks by then */
+    int64_t began = test_now_ms();
+    bus_close(bus);
+    assert_true(test_now_ms() - began < 900);
+    nats_relay_silence(relay, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_life_has_ended_before_the_next_begins),
         cmocka_unit_test(a_cut_costs_no_more_than_the_reconnect),
+        cmocka_unit_test(closing_waits_for_no_answers),
     };
     nats_server_start(&server);
     relay = nats_relay_open(server.port);
