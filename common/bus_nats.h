@@ -71,7 +71,8 @@ struct nats_link {
 
     /* Held while reading, parsing and writing, and while subscriptions are made and destroyed:
      * nats.c 3.4.1 uses a subscription after letting go of its lock, and OpenSSL must not read
-     * and write one connection at the same time. */
+     * and write one connection at the same time. Others leave their writing to the holder, so
+     * whoever lets go of it looks whether something is wanted (nats_link_write). */
     pthread_mutex_t io;
     atomic_bool write_wanted;
     atomic_bool write_soon;

@@ -125,6 +125,7 @@ enum err nats_inbox_open(struct nats_session *session, bool wildcard, struct nat
     if (s != NATS_OK)
         natsSubscription_Destroy(inbox->subscription);
     pthread_mutex_unlock(&session->link->io);
+    nats_link_write(session->link); /* what others left to us, and our own */
     if (s != NATS_OK) {
         inbox_release(inbox);
         inbox_release(inbox);
@@ -143,6 +144,7 @@ void nats_inbox_close(struct nats_inbox *inbox)
     pthread_mutex_lock(&session->link->io);
     natsSubscription_Destroy(inbox->subscription);
     pthread_mutex_unlock(&session->link->io);
+    nats_link_write(session->link);
     inbox_release(inbox);
     nats_session_release(session);
 }

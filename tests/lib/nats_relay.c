@@ -4,6 +4,7 @@
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,6 +56,9 @@ static void take_client(struct nats_relay *relay)
     int client = accept4(relay->listener, NULL, NULL, SOCK_CLOEXEC);
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int pair = 0;
+    int on = 1;
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     while (pair < PAIRS_MAX && relay->fds[2 * pair] >= 0)
         pair++;
     if (pair < PAIRS_MAX && connect(server, (struct sockaddr *)&at, sizeof at) == 0) {

@@ -122,12 +122,37 @@ static void closing_waits_for_no_answers(void **state)
     nats_relay_silence(relay, NULL);
 }
 
+/* A subscription, a request, an answer: nothing of it may lie in a buffer until the I/O thread
+ * looks by itself, each 50 ms. */
+static void a_subscribing_reader_is_not_kept_waiting(void **state)
+{
+    enum { TIMES = 60, SLOW_MS = 45 };
+    struct bus_fixture f;
+    int slow = 0;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 1);
+    for (int i = 0; i < TIMES; i++) {
+        struct bus_reader *reader = NULL;
+        struct bus_record *record = NULL;
+        size_t count = 0;
+        assert_int_equal(bus_reader_open(f.log, 0, false, &reader), ERR_NONE);
+        int64_t began = test_now_ms();
+        assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, &record, 1, &count), ERR_NONE);
+        slow += test_now_ms() - began >= SLOW_MS;
+        bus_reader_close(reader);
+    }
+    assert_true(slow < TIMES / 12);
+    bus_fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_life_has_ended_before_the_next_begins),
         cmocka_unit_test(a_cut_costs_no_more_than_the_reconnect),
         cmocka_unit_test(closing_waits_for_no_answers),
+        cmocka_unit_test(a_subscribing_reader_is_not_kept_waiting),
     };
     nats_server_start(&server);
     relay = nats_relay_open(server.port);
