@@ -14,6 +14,15 @@ enum {
     SUBJECT_MAX = 1024,
 };
 
+/* Drivers add these to times, and multiply them. */
+static const int64_t LONGEST_TIMEOUT_MS = INT64_C(24) * 3600 * 1000;
+static const int64_t LONGEST_DELAY_MS = INT64_C(365) * 24 * 3600 * 1000;
+
+static int64_t bounded(int64_t ms, int64_t max)
+{
+    return ms < 0 ? 0 : ms < max ? ms : max;
+}
+
 /* ---- arguments ---- */
 
 static bool is_name(const char *text)
@@ -117,6 +126,7 @@ enum err bus_open(const struct bus_options *options, struct bus **ret, struct er
                        filled.max_in_flight, LARGEST_MAX_IN_FLIGHT);
     if (filled.publish_timeout_ms <= 0)
         filled.publish_timeout_ms = DEFAULT_PUBLISH_TIMEOUT_MS;
+    filled.publish_timeout_ms = bounded(filled.publish_timeout_ms, LONGEST_TIMEOUT_MS);
     if (!filled.clock)
         filled.clock = &clock_system;
     return driver->open(&filled, ret, detail);
@@ -135,7 +145,7 @@ enum bus_state bus_state(struct bus *bus, struct err_detail *detail)
 
 enum err bus_wait_ready(struct bus *bus, int64_t timeout_ms, struct err_detail *detail)
 {
-    return bus->driver->wait_ready(bus, timeout_ms, detail);
+    return bus->driver->wait_ready(bus, bounded(timeout_ms, LONGEST_TIMEOUT_MS), detail);
 }
 
 uint32_t bus_in_flight(struct bus *bus)
@@ -157,7 +167,7 @@ enum err bus_log_open(struct bus *bus, const struct bus_log_spec *spec, struct b
 
 enum err bus_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret)
 {
-    return log->bus->driver->log_end(log, timeout_ms, ret);
+    return log->bus->driver->log_end(log, bounded(timeout_ms, LONGEST_TIMEOUT_MS), ret);
 }
 
 enum err bus_log_read(struct bus_log *log, uint64_t position, int64_t timeout_ms,
@@ -165,7 +175,7 @@ enum err bus_log_read(struct bus_log *log, uint64_t position, int64_t timeout_ms
 {
     if (position == 0)
         return ERR_NOT_FOUND;
-    return log->bus->driver->log_read(log, position, timeout_ms, ret);
+    return log->bus->driver->log_read(log, position, bounded(timeout_ms, LONGEST_TIMEOUT_MS), ret);
 }
 
 struct view bus_record_header(const struct bus_record *record, const char *name)
@@ -245,7 +255,8 @@ enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct b
 {
     if (max == 0)
         return ERR_INVALID;
-    return reader->log->bus->driver->reader_next(reader, timeout_ms, ret, max, ret_count);
+    return reader->log->bus->driver->reader_next(reader, bounded(timeout_ms, LONGEST_TIMEOUT_MS),
+                                                 ret, max, ret_count);
 }
 
 /* ---- sharing the work ---- */
@@ -253,7 +264,8 @@ enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct b
 enum err bus_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                            struct bus_consumer **ret)
 {
-    if (!is_name(spec->group) || spec->ack_wait_ms <= 0 || spec->max_ack_pending == 0)
+    if (!is_name(spec->group) || spec->ack_wait_ms <= 0 || spec->ack_wait_ms > LONGEST_DELAY_MS ||
+        spec->max_ack_pending == 0)
         return ERR_INVALID;
     return log->bus->driver->consumer_open(log, spec, ret);
 }
@@ -269,12 +281,14 @@ enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus
 {
     if (max == 0)
         return ERR_INVALID;
-    return consumer->log->bus->driver->fetch(consumer, timeout_ms, ret, max, ret_count);
+    return consumer->log->bus->driver->fetch(consumer, bounded(timeout_ms, LONGEST_TIMEOUT_MS), ret,
+                                             max, ret_count);
 }
 
 void bus_settle(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms)
 {
-    bus_record_box_of(delivery->record)->driver->settle(delivery, how, delay_ms < 0 ? 0 : delay_ms);
+    bus_record_box_of(delivery->record)
+        ->driver->settle(delivery, how, bounded(delay_ms, LONGEST_DELAY_MS));
 }
 
 void bus_progress(struct bus_delivery *delivery)

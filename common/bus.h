@@ -10,6 +10,8 @@
  * Threads. Everything may be called from any thread, except that one reader or one consumer belongs
  * to one thread at a time.
  *
+ * Timeouts are bounded to a day, delays of a retry to a year.
+ *
  * ERR_INVALID: an argument that no caller should pass (a subject with a wildcard or an empty token,
  * a header's value with a line break, ...). Nothing was done.
  */

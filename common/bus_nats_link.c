@@ -4,7 +4,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -39,7 +38,7 @@ void nats_cond_init(pthread_cond_t *cond)
 bool nats_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ms)
 {
     struct timespec at = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    return pthread_cond_timedwait(cond, lock, &at) != ETIMEDOUT;
+    return pthread_cond_timedwait(cond, lock, &at) == 0;
 }
 
 /* ---- sessions ---- */

@@ -3,6 +3,7 @@
 #include "common/mem.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 /* ---- JetStream's reply subjects ---- */
 
@@ -139,13 +140,27 @@ void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nat
     };
 }
 
+/* natsMsgHeader_Get compares with case. */
+static struct view get_header(natsMsg *msg, const char *name)
+{
+    const char **names = NULL;
+    const char *value = NULL;
+    int count = 0;
+    if (natsMsgHeader_Keys(msg, &names, &count) != NATS_OK)
+        return VIEW("");
+    for (int i = 0; i < count && !value; ++i)
+        if (strcasecmp(names[i], name) == 0 && natsMsgHeader_Get(msg, names[i], &value) != NATS_OK)
+            value = NULL;
+    free((void *)names); /* nats.c's */
+    return value ? view_of(value) : VIEW("");
+}
+
 struct view nats_record_header(const struct bus_record *base, const char *name)
 {
     const struct nats_record *record = (const struct nats_record *)bus_record_box_of(base);
-    const char *value = NULL;
     if (record->raw)
         return find_header(raw_headers(record->msg), view_of(name));
-    return natsMsgHeader_Get(record->msg, name, &value) == NATS_OK ? view_of(value) : VIEW("");
+    return get_header(record->msg, name);
 }
 
 void nats_record_free(struct bus_record *base)

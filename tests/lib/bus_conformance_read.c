@@ -1,6 +1,7 @@
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/unit.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -64,6 +65,7 @@ static void a_record_is_read_by_its_position(void **state)
                 record->time_ms <= clock_wall_ms(&clock_system) + 1);
     assert_true(view_equal(bus_record_header(record, "ce-type"), headers[0].value));
     assert_true(view_equal(bus_record_header(record, "ce-source"), headers[1].value));
+    assert_true(view_equal(bus_record_header(record, "Ce-TYPE"), headers[0].value));
     assert_int_equal(bus_record_header(record, "empty").len, 0);
     assert_int_equal(bus_record_header(record, "ce").len, 0);
     assert_int_equal(bus_record_header(record, "ce-type-not").len, 0);
@@ -231,6 +233,42 @@ static void what_is_dropped_from_the_head_is_skipped(void **state)
     bus_fixture_end(&f);
 }
 
+static void *publish_one_later(void *arg)
+{
+    struct bus_fixture *f = arg;
+    int64_t at = test_now_ms() + 100;
+    while (test_now_ms() < at)
+        test_sleep_a_little();
+    bus_fixture_publish(f, "a", "x");
+    return NULL;
+}
+
+static void the_longest_timeouts_wait(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    struct bus_delivery *delivery = NULL;
+    pthread_t thread;
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    struct bus_reader *reader = open_reader(&f, 0, false);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    assert_int_equal(bus_wait_ready(f.bus, INT64_MAX, NULL), ERR_NONE);
+    assert_int_equal(pthread_create(&thread, NULL, publish_one_later, &f), 0);
+    assert_int_equal(bus_reader_next(reader, INT64_MAX, &record, 1, &count), ERR_NONE);
+    pthread_join(thread, NULL);
+    assert_int_equal(bus_fetch(consumer, INT64_MAX, &delivery, 1, &count), ERR_NONE);
+    bus_settle(delivery, BUS_ACK, 0);
+    assert_int_equal(pthread_create(&thread, NULL, publish_one_later, &f), 0);
+    assert_int_equal(bus_fetch(consumer, INT64_MAX, &delivery, 1, &count), ERR_NONE);
+    pthread_join(thread, NULL);
+    bus_settle(delivery, BUS_RETRY, INT64_MAX);
+    assert_int_equal(bus_fetch(consumer, INT64_MIN, &delivery, 1, &count), ERR_DEADLINE);
+    bus_reader_close(reader);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 const struct CMUnitTest bus_read_tests[] = {
     cmocka_unit_test(an_empty_log_ends_before_it_begins),
     cmocka_unit_test(a_record_is_read_by_its_position),
@@ -241,5 +279,6 @@ const struct CMUnitTest bus_read_tests[] = {
     cmocka_unit_test(a_reader_beyond_the_end_is_stale),
     cmocka_unit_test(a_log_made_anew_is_stale_for_its_readers),
     cmocka_unit_test(what_is_dropped_from_the_head_is_skipped),
+    cmocka_unit_test(the_longest_timeouts_wait),
 };
 const size_t bus_read_test_count = sizeof bus_read_tests / sizeof *bus_read_tests;
