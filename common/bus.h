@@ -40,8 +40,9 @@ enum bus_state {
     BUS_CONNECTING, /* never was ready yet */
     BUS_READY,
     BUS_AWAY,   /* was ready; reconnecting, or connected but silent */
-    BUS_BROKEN, /* a log has settings that break a promise, or cannot be made: an operator must
-                 * mend it; the detail says how. Looked at again every two seconds. */
+    BUS_BROKEN, /* a log has settings that break a promise, or those asked for cannot be had: an
+                 * operator must mend it; the detail says how. Looked at again every two seconds.
+                 * What may pass (a cluster not complete yet, a lack of space) is none of it. */
 };
 
 /* The driver is chosen by the url's scheme (nats://, mem://). Starts connecting; does not wait. */

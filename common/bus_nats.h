@@ -207,7 +207,12 @@ void nats_ack_parse(struct view text, struct nats_ack *ret);
 
 /* ---- bus_nats_log.c: streams ---- */
 
-enum nats_log_state { NATS_LOG_UNCHECKED, NATS_LOG_SOUND, NATS_LOG_BROKEN };
+enum nats_log_state {
+    NATS_LOG_UNCHECKED, /* nobody has answered */
+    NATS_LOG_MISSING,   /* and cannot be made now */
+    NATS_LOG_SOUND,
+    NATS_LOG_BROKEN,
+};
 
 struct nats_log {
     struct bus_log base;
@@ -218,7 +223,7 @@ struct nats_log {
     _Atomic uint64_t sound_round; /* the round in which it was found sound; see nats_bus.round */
     _Atomic bool direct;          /* direct get is allowed */
     enum nats_log_state state;    /* guarded by nats_bus.lock, as is the rest */
-    int64_t checked_ms;
+    int64_t due_ms;               /* when what is known of it is to be checked again */
     struct err_detail detail;
 };
 

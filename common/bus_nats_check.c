@@ -9,8 +9,8 @@
 
 enum {
     ASK_TIMEOUT_MS = 2000,
-    RECHECK_BROKEN_MS = 2000, /* an operator may have mended it */
-    RECHECK_SOUND_MS = 5000,  /* an operator may have deleted it */
+    RECHECK_SOUND_MS = 5000, /* an operator may have deleted it, */
+    RECHECK_SOON_MS = 2000,  /* or mended it */
 };
 
 static const int64_t NS_PER_MS = 1000000;
@@ -126,26 +126,30 @@ static natsStatus make_stream(const struct nats_log *log, jsCtx *js, jsOptions *
     return s;
 }
 
-static bool is_passing(jsErrCode code)
+/* Only an operator can mend these. Anything else may pass: a cluster that is not complete yet, an
+ * account that is not enabled yet, a limit that is raised. */
+static bool is_hopeless(jsErrCode code)
 {
-    return code == 0 || code == JSClusterNotAvailErr || code == JSClusterNotActiveErr ||
-           code == JSClusterNotLeaderErr || code == JSClusterNotAssignedErr ||
-           code == JSNotEnabledErr || code == JSStreamOfflineErr || code == JSStreamNameExistErr;
+    return code == JSStreamInvalidConfig || code == JSStreamSubjectOverlapErr ||
+           code == JSStreamReplicasNotSupportedErr;
 }
 
 static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_detail *detail)
 {
+    enum nats_log_state state = NATS_LOG_UNCHECKED;
     jsOptions options;
     jsErrCode code = 0;
     jsStreamInfo *info = NULL;
     jsOptions_Init(&options);
     options.Wait = ASK_TIMEOUT_MS;
     natsStatus s = js_GetStreamInfo(&info, js, log->name, &options, &code);
-    if (nats_err_of(s, code) == ERR_NOT_FOUND)
+    if (nats_err_of(s, code) == ERR_NOT_FOUND) {
         s = make_stream(log, js, &options, &info, &code);
+        state = is_hopeless(code) ? NATS_LOG_BROKEN : NATS_LOG_MISSING;
+    }
     if (s != NATS_OK) {
         (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, nats_words(s, code));
-        return is_passing(code) ? NATS_LOG_UNCHECKED : NATS_LOG_BROKEN;
+        return state;
     }
     bool sound = is_sound(log, info->Config, detail);
     atomic_store(&log->direct, info->Config->AllowDirect);
@@ -155,10 +159,35 @@ static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_det
 
 static bool is_due(const struct nats_log *log, uint64_t round)
 {
-    int64_t age_ms = nats_now_ms() - log->checked_ms;
-    if (log->state == NATS_LOG_BROKEN)
-        return age_ms >= RECHECK_BROKEN_MS;
-    return atomic_load(&log->sound_round) != round || age_ms >= RECHECK_SOUND_MS;
+    bool known = log->state == NATS_LOG_BROKEN || atomic_load(&log->sound_round) == round;
+    return !known || nats_now_ms() >= log->due_ms;
+}
+
+static void report(const struct nats_log *log, enum nats_log_state state, const char *detail)
+{
+    if (state == NATS_LOG_SOUND || (state == log->state && strcmp(detail, log->detail.text) == 0))
+        return; /* said before */
+    if (state == NATS_LOG_BROKEN)
+        log_error("log is broken", LOG_TEXT("detail", detail));
+    else
+        log_warn("log not ready", LOG_TEXT("detail", detail));
+}
+
+/* A question that was not answered takes nothing away from what is known in this round: publishing
+ * may work all the same. */
+static void note(struct nats_bus *bus, struct nats_log *log, uint64_t round,
+                 enum nats_log_state state, const struct err_detail *detail)
+{
+    bool stays = state == NATS_LOG_UNCHECKED && atomic_load(&log->sound_round) == round;
+    pthread_mutex_lock(&bus->lock);
+    report(log, state, detail->text);
+    log->due_ms = nats_now_ms() + (state == NATS_LOG_SOUND ? RECHECK_SOUND_MS : RECHECK_SOON_MS);
+    log->detail = *detail;
+    if (!stays)
+        log->state = state;
+    pthread_mutex_unlock(&bus->lock);
+    if (!stays)
+        atomic_store(&log->sound_round, state == NATS_LOG_SOUND ? round : 0);
 }
 
 static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session *session)
@@ -167,21 +196,12 @@ static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session
     struct err_detail detail = {""};
     pthread_mutex_lock(&bus->lock);
     bool due = round > 0 && is_due(log, round);
-    enum nats_log_state before = log->state;
     pthread_mutex_unlock(&bus->lock);
     if (!due)
         return;
     enum nats_log_state state = check(log, nats_js(session), &detail);
-    if (natsConnection_IsClosed(session->nc))
-        return; /* nothing was found out */
-    if (state == NATS_LOG_BROKEN && before != NATS_LOG_BROKEN)
-        log_error("log is broken", LOG_TEXT("detail", detail.text));
-    pthread_mutex_lock(&bus->lock);
-    log->state = state;
-    log->detail = detail;
-    log->checked_ms = nats_now_ms();
-    pthread_mutex_unlock(&bus->lock);
-    atomic_store(&log->sound_round, state == NATS_LOG_SOUND ? round : 0);
+    if (!natsConnection_IsClosed(session->nc)) /* else nothing was found out */
+        note(bus, log, round, state, &detail);
 }
 
 /* Logs are only ever added, at the list's head, and live as long as the bus. */

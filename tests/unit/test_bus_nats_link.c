@@ -122,6 +122,41 @@ static void closing_waits_for_no_answers(void **state)
     nats_relay_silence(relay, NULL);
 }
 
+/* As if the log's next check were due. */
+static void check_now(struct bus_fixture *f)
+{
+    struct nats_bus *bus = (struct nats_bus *)f->bus;
+    struct nats_log *log = (struct nats_log *)f->log;
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    pthread_mutex_lock(&bus->lock);
+    log->due_ms = 0;
+    pthread_mutex_unlock(&bus->lock);
+    nats_link_poke(&bus->service);
+    for (bool done = false; !done; test_sleep_a_little()) {
+        assert_true(test_now_ms() < limit);
+        pthread_mutex_lock(&bus->lock);
+        done = log->due_ms != 0;
+        pthread_mutex_unlock(&bus->lock);
+    }
+}
+
+static void an_unanswered_check_takes_nothing_away(void **state)
+{
+    struct bus_fixture f;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    nats_relay_silence(relay, "$JS.API.STREAM.INFO.");
+    check_now(&f);
+    assert_int_equal(bus_state(f.bus, NULL), BUS_READY);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 1);
+    nats_relay_cut(relay); /* now there is nothing known any more */
+    assert_int_equal(bus_wait_ready(f.bus, 500, NULL), ERR_DEADLINE);
+    nats_relay_silence(relay, NULL);
+    assert_int_equal(bus_wait_ready(f.bus, TEST_LIMIT_MS, NULL), ERR_NONE);
+    assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 2);
+    bus_fixture_end(&f);
+}
+
 /* A subscription, a request, an answer: nothing of it may lie in a buffer until the I/O thread
  * looks by itself, each 50 ms. */
 static void a_subscribing_reader_is_not_kept_waiting(void **state)
@@ -152,6 +187,7 @@ int main(void)
         cmocka_unit_test(a_life_has_ended_before_the_next_begins),
         cmocka_unit_test(a_cut_costs_no_more_than_the_reconnect),
         cmocka_unit_test(closing_waits_for_no_answers),
+        cmocka_unit_test(an_unanswered_check_takes_nothing_away),
         cmocka_unit_test(a_subscribing_reader_is_not_kept_waiting),
     };
     nats_server_start(&server);
