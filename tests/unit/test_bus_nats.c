@@ -1,5 +1,6 @@
 /* The conformance suite against a real nats-server, and what only NATS can do. What happens when
  * things break is in test_bus_nats_faults.c. */
+#include "common/mem.h"
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
 #include "tests/lib/nats_server.h"
@@ -117,11 +118,23 @@ static void a_consumer_takes_no_record_for_a_status(void **state)
     bus_fixture_end(&f);
 }
 
+static void a_publish_allocates_nothing_of_ours(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 10);
+    uint64_t before = mem_allocations();
+    bus_fixture_publish_many(&f, 11, 200);
+    assert_int_equal(mem_allocations(), before);
+    bus_fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reader_takes_no_record_for_a_status),
         cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
+        cmocka_unit_test(a_publish_allocates_nothing_of_ours),
     };
     struct nats_server server;
     struct bus_world world = {.hold = hold, .let_go = let_go, .renew = renew, .ctx = &server};
