@@ -72,7 +72,7 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
     snprintf(replicas, sizeof replicas, "--replicas=%u", log->spec.replicas);
     snprintf(subjects, sizeof subjects, "--subjects=%s", log->subject);
     const struct rule rules[] = {
-        {c->Storage != js_FileStorage, "it is in memory, so a restart loses what was accepted",
+        {c->Storage != js_FileStorage, "its storage is memory, so a restart loses what was accepted",
          NULL},
         {c->Retention != js_LimitsPolicy,
          "its retention isn't limits, so acknowledged events vanish", NULL},
