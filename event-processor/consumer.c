@@ -34,6 +34,7 @@ struct fetched {
     struct held *held[FETCH_MAX];
     size_t count;
     uint64_t last; /* the highest position */
+    bool copies;   /* the table says that some are copies */
 };
 
 /* Waits that long, or until stopping. */
@@ -81,6 +82,7 @@ static bool fetch(struct consumer *consumer, struct fetched *batch)
         return false;
     batch->count = 0;
     batch->last = 0;
+    batch->copies = false;
     metric_add(consumer->batches, 1);
     metric_add(consumer->fetched, count);
     for (size_t i = 0; i < count; i++)
@@ -90,15 +92,32 @@ static bool fetch(struct consumer *consumer, struct fetched *batch)
 
 /* ---- the barrier ---- */
 
-/* One try. ERR_DEADLINE: the table has not come so far. */
-static enum err pass_once(struct consumer *consumer, uint64_t last, uint64_t *ret_epoch)
+static bool has_copies(struct consumer *consumer, const struct fetched *batch)
 {
+    struct status_entry cell;
+    for (size_t i = 0; i < batch->count; i++)
+        if (status_table_at(consumer->use.table, batch->held[i]->run.position, &cell, NULL) &&
+            cell.state.status == STATUS_NONE)
+            return true;
+    return false;
+}
+
+/* One try. ERR_DEADLINE: the table has not come so far. For copies the event log is asked for its
+ * first position too: the event before them may have expired, and then they are events. */
+static enum err pass_once(struct consumer *consumer, struct fetched *batch, uint64_t *ret_epoch)
+{
+    struct follower *follower = consumer->use.follower;
     struct follower_target target;
-    enum err e = follower_status_end(consumer->use.follower, BARRIER_MS, &target);
+    enum err e = batch->copies ? follower_ends(follower, BARRIER_MS, &target)
+                               : follower_status_end(follower, BARRIER_MS, &target);
     if (e)
         return e;
-    target.event_position = last;
-    return follower_wait(consumer->use.follower, &target, BARRIER_MS, ret_epoch);
+    target.event_position = batch->last;
+    e = follower_wait(follower, &target, BARRIER_MS, ret_epoch);
+    if (e || batch->copies || !has_copies(consumer, batch))
+        return e;
+    batch->copies = true;
+    return pass_once(consumer, batch, ret_epoch);
 }
 
 /* Positions beyond the event log's end are not of this log: nothing would ever pass them. */
@@ -127,7 +146,7 @@ static bool pass_barrier(struct consumer *consumer, struct fetched *batch, uint6
 {
     struct timespec began = wait_until(0);
     while (!atomic_load(&consumer->stopping)) {
-        enum err e = pass_once(consumer, batch->last, ret_epoch);
+        enum err e = pass_once(consumer, batch, ret_epoch);
         if (!e) {
             struct timespec now = wait_until(0);
             metric_observe_us(consumer->barrier, (now.tv_sec - began.tv_sec) * 1000000 +

@@ -11,8 +11,9 @@
 #include "event-processor/status_table.h"
 
 enum decision {
+    DECIDE_GONE,  /* the event log has dropped it since it was delivered: let it be */
     DECIDE_LEAVE, /* the table and the delivery are not of one log: let it come back */
-    DECIDE_COPY,  /* not the first of its id: acknowledge it */
+    DECIDE_COPY,  /* not the first of its id: append that it needs no run, then acknowledge it */
     DECIDE_ENDED, /* its generation has ended: acknowledge it */
     DECIDE_BURY,  /* not an event: append `dead`, then acknowledge it */
     DECIDE_RUN,   /* run its handler */
@@ -24,7 +25,10 @@ struct decide_delivery {
     bool malformed;
 };
 
-/* `cell` is what the table has at the delivery's position; NULL: nothing. */
-enum decision decide(const struct status_entry *cell, const struct decide_delivery *delivery);
+/* `cell` is what the table has at the delivery's position, NULL: nothing; `first` is the first
+ * position that the table knows of. DECIDE_COPY is true only if that is the event log's first
+ * position now, or was so after the delivery was stored. */
+enum decision decide(const struct status_entry *cell, uint64_t first,
+                     const struct decide_delivery *delivery);
 
 #endif

@@ -52,8 +52,8 @@ uint64_t follower_ready(struct follower *follower)
     return atomic_load(&follower->ready_epoch);
 }
 
-/* With the lock held. A rebuild that follows another one soon waits: whatever is wrong with the logs
- * may be wrong for long, and every replica meets it. */
+/* With the lock held. A rebuild that follows another one soon waits: whatever is wrong with the
+ * logs may be wrong for long, and every replica meets it. */
 static void pace_rebuild(struct follower *follower)
 {
     int64_t longer =
@@ -100,7 +100,7 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     side->end_at = wait_until(0);
     wait_unlock(&follower->wait);
     side->event_last = 0;
-    follower_pass_head(side, epoch, end);
+    (void)!follower_drop_head(side, epoch, end); /* else when the end is asked for next */
     follower_announce(follower);
 }
 
@@ -222,6 +222,12 @@ static void register_side(struct side *side, struct metrics *metrics)
 
 /* ---- life ---- */
 
+static enum err pass_statuses(struct status_table *table, uint64_t first)
+{
+    status_table_passed_status(table, first - 1);
+    return ERR_NONE;
+}
+
 static void init_sides(struct follower *follower, const struct follower_options *options)
 {
     follower->sides[FOLLOWER_EVENTS] = (struct side){
@@ -231,7 +237,7 @@ static void init_sides(struct follower *follower, const struct follower_options 
         .log = options->event_log,
         .is_event_log = true,
         .fold = follower_fold_events,
-        .passed = status_table_passed_event,
+        .drop_head = status_table_forget,
     };
     follower->sides[FOLLOWER_STATUSES] = (struct side){
         .follower = follower,
@@ -239,7 +245,7 @@ static void init_sides(struct follower *follower, const struct follower_options 
         .stale = "the status log is not the one that was followed",
         .log = options->status_log,
         .fold = follower_fold_statuses,
-        .passed = status_table_passed_status,
+        .drop_head = pass_statuses,
     };
 }
 

@@ -3,7 +3,8 @@
  *
  * Two threads, one a log. The event log's adds cells; the status log's applies batches of changes,
  * each batch after the event log's has passed all events that it names (or that log's end), so that
- * every replica's table is the same.
+ * every replica's table is the same. Both ask for their log's end each second, or whenever somebody
+ * needs it, and the table forgets what the event log has dropped from its head.
  *
  * A rebuild: when a log turns out not to be the one that was followed (made anew, or without its
  * tail), what was read is void. The table is emptied, its epoch becomes the next, and both logs are
@@ -52,8 +53,8 @@ struct follower_target {
     uint64_t status_last;
 };
 /* Asks both logs for their ends: a table that has passed the target knows all that was stored
- * before this call. Should a log turn out to be another one, a rebuild begins. ERR_UNAVAILABLE,
- * ERR_DEADLINE. */
+ * before this call, and no event that its log had dropped by then. Should a log turn out to be
+ * another one, a rebuild begins. ERR_UNAVAILABLE, ERR_DEADLINE, ERR_MEMORY. */
 must_check enum err follower_ends(struct follower *follower, int64_t timeout_ms,
                                   struct follower_target *ret);
 /* The same for the status log alone; the event log's members are 0. */

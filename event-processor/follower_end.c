@@ -56,18 +56,25 @@ static enum verdict judge(struct side *side, const struct status_reflects *befor
     return verdict;
 }
 
-void follower_pass_head(struct side *side, uint64_t epoch, const struct bus_log_end *end)
+enum err follower_drop_head(struct side *side, uint64_t epoch, const struct bus_log_end *end)
 {
     struct status_table *table = side->follower->table;
     struct status_reflects reflects;
+    enum err e = ERR_NONE;
     status_table_reflects(table, &reflects);
-    if (side_position(side, &reflects) + 1 >= end->first)
-        return;
+    uint64_t known =
+        side->is_event_log ? reflects.first_event_position : reflects.status_position + 1;
+    if (end->first <= known)
+        return ERR_NONE;
     status_table_write_begin(table);
     if (status_table_epoch(table) == epoch)
-        side->passed(table, end->first - 1);
+        e = side->drop_head(table, end->first);
     status_table_write_end(table);
+    if (e)
+        log_error("cannot forget what the log has dropped", LOG_TEXT("log", side->what),
+                  LOG_TEXT("error", err_title(e)));
     follower_announce(side->follower);
+    return e;
 }
 
 static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_position,
@@ -87,7 +94,9 @@ static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_pos
     if (verdict == SHORTER)
         follower_announce(side->follower);
     if (verdict == OURS || verdict == SHORTER)
-        follower_pass_head(side, before.epoch, &end);
+        e = follower_drop_head(side, before.epoch, &end);
+    if (e)
+        return e;
     *ret_position = end.first > end.last ? 0 : end.last;
     *ret_last = end.last;
     return ERR_NONE;

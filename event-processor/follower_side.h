@@ -20,7 +20,8 @@ struct side {
     bool is_event_log;
     /* Folds records into the table, or returns early when the side is no longer current. */
     void (*fold)(struct side *side, struct bus_record **records, size_t count);
-    void (*passed)(struct status_table *table, uint64_t position);
+    /* Passes, and forgets, what the log has dropped before its first position. ERR_MEMORY. */
+    enum err (*drop_head)(struct status_table *table, uint64_t first);
     bool started;
     pthread_t thread;
 
@@ -66,8 +67,10 @@ void follower_announce(struct follower *follower);
 /* Waits that long, or until stopped: false. */
 bool follower_pause(struct follower *follower, int64_t ms);
 
-/* What the log's head has lost is passed: `end` is one of the log that is followed in this epoch. */
-void follower_pass_head(struct side *side, uint64_t epoch, const struct bus_log_end *end);
+/* Tells the table the log's first position; `end` is of the log that is followed in this epoch.
+ * ERR_MEMORY, logged. */
+must_check enum err follower_drop_head(struct side *side, uint64_t epoch,
+                                       const struct bus_log_end *end);
 /* Asks for the log's end if that was long ago; for the side's thread. */
 void follower_check_end(struct side *side);
 /* Records not folded yet, by the end that was last asked for; NaN where that is too long ago. */

@@ -4,11 +4,11 @@
 #include "common/mem.h"
 #include "event-processor/decide.h"
 
-enum outcome { PROCESSED, DEAD, COPY, ENDED, LEFT, RETURNED, OUTCOMES };
+enum outcome { PROCESSED, DEAD, COPY, ENDED, GONE, LEFT, RETURNED, OUTCOMES };
 static const char *const labels[OUTCOMES] = {
-    [PROCESSED] = "outcome=\"processed\"", [DEAD] = "outcome=\"dead\"",
-    [COPY] = "outcome=\"copy\"",           [ENDED] = "outcome=\"ended\"",
-    [LEFT] = "outcome=\"left\"",           [RETURNED] = "outcome=\"returned\"",
+    [PROCESSED] = "outcome=\"processed\"", [DEAD] = "outcome=\"dead\"", [COPY] = "outcome=\"copy\"",
+    [ENDED] = "outcome=\"ended\"",         [GONE] = "outcome=\"gone\"", [LEFT] = "outcome=\"left\"",
+    [RETURNED] = "outcome=\"returned\"",
 };
 
 struct outcomes {
@@ -40,8 +40,8 @@ void outcomes_free(struct outcomes *outcomes)
 static void settle(struct outcomes *outcomes, struct held *held, enum outcome outcome)
 {
     static const enum bus_settlement how[OUTCOMES] = {
-        [PROCESSED] = BUS_ACK, [DEAD] = BUS_ACK,   [COPY] = BUS_ACK,
-        [ENDED] = BUS_ACK,     [LEFT] = BUS_LEAVE, [RETURNED] = BUS_RETRY,
+        [PROCESSED] = BUS_ACK, [DEAD] = BUS_ACK,   [COPY] = BUS_ACK,       [ENDED] = BUS_ACK,
+        [GONE] = BUS_LEAVE,    [LEFT] = BUS_LEAVE, [RETURNED] = BUS_RETRY,
     };
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
@@ -56,11 +56,18 @@ static struct held *held_of(struct status_append *append)
     return (struct held *)((char *)append - offsetof(struct held, append));
 }
 
+/* The record says what became of it; a copy's is the only `processed` without an attempt. */
+static enum outcome outcome_of(const struct status_change *change)
+{
+    if (change->state.status == STATUS_DEAD)
+        return DEAD;
+    return change->state.attempt == 0 ? COPY : PROCESSED;
+}
+
 static void on_done(struct status_append *append, bool stored)
 {
     struct held *held = held_of(append);
-    enum outcome outcome = append->change.state.status == STATUS_DEAD ? DEAD : PROCESSED;
-    settle(held->outcomes, held, stored ? outcome : LEFT);
+    settle(held->outcomes, held, stored ? outcome_of(&append->change) : LEFT);
 }
 
 static void record(struct outcomes *outcomes, struct held *held, enum status status,
@@ -90,6 +97,13 @@ static void record(struct outcomes *outcomes, struct held *held, enum status sta
 void outcomes_processed(struct outcomes *outcomes, struct held *held)
 {
     record(outcomes, held, STATUS_PROCESSED, held->run.attempt, VIEW(""));
+}
+
+/* Its id has been taken care of. The record counts when the first copy leaves the event log: then
+ * this one is the event, and nobody will run it. */
+static void end_copy(struct outcomes *outcomes, struct held *held)
+{
+    record(outcomes, held, STATUS_PROCESSED, 0, VIEW(""));
 }
 
 /* Its payload stays in the event log, so nothing of it is lost. */
@@ -128,12 +142,17 @@ bool outcomes_decide(struct outcomes *outcomes, struct held *held)
         settle(outcomes, held, LEFT);
         return false;
     }
-    switch (decide(found ? &cell : NULL, &delivery)) {
+    switch (decide(found ? &cell : NULL, reflects.first_event_position, &delivery)) {
     case DECIDE_RUN:
         held->run.attempt = cell.state.attempt + 1;
         return true;
     case DECIDE_COPY:
-        settle(outcomes, held, COPY);
+        end_copy(outcomes, held);
+        break;
+    case DECIDE_GONE:
+        log_warn("an event has expired before it was handled",
+                 LOG_U64("position", held->run.position));
+        settle(outcomes, held, GONE);
         break;
     case DECIDE_ENDED:
         settle(outcomes, held, ENDED);

@@ -63,7 +63,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
         .group = events->group,
         .event_position = stats.reflects.event_position,
         .status_position = stats.reflects.status_position,
-        .first_event_position = stats.first_event_position,
+        .first_event_position = stats.reflects.first_event_position,
         .events = stats.events,
         .table_bytes = stats.bytes,
         .digest = stats.digest,

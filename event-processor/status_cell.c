@@ -13,7 +13,7 @@ static uint64_t mix(uint64_t x)
 uint64_t status_cell_digest(const struct status_cell *cell, uint64_t event_position)
 {
     uint64_t state = STATUS_CELL_GET(cell, state);
-    if ((state & 7) == STATUS_NONE)
+    if (cell->copy || (state & 7) == STATUS_NONE)
         return 0;
     uint64_t digest = mix(event_position + 0x9e3779b97f4a7c15u);
     digest = mix(digest ^ status_cell_load(cell->id.bytes, 8));

@@ -91,22 +91,47 @@ static uint32_t slot_low(const struct slot *slot)
     return low;
 }
 
-static enum err grow(struct status_index *index, struct shard *shard)
+/* Moves the shard's live slots into a new array. */
+static enum err resize(struct status_index *index, struct shard *shard, uint32_t capacity)
 {
-    uint32_t capacity = shard->capacity ? shard->capacity + shard->capacity / 2 : CAPACITY_FIRST;
     struct slot *slots = mem_zero(capacity, sizeof *slots);
     if (!slots)
         return ERR_MEMORY;
+    uint32_t live = 0;
     for (uint32_t i = 0; i < shard->capacity; i++) {
-        if (shard->slots[i].tag == 0)
-            continue;
         uint32_t low = slot_low(&shard->slots[i]);
-        place(slots, capacity, index->hash_of(index->ctx, low), low);
+        uint64_t hash;
+        if (shard->slots[i].tag == 0 || !index->hash_of(index->ctx, low, &hash))
+            continue;
+        place(slots, capacity, hash, low);
+        live++;
     }
     mem_free(shard->slots);
-    index->slot_bytes += (capacity - shard->capacity) * sizeof *slots;
+    index->slot_bytes += (size_t)capacity * sizeof *slots;
+    index->slot_bytes -= (size_t)shard->capacity * sizeof *slots;
     shard->slots = slots;
     shard->capacity = capacity;
+    shard->count = live;
+    return ERR_NONE;
+}
+
+static uint32_t grown(uint32_t capacity)
+{
+    return capacity ? capacity + capacity / 2 : CAPACITY_FIRST;
+}
+
+/* Makes room in a full shard: more slots, or fewer if so many are dead that the live ones would
+ * not fill half of the next smaller size. */
+static enum err make_room(struct status_index *index, struct shard *shard)
+{
+    enum err e = resize(index, shard, grown(shard->capacity));
+    if (e)
+        return e;
+    uint32_t capacity = CAPACITY_FIRST;
+    while ((uint64_t)shard->count * 15 >= (uint64_t)capacity * 8)
+        capacity = grown(capacity);
+    if (capacity < shard->capacity)
+        (void)resize(index, shard, capacity); /* without memory for it there is room to spare */
     return ERR_NONE;
 }
 
@@ -114,7 +139,7 @@ enum err status_index_add(struct status_index *index, uint64_t hash, uint32_t lo
 {
     struct shard *shard = &index->shards[shard_of(hash)];
     if ((uint64_t)shard->count * 5 >= (uint64_t)shard->capacity * 4) {
-        enum err e = grow(index, shard);
+        enum err e = make_room(index, shard);
         if (e)
             return e;
     }

@@ -4,8 +4,10 @@
  * bits. So a probe that passes a stranger looks into the stranger's cell once in 255 times only.
  * The table knows the high bits: its events span fewer than 2^32 positions. 256 shards by hash,
  * each growing by half at 80 % load by itself: growth touches 1/256 of the slots at once, and a
- * slot costs 6.25 to 9.4 bytes an event. Linear probing; nothing is ever removed but by clearing
- * all. Not thread-safe: guarded by the status table's lock.
+ * slot costs 6.25 to 9.4 bytes an event. Linear probing. Nothing is removed when the table forgets
+ * an event: whoever looks sees that the table has no such event there, and a shard that is full is
+ * first swept of such slots, and shrinks if few are left. Not thread-safe: guarded by the status
+ * table's lock.
  */
 #ifndef TIDINGS_STATUS_INDEX_H
 #define TIDINGS_STATUS_INDEX_H
@@ -17,8 +19,9 @@
 
 struct status_index;
 
-/* Growing needs the hash of what is indexed at a position (its low 32 bits). */
-typedef uint64_t (*status_index_hash_fn)(const void *ctx, uint32_t low);
+/* Growing needs the hash of what is indexed at a position (its low 32 bits); false: there is no
+ * such event any more. */
+typedef bool (*status_index_hash_fn)(const void *ctx, uint32_t low, uint64_t *ret_hash);
 
 must_check enum err status_index_new(status_index_hash_fn hash_of, const void *ctx,
                                      struct status_index **ret);

@@ -3,6 +3,7 @@
 #include "common/mem.h"
 #include "event-processor/keyed_hash.h"
 #include "event-processor/status_cell.h"
+#include "event-processor/status_copies.h"
 #include "event-processor/status_index.h"
 #include "event-processor/status_names.h"
 
@@ -19,19 +20,20 @@ struct segment {
 };
 static_assert(CELLS <= UINT16_MAX, "a segment's counters take all its cells");
 
-/* Invariant: segments ascend by number (absent ones take nothing); `last` is the last position
- * added; the index holds the position of each event, of no copy; counts are the sums of the
- * segments'. */
+/* Invariant: segments ascend by number (absent ones take nothing), and no cell before
+ * reflects.first_event_position is left in them; `last` is the last position added; the index holds
+ * the position of each event, of no copy, and some of forgotten ones; `copies` has a chain from each
+ * event to its copies; counts are the sums of the segments'. */
 struct status_table {
     pthread_rwlock_t lock;
     struct segment **segments;
     size_t segment_count;
     size_t segment_capacity;
-    uint64_t first; /* position added first; 0: none */
     uint64_t last;
     uint64_t counts[STATUS_COUNT];
     struct status_reflects reflects;
     struct status_index *index;
+    struct status_copies *copies;
     struct status_names *names;
     struct hash_key key;
 };
@@ -77,14 +79,26 @@ static struct status_cell *find_cell(const struct status_table *table, uint64_t 
 /* The position whose low 32 bits these are: the table spans fewer than 2^32. */
 static uint64_t whole_position(const struct status_table *table, uint32_t low)
 {
-    return table->first + (uint32_t)(low - (uint32_t)table->first);
+    uint64_t first = table->reflects.first_event_position;
+    return first + (uint32_t)(low - (uint32_t)first);
 }
 
-static uint64_t hash_at(const void *ctx, uint32_t low)
+/* A slot of a forgotten event may mean a position of today: so whatever comes from the index is
+ * only an event if the cell there says so. */
+static const struct status_cell *find_event(const struct status_table *table, uint64_t position)
+{
+    const struct status_cell *cell =
+        position <= table->last ? find_cell(table, position, NULL) : NULL;
+    return cell && !cell->copy ? cell : NULL;
+}
+
+static bool hash_at(const void *ctx, uint32_t low, uint64_t *ret_hash)
 {
     const struct status_table *table = ctx;
-    const struct status_cell *cell = find_cell(table, whole_position(table, low), NULL);
-    return hash_of(table, &cell->id);
+    const struct status_cell *cell = find_event(table, whole_position(table, low));
+    if (cell)
+        *ret_hash = hash_of(table, &cell->id);
+    return cell != NULL;
 }
 
 /* The cell of the event with this id; NULL: there is none. */
@@ -96,7 +110,7 @@ static const struct status_cell *find_id(const struct status_table *table,
     uint32_t low;
     while (status_index_next(table->index, hash, &cursor, &low)) {
         uint64_t position = whole_position(table, low);
-        const struct status_cell *cell = find_cell(table, position, NULL);
+        const struct status_cell *cell = find_event(table, position);
         if (cell && id_equal(&cell->id, id)) {
             *ret_position = position;
             return cell;
@@ -130,7 +144,8 @@ enum err status_table_new(struct status_table **ret)
     }
     hash_key_make(&table->key);
     table->reflects.epoch = 1;
-    if (status_index_new(hash_at, table, &table->index) || status_names_new(&table->names)) {
+    if (status_index_new(hash_at, table, &table->index) || status_copies_new(&table->copies) ||
+        status_names_new(&table->names)) {
         status_table_free(table);
         return ERR_MEMORY;
     }
@@ -154,6 +169,7 @@ void status_table_free(struct status_table *table)
         return;
     free_segments(table);
     status_index_free(table->index);
+    status_copies_free(table->copies);
     status_names_free(table->names);
     pthread_rwlock_destroy(&table->lock);
     mem_free(table);
@@ -194,41 +210,49 @@ static struct segment *need_segment(struct status_table *table, uint64_t positio
     return segment;
 }
 
-static void fill_cell(struct status_table *table, struct segment *segment, uint64_t position,
-                      struct status_cell filled)
+/* What it counts as. */
+static enum status shown(const struct status_cell *cell)
 {
-    enum status status = status_cell_state(&filled).status;
-    segment->cells[position % CELLS] = filled;
-    segment->counts[status]++;
-    segment->digest += status_cell_digest(&filled, position);
-    table->counts[status]++;
-    table->last = position;
-    if (table->first == 0)
-        table->first = position;
+    return cell->copy ? STATUS_NONE : status_cell_state(cell).status;
+}
+
+/* Adds what the cell is to what is counted; with -1 takes it out again. */
+static void count_cell(struct status_table *table, struct segment *segment,
+                       const struct status_cell *cell, uint64_t position, int sign)
+{
+    uint64_t digest = status_cell_digest(cell, position);
+    enum status status = shown(cell);
+    segment->digest += sign > 0 ? digest : -digest;
+    segment->counts[status] = (uint16_t)(segment->counts[status] + sign);
+    table->counts[status] += (uint64_t)sign;
 }
 
 enum err status_table_add(struct status_table *table, uint64_t position, const struct event_id *id,
                           struct view name, int64_t time_ms)
 {
-    if (position <= table->last)
+    uint64_t first = table->reflects.first_event_position;
+    if (position <= table->last || position < first)
         return ERR_NONE;
-    if (position > STATUS_TABLE_POSITION_MAX ||
-        (table->first != 0 && position - table->first > UINT32_MAX))
+    if (position > STATUS_TABLE_POSITION_MAX || (first != 0 && position - first > UINT32_MAX))
         return ERR_FULL;
     struct segment *segment = need_segment(table, position);
     if (!segment)
         return ERR_MEMORY;
     uint64_t hash = hash_of(table, id);
-    uint64_t first_copy;
-    bool known = find_id(table, id, hash, &first_copy) != NULL;
-    if (!known && status_index_add(table->index, hash, (uint32_t)position))
+    uint64_t event;
+    bool known = find_id(table, id, hash, &event) != NULL;
+    if (known ? status_copies_add(table->copies, event, position)
+              : status_index_add(table->index, hash, (uint32_t)position))
         return ERR_MEMORY;
-    struct status_cell cell = {.id = *id};
-    status_cell_set_state(&cell,
-                          (struct status_state){.status = known ? STATUS_NONE : STATUS_ACCEPTED});
-    status_cell_set_time(&cell, time_ms);
-    STATUS_CELL_SET(&cell, name, status_names_intern(table->names, name));
-    fill_cell(table, segment, position, cell);
+    struct status_cell *cell = &segment->cells[position % CELLS];
+    *cell = (struct status_cell){.id = *id, .copy = known};
+    status_cell_set_state(cell, (struct status_state){.status = STATUS_ACCEPTED});
+    status_cell_set_time(cell, time_ms);
+    STATUS_CELL_SET(cell, name, status_names_intern(table->names, name));
+    count_cell(table, segment, cell, position, 1);
+    table->last = position;
+    if (first == 0)
+        table->reflects.first_event_position = position;
     return ERR_NONE;
 }
 
@@ -239,22 +263,99 @@ bool status_table_apply(struct status_table *table, const struct status_change *
     struct status_cell *cell = find_cell(table, change->event_position, &segment);
     if (!cell || !id_equal(&cell->id, &change->id))
         return false;
-    struct status_state before = status_cell_state(cell);
     struct status_state after;
-    if (!status_move(before, change->state, &after))
+    if (!status_move(status_cell_state(cell), change->state, &after))
         return false;
-    segment->digest -= status_cell_digest(cell, change->event_position);
+    count_cell(table, segment, cell, change->event_position, -1);
     status_cell_set_state(cell, after);
     status_cell_set_time(cell, change->time_ms);
     STATUS_CELL_SET(cell, change_position, position);
     STATUS_CELL_SET(cell, change_place, place);
-    segment->digest += status_cell_digest(cell, change->event_position);
-    segment->counts[before.status]--;
-    segment->counts[after.status]++;
-    table->counts[before.status]--;
-    table->counts[after.status]++;
-    return true;
+    count_cell(table, segment, cell, change->event_position, 1);
+    return !cell->copy;
 }
+
+/* ---- forgetting ---- */
+
+/* The event at a position that is about to be forgotten: its next copy becomes the event, unless
+ * that is forgotten too. */
+static enum err pass_on(struct status_table *table, uint64_t position, uint64_t first)
+{
+    struct segment *segment;
+    uint64_t heir = status_copies_next(table->copies, position);
+    if (heir >= first) {
+        struct status_cell *cell = find_cell(table, heir, &segment);
+        if (status_index_add(table->index, hash_of(table, &cell->id), (uint32_t)heir))
+            return ERR_MEMORY;
+        count_cell(table, segment, cell, heir, -1);
+        cell->copy = false;
+        count_cell(table, segment, cell, heir, 1);
+    }
+    status_copies_forget(table->copies, position);
+    return ERR_NONE;
+}
+
+/* Forgets a segment's cells from `from` to before `to`. */
+static enum err forget_cells(struct status_table *table, struct segment *segment, uint64_t from,
+                             uint64_t to, uint64_t first)
+{
+    for (uint64_t position = from; position < to; position++) {
+        struct status_cell *cell = &segment->cells[position % CELLS];
+        if (id_is_zero(&cell->id))
+            continue;
+        if (!status_copies_none(table->copies) && pass_on(table, position, first))
+            return ERR_MEMORY;
+        count_cell(table, segment, cell, position, -1);
+        *cell = (struct status_cell){.copy = false};
+    }
+    return ERR_NONE;
+}
+
+/* Forgets what needs a look at each cell: copies to pass an event on to, or a segment of which some
+ * stays. */
+static enum err forget_singly(struct status_table *table, uint64_t first)
+{
+    enum err e = ERR_NONE;
+    for (size_t i = 0; i < table->segment_count && !e; i++) {
+        uint64_t begin = table->segments[i]->number * CELLS;
+        uint64_t end = begin + CELLS;
+        if (begin >= first)
+            break;
+        if (end > first || !status_copies_none(table->copies))
+            e = forget_cells(table, table->segments[i], begin, end < first ? end : first, first);
+    }
+    return e;
+}
+
+static void forget_segments(struct status_table *table, uint64_t first)
+{
+    size_t gone = 0;
+    while (gone < table->segment_count && (table->segments[gone]->number + 1) * CELLS <= first) {
+        struct segment *segment = table->segments[gone++];
+        for (int i = 0; i < STATUS_COUNT; i++)
+            table->counts[i] -= segment->counts[i];
+        mem_free(segment);
+    }
+    table->segment_count -= gone;
+    if (gone > 0)
+        memmove(table->segments, table->segments + gone,
+                table->segment_count * sizeof(struct segment *));
+}
+
+enum err status_table_forget(struct status_table *table, uint64_t first)
+{
+    if (first <= table->reflects.first_event_position)
+        return ERR_NONE;
+    enum err e = forget_singly(table, first);
+    if (e)
+        return e;
+    forget_segments(table, first);
+    table->reflects.first_event_position = first;
+    status_table_passed_event(table, first - 1);
+    return ERR_NONE;
+}
+
+/* ---- writing, the rest ---- */
 
 void status_table_passed_event(struct status_table *table, uint64_t position)
 {
@@ -272,7 +373,7 @@ void status_table_reset(struct status_table *table)
 {
     free_segments(table);
     status_index_clear(table->index);
-    table->first = 0;
+    status_copies_clear(table->copies);
     table->last = 0;
     memset(table->counts, 0, sizeof table->counts);
     table->reflects = (struct status_reflects){.epoch = table->reflects.epoch + 1};
@@ -290,13 +391,15 @@ static void read_cell(const struct status_table *table, const struct status_cell
 {
     *ret = (struct status_entry){
         .id = cell->id,
-        .state = status_cell_state(cell),
         .event_position = position,
-        .change_position = STATUS_CELL_GET(cell, change_position),
-        .change_place = (uint32_t)STATUS_CELL_GET(cell, change_place),
         .updated_ms = (int64_t)STATUS_CELL_GET(cell, seconds) * 1000,
         .name = status_names_get(table->names, (uint32_t)STATUS_CELL_GET(cell, name)),
     };
+    if (cell->copy)
+        return;
+    ret->state = status_cell_state(cell);
+    ret->change_position = STATUS_CELL_GET(cell, change_position);
+    ret->change_place = (uint32_t)STATUS_CELL_GET(cell, change_place);
 }
 
 bool status_table_find(struct status_table *table, const struct event_id *id,
@@ -349,7 +452,7 @@ static uint64_t bytes_of(const struct status_table *table)
 {
     return sizeof *table + table->segment_capacity * sizeof *table->segments +
            table->segment_count * sizeof **table->segments + status_index_bytes(table->index) +
-           status_names_bytes(table->names);
+           status_copies_bytes(table->copies) + status_names_bytes(table->names);
 }
 
 void status_table_stats(struct status_table *table, uint64_t floor_position,
@@ -358,7 +461,6 @@ void status_table_stats(struct status_table *table, uint64_t floor_position,
     struct status_table_stats stats = {0};
     pthread_rwlock_rdlock(&table->lock);
     stats.reflects = table->reflects;
-    stats.first_event_position = table->first;
     memcpy(stats.counts, table->counts, sizeof stats.counts);
     stats.bytes = bytes_of(table);
     for (size_t i = 0; i < table->segment_count; i++)

@@ -1,14 +1,17 @@
-/* The status table: a replica's fold of both logs, event_id -> status, in memory.
+/* The status table: a replica's fold of both logs, event_id -> status, in memory. It knows what the
+ * event log keeps, and forgets what that log has dropped from its head.
  *
  * Layout: segments of 4,096 cells in the order of the event log, so a cell's position is implied,
  * growth moves nothing and whole segments can go when the log's head expires; a cell is 34 bytes; a
- * hash index (status_index) finds the position of an id. At most 48 bytes an event in all. Counters
- * and a digest are kept for each segment as it changes.
+ * hash index (status_index) finds the position of an id. At most 48 bytes an event in all, while
+ * nothing expires. Counters and a digest are kept for each segment as it changes.
  *
- * An event is the first copy of its id: only its position is indexed and counted. A later copy has
- * a cell with STATUS_NONE. What the table holds depends on the logs' records alone, not on how they
- * were batched or when the two logs were read: as long as a change is applied after its event was
- * added (the follower sees to that).
+ * An event is the first copy of its id that the event log keeps: only its position is indexed and
+ * counted. A later copy has a cell that shows STATUS_NONE; changes are folded into it all the same,
+ * and it becomes the event, with what they have made of it, when all before it are forgotten. So
+ * what the table holds depends on the logs' records and the event log's first position alone, not on
+ * how they were batched or when the two logs were read: as long as a change is applied after its
+ * event was added (the follower sees to that).
  *
  * Threads: one rwlock that prefers writers. Writers (the followers) call status_table_write_begin,
  * then the functions of "writing", then status_table_write_end. The functions of "reading" take the
@@ -35,14 +38,17 @@ void status_table_write_end(struct status_table *table);
 /* Adds the event at a position of the event log as accepted, or as a copy if its id is known.
  * Positions must ascend; one at or below the last added changes nothing. Only the name's first
  * STATUS_NAMES_MAX different ones are kept. ERR_MEMORY: nothing was added, try again. ERR_FULL: the
- * event is 2^32 positions or more after the table's first one. */
+ * event is 2^32 positions or more after the first one. */
 must_check enum err status_table_add(struct status_table *table, uint64_t position,
                                      const struct event_id *id, struct view name, int64_t time_ms);
 /* Applies a change, kept at `position` of the status log and at `place` of its batch. True if it
  * won; it loses if there is no event at its event_position, or another one, or status_move says so.
- */
+ * What it makes of a copy does not show: false. */
 bool status_table_apply(struct status_table *table, const struct status_change *change,
                         uint64_t position, uint32_t place);
+/* Forgets all events before this position, the event log's first one, and passes them. Unless it is
+ * higher than ever before nothing changes. ERR_MEMORY: only some were forgotten, try again. */
+must_check enum err status_table_forget(struct status_table *table, uint64_t first);
 /* Says how far each log has been folded: what readers are told. Positions never go back but by a
  * reset. */
 void status_table_passed_event(struct status_table *table, uint64_t position);
@@ -59,13 +65,17 @@ struct status_reflects {
     uint64_t epoch; /* 1 at first; another one: the table was emptied meanwhile */
     uint64_t event_position;
     uint64_t status_position;
+    /* What is before it was dropped from the event log's head, and is not in the table; 0: that is
+     * not known, and the table is empty. */
+    uint64_t first_event_position;
 };
 
 struct status_entry {
     struct event_id id;
     struct status_state state; /* STATUS_NONE: a later copy of an id */
     uint64_t event_position;
-    uint64_t change_position; /* in the status log, of the last change that won; 0: none */
+    uint64_t change_position; /* in the status log, of the last change that won; 0: none, or a
+                               * copy */
     uint32_t change_place;    /* in that batch */
     int64_t updated_ms;       /* whole seconds */
     struct view name;
@@ -81,8 +91,7 @@ void status_table_reflects(struct status_table *table, struct status_reflects *r
 
 struct status_table_stats {
     struct status_reflects reflects;
-    uint64_t first_event_position; /* 0: the table is empty */
-    uint64_t events;               /* copies not counted */
+    uint64_t events; /* copies not counted */
     uint64_t copies;
     uint64_t bytes;
     uint64_t counts[STATUS_COUNT]; /* STATUS_NONE: copies */

@@ -32,12 +32,12 @@ static void test_every_cell_and_delivery(void **state)
         struct status_entry mine = cell(ours, rows[i].status, AT);
         struct status_entry stranger = cell(other, rows[i].status, AT);
         struct status_entry elsewhere = cell(ours, rows[i].status, AT + 1);
-        assert_int_equal(decide(&mine, &event), rows[i].event);
-        assert_int_equal(decide(&mine, &malformed), rows[i].malformed);
+        assert_int_equal(decide(&mine, AT, &event), rows[i].event);
+        assert_int_equal(decide(&mine, AT, &malformed), rows[i].malformed);
         /* Nothing that the table says of another event settles this one. */
-        assert_int_equal(decide(&stranger, &event), DECIDE_LEAVE);
-        assert_int_equal(decide(&stranger, &malformed), DECIDE_LEAVE);
-        assert_int_equal(decide(&elsewhere, &event), DECIDE_LEAVE);
+        assert_int_equal(decide(&stranger, 1, &event), DECIDE_LEAVE);
+        assert_int_equal(decide(&stranger, 1, &malformed), DECIDE_LEAVE);
+        assert_int_equal(decide(&elsewhere, 1, &event), DECIDE_LEAVE);
     }
 }
 
@@ -46,14 +46,25 @@ static void test_a_position_that_the_table_does_not_have_is_left(void **state)
     (void)state;
     struct decide_delivery event = {.id = ours, .position = AT};
     struct decide_delivery malformed = {.id = ours, .position = AT, .malformed = true};
-    assert_int_equal(decide(NULL, &event), DECIDE_LEAVE);
-    assert_int_equal(decide(NULL, &malformed), DECIDE_LEAVE);
+    assert_int_equal(decide(NULL, 1, &event), DECIDE_LEAVE);
+    assert_int_equal(decide(NULL, 1, &malformed), DECIDE_LEAVE);
+}
+
+static void test_what_the_log_has_dropped_is_gone(void **state)
+{
+    (void)state;
+    struct decide_delivery event = {.id = ours, .position = AT};
+    struct status_entry mine = cell(ours, STATUS_ACCEPTED, AT);
+    assert_int_equal(decide(&mine, AT + 1, &event), DECIDE_GONE);
+    assert_int_equal(decide(NULL, AT + 1, &event), DECIDE_GONE);
+    assert_int_equal(decide(&mine, AT, &event), DECIDE_RUN);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cell_and_delivery),
+        cmocka_unit_test(test_what_the_log_has_dropped_is_gone),
         cmocka_unit_test(test_a_position_that_the_table_does_not_have_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,74 @@ static void test_what_is_no_event_ends_dead_with_the_reason(void **state)
     finish(&one, 1);
 }
 
+/* ---- expiry ---- */
+
+enum { MAX_AGE_MS = 10000 };
+
+/* The world anew, where events expire when the clock is turned. */
+static void open_expiring(struct clock_manual *clock)
+{
+    mem_world_close(&world);
+    clock_manual_init(clock, 1700000000000);
+    mem_world_open_at(&world, &clock->base, MAX_AGE_MS);
+}
+
+static void agree_with_one_more(struct one *ones)
+{
+    start_simulating(&world, &ones[1], "other", 0);
+    assert_until(stats_of(&ones[1]).reflects.event_position ==
+                     stats_of(&ones[0]).reflects.event_position &&
+                 stats_of(&ones[1]).digest == stats_of(&ones[0]).digest);
+    assert_int_equal(stats_of(&ones[1]).reflects.first_event_position,
+                     stats_of(&ones[0]).reflects.first_event_position);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(drain(&ones[i], DRAIN_MS));
+    finish(ones, 2);
+}
+
+static void test_an_id_sent_again_after_it_expired_is_another_event(void **state)
+{
+    (void)state;
+    static struct one ones[2];
+    struct clock_manual clock;
+    struct event_id id = {{0}};
+    open_expiring(&clock);
+    start_simulating(&world, &ones[0], "one", 0);
+    for (uint64_t i = 1; i <= 5; i++) {
+        assert_int_equal(mem_world_event(&world, "n", "x", &id), i);
+        assert_until(deliveries(&ones[0], "processed") == i);
+        clock_manual_advance(&clock, MAX_AGE_MS + 1);
+    }
+    assert_int_equal(mem_world_event(&world, "n", "x", &id), 6);
+    assert_until(stats_of(&ones[0]).counts[STATUS_PROCESSED] == 1 &&
+                 deliveries(&ones[0], "processed") == 6);
+    assert_int_equal(deliveries(&ones[0], "copy"), 0);
+    assert_int_equal(stats_of(&ones[0]).reflects.first_event_position, 6);
+    agree_with_one_more(ones);
+}
+
+static void test_a_copy_whose_event_expires_is_no_work_either(void **state)
+{
+    (void)state;
+    static struct one ones[2];
+    struct clock_manual clock;
+    struct event_id id = {{0}};
+    struct status_entry entry;
+    open_expiring(&clock);
+    start_simulating(&world, &ones[0], "one", 0);
+    mem_world_event(&world, "n", "x", &id);
+    assert_until(deliveries(&ones[0], "processed") == 1);
+    clock_manual_advance(&clock, MAX_AGE_MS / 2);
+    mem_world_event(&world, "n", "x", &id);
+    assert_until(deliveries(&ones[0], "copy") == 1);
+    clock_manual_advance(&clock, MAX_AGE_MS / 2 + 1);
+    assert_until(stats_of(&ones[0]).reflects.first_event_position == 2);
+    assert_true(status_table_find(ones[0].processor.table, &id, &entry, NULL));
+    assert_int_equal(entry.event_position, 2);
+    assert_int_equal(entry.state.status, STATUS_PROCESSED);
+    agree_with_one_more(ones);
+}
+
 /* ---- limits ---- */
 
 static void test_no_more_runs_at_once_than_allowed(void **state)
@@ -392,6 +460,8 @@ int main(void)
         test(test_copies_are_acknowledged_and_not_run),
         test(test_what_has_ended_is_acknowledged_and_not_run),
         test(test_what_is_no_event_ends_dead_with_the_reason),
+        test(test_an_id_sent_again_after_it_expired_is_another_event),
+        test(test_a_copy_whose_event_expires_is_no_work_either),
         test(test_no_more_runs_at_once_than_allowed),
         test(test_long_work_is_not_given_to_others_too),
         test(test_nothing_is_acknowledged_without_a_record),

@@ -152,7 +152,7 @@ static void test_positions_at_or_before_the_last_change_nothing(void **state)
     add(table, 3, 3);
     struct status_table_stats stats = stats_of(table, 0);
     assert_int_equal(stats.events, 1);
-    assert_int_equal(stats.first_event_position, 10);
+    assert_int_equal(stats.reflects.first_event_position, 10);
     status_table_free(table);
 }
 
