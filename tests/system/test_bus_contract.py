@@ -124,7 +124,7 @@ def test_streams_keep_what_was_promised(shared):
 
 
 WRONG = {
-    "memory storage": ({"storage": "memory"}, "storage"),
+    "memory storage": ({"storage": "memory"}, "memory"),
     "work queue": ({"retention": "workqueue"}, "retention"),
     "discards old events": ({"discard": "old"}, "discard"),
     "events may be deleted": ({"deny_delete": False}, "deny-delete"),
