@@ -1,4 +1,4 @@
-"""At a bound the answer is 413, 429, 503 or 507: at once, with its reason, and nothing is stored."""
+"""At a bound the answer is 413, 429, 503 or 507: at once, with its reason, nothing stored."""
 
 import threading
 import time
