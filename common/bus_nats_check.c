@@ -72,8 +72,8 @@ static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct
     snprintf(replicas, sizeof replicas, "--replicas=%u", log->spec.replicas);
     snprintf(subjects, sizeof subjects, "--subjects=%s", log->subject);
     const struct rule rules[] = {
-        {c->Storage != js_FileStorage, "its storage is memory, so a restart loses what was accepted",
-         NULL},
+        {c->Storage != js_FileStorage,
+         "its storage is memory, so a restart loses what was accepted", NULL},
         {c->Retention != js_LimitsPolicy,
          "its retention isn't limits, so acknowledged events vanish", NULL},
         {c->Discard != js_DiscardNew, "it discards old messages when full, so events get lost",
