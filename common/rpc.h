@@ -26,7 +26,7 @@ struct rpc_method {
     /* Unary and server stream: the request, once. Bidi: each message; the next one is read when
      * it has returned and what it sent has left. The view lives until it returns. */
     void (*on_request)(struct rpc_call *call, struct view request, void *ctx);
-    /* Bidi: the client has no more messages. NULL: ends the call OK. */
+    /* Bidi: the client has no more messages. NULL: ends the call OK, also when the client goes. */
     void (*on_half_close)(struct rpc_call *call, void *ctx);
     /* Streams: the last rpc_send has left. NULL: don't care. */
     void (*on_writable)(struct rpc_call *call, void *ctx);
@@ -66,7 +66,8 @@ void rpc_stop(struct rpc_server *server, int64_t grace_ms);
 void rpc_reply(struct rpc_call *call, struct view message);
 /* Ends the call with the error's gRPC status and a message for people (NULL: the error's title). */
 void rpc_fail(struct rpc_call *call, enum err e, const char *message);
-/* Streams: sends one message (copied); only when the last has left. */
+/* Streams: sends one message (copied); only when the last has left (sent earlier, it ends the call
+ * as INTERNAL). */
 void rpc_send(struct rpc_call *call, struct view message);
 /* Streams: ends OK, once what was sent has left. */
 void rpc_end(struct rpc_call *call);

@@ -269,51 +269,59 @@ void rpc_call_event(void *tag, bool ok)
 
 /* ---- mail ---- */
 
-/* Whether the mail can be taken; under the lock. */
-static bool accepts(const struct rpc_call *call, const struct rpc_mail *mail)
+/* Both under the lock. */
+static void take_message(struct rpc_call *call, const struct rpc_mail *mail)
 {
-    if (call->over || call->answered)
-        return false;
-    if (mail->has_message && call->busy) {
-        log_error("a message was sent before the last one had left",
-                  LOG_TEXT("method", call->entry->method.path));
-        return false;
-    }
-    return true;
+    call->mail.has_message = call->busy = true;
+    call->mail.message = mail->message;
 }
 
-static void take(struct rpc_call *call, const struct rpc_mail *mail)
+static void take_end(struct rpc_call *call, grpc_status_code status, grpc_slice details)
 {
-    if (mail->has_message) {
-        call->mail.has_message = call->busy = true;
-        call->mail.message = mail->message;
+    call->mail.has_end = call->answered = true;
+    call->mail.status = status;
+    call->mail.details = details;
+}
+
+/* Takes over the mail's slices, or leaves them: then false. A keeper that sends too early ends its
+ * call. */
+static bool take(struct rpc_call *call, const struct rpc_mail *mail, bool *ret_changed)
+{
+    bool open = !call->over && !call->answered;
+    bool early = open && mail->has_message && call->busy;
+    *ret_changed = open;
+    if (early) {
+        log_error("a message was sent before the last one had left",
+                  LOG_TEXT("method", call->entry->method.path));
+        take_end(call, GRPC_STATUS_INTERNAL, grpc_empty_slice());
+        return false;
     }
-    if (mail->has_end) {
-        call->mail.has_end = call->answered = true;
-        call->mail.status = mail->status;
-        call->mail.details = mail->details;
-    }
+    if (open && mail->has_message)
+        take_message(call, mail);
+    if (open && mail->has_end)
+        take_end(call, mail->status, mail->details);
+    return open;
 }
 
 void rpc_call_post(struct rpc_call *call, const struct rpc_mail *mail)
 {
     bool own = rpc_this_worker == call->worker;
+    bool changed;
     pthread_mutex_lock(&call->lock);
-    bool accepted = accepts(call, mail);
-    if (accepted)
-        take(call, mail);
-    if (accepted && !own) {
+    bool taken = take(call, mail, &changed);
+    if (changed && !own) {
         call->wakes++; /* keeps the call until the worker has seen it */
         grpc_call_start_batch(call->core, NULL, 0, tag_of(call, RPC_PHASE_MAIL), NULL);
     }
     pthread_mutex_unlock(&call->lock);
 
-    if (!accepted)
-        mail_free(&(struct rpc_mail){mail->has_message, mail->has_end, mail->message, mail->status,
-                                     mail->details});
-    else if (own && is_unary(call))
+    if (!taken) {
+        struct rpc_mail refused = *mail;
+        mail_free(&refused);
+    }
+    if (changed && own && is_unary(call))
         unary_drain(call);
-    else if (own)
+    else if (changed && own)
         rpc_stream_drain(call);
 }
 

@@ -159,6 +159,14 @@ static void note(struct rpc_call *call, enum rpc_phase phase)
     pthread_mutex_unlock(&call->lock);
 }
 
+/* The client has gone without a half-close, and nobody but us would end the call. */
+static bool is_orphan(const struct rpc_call *call)
+{
+    const struct rpc_method *method = &call->entry->method;
+    return method->kind == RPC_BIDI && !method->on_half_close && !method->on_closed &&
+           call->closed && !call->ended;
+}
+
 static void call_back(struct rpc_call *call, enum rpc_phase phase, bool ok)
 {
     const struct rpc_method *method = &call->entry->method;
@@ -195,6 +203,8 @@ void rpc_stream_event(struct rpc_call *call, enum rpc_phase phase, bool ok)
     if (method->kind == RPC_BIDI && !call->reading && !call->writing && !call->half_closed &&
         !call->ended && !call->closed)
         read_next(call);
+    if (is_orphan(call))
+        rpc_end(call);
     if (!is_over(call))
         return;
     list_remove(call);

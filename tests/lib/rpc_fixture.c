@@ -129,6 +129,14 @@ static void open_stream(struct rpc_call *call, struct view request, void *ctx)
     note(&state.opened);
 }
 
+static void send_twice(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)ctx;
+    rpc_send(call, request);
+    rpc_send(call, request);
+    rpc_reply(call, request); /* ignored: it has ended */
+}
+
 static void talk(struct rpc_call *call, struct view request, void *ctx)
 {
     (void)ctx;
@@ -186,6 +194,8 @@ static const struct rpc_method methods[] = {
     {.path = "/test.Service/Echo", .kind = RPC_UNARY, .on_request = echo},
     {.path = "/test.Service/Fail", .kind = RPC_UNARY, .on_request = fail},
     {.path = "/test.Service/Keep", .kind = RPC_UNARY, .on_request = keep},
+    {.path = "/test.Service/Hold", .kind = RPC_SERVER_STREAM, .on_request = keep},
+    {.path = "/test.Service/Hasty", .kind = RPC_SERVER_STREAM, .on_request = send_twice},
     {.path = "/test.Service/Count",
      .kind = RPC_SERVER_STREAM,
      .on_request = count,

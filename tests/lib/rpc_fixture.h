@@ -3,6 +3,8 @@
  *     /test.Service/Echo     unary: answers the request
  *     /test.Service/Fail     unary: fails with the error whose number the request is
  *     /test.Service/Keep     unary: keeps the call; see kept_take
+ *     /test.Service/Hold     server stream without on_closed: keeps the call, as Keep does
+ *     /test.Service/Hasty    server stream: sends twice without waiting
  *     /test.Service/Count    server stream: as many messages "1", "2", ... as the request says
  *     /test.Service/Open     server stream: never ends; keeps no lock and no state
  *     /test.Service/Talk     bidi: echoes each message; ends with the client

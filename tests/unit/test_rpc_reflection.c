@@ -55,12 +55,17 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Sends a request and returns the answer, to be freed with response_free. */
-static Response *ask(const Request *request)
+static void send_request(const Request *request)
 {
     uint8_t bytes[1024];
     size_t len = grpc__reflection__v1__server_reflection_request__pack(request, bytes);
     grpc_stream_send(stream, (struct view){(char *)bytes, len});
+}
+
+/* Sends a request and returns the answer, to be freed with response_free. */
+static Response *ask(const Request *request)
+{
+    send_request(request);
     assert_true(grpc_stream_receive(stream, &message, GRPC_STREAM_WAIT_MS));
     Response *response = grpc__reflection__v1__server_reflection_response__unpack(
         NULL, message.len, (uint8_t *)message.data);
@@ -215,6 +220,32 @@ static void what_is_no_request_ends_the_stream(void **state)
     assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 3);
 }
 
+static bool cancelled_once(void *f)
+{
+    return rpc_fixture_count(f, &V1[1], "CANCELLED") == 1;
+}
+
+static void a_caller_that_gives_up_leaves_nothing_behind(void **state)
+{
+    check_files(ask_file("events.proto"), "events.proto", 2);
+    grpc_stream_cancel(stream);
+    assert_true(rpc_wait_until(cancelled_once, *state));
+}
+
+/* Answers beyond what HTTP/2's flow control lets through stop the server in the middle of a write. */
+static void a_caller_that_gives_up_unread_answers_leaves_nothing_behind(void **state)
+{
+    Request m;
+    grpc__reflection__v1__server_reflection_request__init(&m);
+    m.message_request_case = REQUEST(FILE_BY_FILENAME);
+    m.file_by_filename = "events.proto";
+    for (int i = 0; i < 100; i++)
+        send_request(&m);
+    assert_true(grpc_stream_receive(stream, &message, GRPC_STREAM_WAIT_MS));
+    grpc_stream_cancel(stream);
+    assert_true(rpc_wait_until(cancelled_once, *state));
+}
+
 static void stopping_does_not_wait_for_open_streams(void **state)
 {
     struct rpc_fixture f;
@@ -282,6 +313,8 @@ int main(void)
         WITH_SERVER(there_are_no_extensions),
         WITH_SERVER(a_request_for_nothing_is_an_error_and_the_stream_goes_on),
         WITH_SERVER(what_is_no_request_ends_the_stream),
+        WITH_SERVER(a_caller_that_gives_up_leaves_nothing_behind),
+        WITH_SERVER(a_caller_that_gives_up_unread_answers_leaves_nothing_behind),
         cmocka_unit_test(stopping_does_not_wait_for_open_streams),
         cmocka_unit_test(short_memory_is_told_and_nothing_leaks),
         cmocka_unit_test(what_is_no_set_of_descriptors_is_refused),

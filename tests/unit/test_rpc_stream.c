@@ -144,6 +144,48 @@ static void giving_up_at_any_moment_closes_the_stream_once(void **state)
     assert_true(rpc_fixture_closed_count() >= 200 - 29); /* those that were seen to be open */
 }
 
+static bool is_gone(void *call)
+{
+    return rpc_cancelled(call);
+}
+
+static bool held_call_ended(void *f)
+{
+    return rpc_fixture_count(f, "test.Service/Hold", "CANCELLED") == 1;
+}
+
+static void without_on_closed_a_call_stays_until_it_is_answered(void **state)
+{
+    struct grpc_stream *s = ask(*state, "/test.Service/Hold", VIEW("x"));
+    struct rpc_call *call = rpc_fixture_kept();
+    rpc_send(call, VIEW("one"));
+    check_message(s, VIEW("one"));
+    grpc_stream_close(s);
+    assert_true(rpc_wait_until(is_gone, call));
+    assert_false(held_call_ended(*state));
+    rpc_end(call);
+    assert_true(rpc_wait_until(held_call_ended, *state));
+}
+
+static void a_last_message_may_come_with_the_end(void **state)
+{
+    struct grpc_stream *s = ask(*state, "/test.Service/Hold", VIEW("x"));
+    rpc_reply(rpc_fixture_kept(), VIEW("the only one"));
+    check_message(s, VIEW("the only one"));
+    check_no_more(s);
+    check_status(s, 0);
+    grpc_stream_close(s);
+}
+
+static void sending_too_early_ends_the_call(void **state)
+{
+    struct grpc_stream *s = ask(*state, "/test.Service/Hasty", VIEW("x"));
+    check_message(s, VIEW("x"));
+    check_no_more(s);
+    check_status(s, 13);
+    grpc_stream_close(s);
+}
+
 /* ---- bidirectional ---- */
 
 static void each_message_is_answered(void **state)
@@ -379,6 +421,9 @@ static int run(bool gather, const char *name)
         WITH_SERVER(a_caller_that_gives_up_closes_the_stream),
         WITH_SERVER(a_deadline_closes_the_stream),
         WITH_SERVER(giving_up_at_any_moment_closes_the_stream_once),
+        WITH_SERVER(without_on_closed_a_call_stays_until_it_is_answered),
+        WITH_SERVER(a_last_message_may_come_with_the_end),
+        WITH_SERVER(sending_too_early_ends_the_call),
         WITH_SERVER(each_message_is_answered),
         WITH_SERVER(messages_sent_ahead_are_answered_in_order),
         WITH_SERVER(large_messages_pass_both_ways),
