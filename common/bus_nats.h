@@ -195,11 +195,17 @@ void nats_slots_expire(struct nats_publisher *publisher, int64_t now_ms, const c
 /* ---- bus_nats_ack.c: the answer to a publish ---- */
 
 struct nats_ack {
-    enum { NATS_ACK_FOREIGN, NATS_ACK_STORED, NATS_ACK_DUPLICATE, NATS_ACK_ERROR } kind;
-    struct view stream; /* empty: it names none */
+    enum {
+        NATS_ACK_FOREIGN,
+        NATS_ACK_STORED,
+        NATS_ACK_DUPLICATE,
+        NATS_ACK_ERROR,  /* nothing was stored */
+        NATS_ACK_UNKNOWN /* something went wrong, and it may be stored */
+    } kind;
+    struct view stream; /* empty: it names none, as some errors do */
     uint64_t position;
-    enum err why; /* for NATS_ACK_ERROR */
-    struct view description;
+    enum err why;            /* for the last two, as is the description */
+    struct view description; /* the server's words */
 };
 /* Reads JetStream's answer. Anything that isn't one is NATS_ACK_FOREIGN. Views point into the
  * text. */

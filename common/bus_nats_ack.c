@@ -2,7 +2,9 @@
  *     {"stream":"TIDINGS_EVENTS", "seq":12}     and more: "duplicate":true, "domain":"hub", ...
  *     {"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},
  *      "stream":"TIDINGS_EVENTS","seq":0}
- * Anyone can answer a publish, so whatever isn't exactly this is foreign. The scanner below knows
+ * Anyone can answer a publish, so whatever isn't exactly this is foreign. Only the errors below
+ * that say so mean that nothing was stored; after any other of the stream's own answers it may
+ * have been. The scanner below knows
  * JSON's grammar, but no escapes in the strings that matter: a stream's name has none, and a
  * description with one is shown as it is written.
  */
@@ -92,7 +94,8 @@ struct answer {
     struct view stream;
     struct view description;
     uint64_t position;
-    uint64_t code; /* JetStream's err_code */
+    uint64_t status; /* like HTTP's */
+    uint64_t code;   /* JetStream's err_code; 0: none, it is an error of another part's */
     bool duplicate;
     bool failed;
 };
@@ -132,6 +135,8 @@ static bool take_error_member(struct scan *s, struct view name, struct answer *r
 {
     if (view_equal(name, VIEW("err_code")))
         return take_number(s, &ret->code);
+    if (view_equal(name, VIEW("code")))
+        return take_number(s, &ret->status);
     if (view_equal(name, VIEW("description")))
         return take_string(s, &ret->description);
     return skip_value(s, 0);
@@ -159,6 +164,7 @@ static bool mentions(struct view text, const char *what)
     return memmem(text.data, text.len, what, strlen(what)) != NULL;
 }
 
+/* ERR_UNKNOWN_OUTCOME: it may be stored, or be on its way to it. */
 static enum err why_of(const struct answer *answer)
 {
     switch (answer->code) {
@@ -166,11 +172,15 @@ static enum err why_of(const struct answer *answer)
     case 10023: /* insufficient resources */
     case 10028: /* insufficient memory resources available */
     case 10047: /* insufficient storage resources available */
+    case 10109: /* sealed: "invalid operation on sealed stream" */
         return ERR_FULL;
     case 10077: /* the store failed: its limits, the disk, or something else, in words */
         if (mentions(answer->description, "maximum") || mentions(answer->description, "no space"))
             return ERR_FULL;
-        return ERR_INTERNAL;
+        return ERR_UNKNOWN_OUTCOME;
+    case 0:     /* raft's own: it may have been proposed */
+    case 10158: /* another copy of the message id is on its way */
+        return ERR_UNKNOWN_OUTCOME;
     case 10054: /* message size exceeds maximum allowed */
         return ERR_TOO_LARGE;
     case 10008: /* system temporarily unavailable */
@@ -178,10 +188,39 @@ static enum err why_of(const struct answer *answer)
     case 10076: /* not enabled */
     case 10118: /* stream is offline */
         return ERR_UNAVAILABLE;
-    case 10109: /* sealed: "invalid operation on sealed stream" */
-        return ERR_FULL;
     default:
         return ERR_INTERNAL;
+    }
+}
+
+/* Only an account's or a server's limits are reported without the stream's name. */
+static bool may_be_unnamed(uint64_t code)
+{
+    return code == 10002 || code == 10023 || code == 10028 || code == 10047;
+}
+
+static void judge_error(const struct answer *answer, struct nats_ack *ret)
+{
+    bool named = answer->stream.len > 0 || may_be_unnamed(answer->code);
+    if (!named || (answer->code == 0 && answer->status == 0))
+        return;
+    ret->why = why_of(answer);
+    ret->kind = ret->why == ERR_UNKNOWN_OUTCOME ? NATS_ACK_UNKNOWN : NATS_ACK_ERROR;
+    ret->description = answer->description;
+}
+
+static void judge(const struct answer *answer, struct nats_ack *ret)
+{
+    ret->stream = answer->stream;
+    ret->position = answer->position;
+    if (answer->failed) {
+        judge_error(answer, ret);
+    } else if (answer->stream.len > 0 && answer->position > 0) {
+        ret->kind = answer->duplicate ? NATS_ACK_DUPLICATE : NATS_ACK_STORED;
+    } else if (answer->stream.len > 0 && answer->duplicate) {
+        ret->kind = NATS_ACK_UNKNOWN;
+        ret->why = ERR_UNKNOWN_OUTCOME;
+        ret->description = VIEW("another copy of it is being stored");
     }
 }
 
@@ -193,15 +232,6 @@ void nats_ack_parse(struct view text, struct nats_ack *ret)
     if (!take_object(&s, take_answer_member, &answer))
         return;
     skip_space(&s);
-    if (s.at != s.end)
-        return;
-    ret->stream = answer.stream;
-    if (answer.failed && answer.code >= 10000) {
-        ret->kind = NATS_ACK_ERROR;
-        ret->why = why_of(&answer);
-        ret->description = answer.description;
-    } else if (!answer.failed && answer.position > 0 && answer.stream.len > 0) {
-        ret->kind = answer.duplicate ? NATS_ACK_DUPLICATE : NATS_ACK_STORED;
-        ret->position = answer.position;
-    }
+    if (s.at == s.end)
+        judge(&answer, ret);
 }

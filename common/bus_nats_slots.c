@@ -8,7 +8,7 @@
  * reaches us without its subject, because natsSubscription_NextMsg destroys that message. Every
  * publish has exactly one answer, so once there are as many of them as there are publishes in
  * flight, all of these were refused; until then they wait. That is wrong only if the 503 of a
- * publish that was given up comes late, so after giving up it isn't trusted for a while.
+ * publish that was given up comes late, so after giving up they don't count for a while.
  */
 #include "common/bus_nats.h"
 
@@ -121,8 +121,7 @@ static bool complete_oldest(struct nats_publisher *p, int64_t now, const char *w
 /* Wants the lock held. */
 static bool all_are_refused(const struct nats_publisher *p)
 {
-    return p->in_flight > 0 && p->refusals >= p->in_flight &&
-           nats_now_ms() >= p->refusals_trusted_ms;
+    return p->in_flight > 0 && p->refusals >= p->in_flight;
 }
 
 bool nats_slots_refused(struct nats_publisher *p)
@@ -190,7 +189,8 @@ static void take_ack(struct nats_publisher *p, natsMsg *msg)
 {
     static const enum bus_outcome outcomes[] = {[NATS_ACK_STORED] = BUS_STORED,
                                                 [NATS_ACK_DUPLICATE] = BUS_DUPLICATE,
-                                                [NATS_ACK_ERROR] = BUS_REFUSED};
+                                                [NATS_ACK_ERROR] = BUS_REFUSED,
+                                                [NATS_ACK_UNKNOWN] = BUS_UNKNOWN};
     struct view text = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)};
     struct completion c = {NULL, NULL};
     struct nats_ack ack;
@@ -212,7 +212,7 @@ static void take_ack(struct nats_publisher *p, natsMsg *msg)
 static void take_refusal(struct nats_publisher *p)
 {
     pthread_mutex_lock(&p->lock);
-    p->refusals += p->in_flight > 0;
+    p->refusals += p->in_flight > 0 && nats_now_ms() >= p->refusals_trusted_ms;
     pthread_mutex_unlock(&p->lock);
 }
 

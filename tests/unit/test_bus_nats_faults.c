@@ -1,5 +1,7 @@
 /* What the NATS driver does when the server dies, freezes or comes back with other data, and when
  * somebody else answers its publishes. */
+#include "common/bus_nats.h"
+
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
 #include "tests/lib/nats_server.h"
@@ -367,6 +369,49 @@ static void a_lost_ack_stalls_nobody(void **state)
     bus_fixture_end(&f);
 }
 
+/* Two round trips on the connection that publishes: what came before the first answer has been
+ * dealt with by the second. */
+static void flush(struct bus_fixture *f)
+{
+    struct nats_bus *bus = (struct nats_bus *)f->bus;
+    struct nats_session *session = nats_link_hold(&bus->publisher.link);
+    assert_non_null(session);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(natsConnection_FlushTimeout(session->nc, TEST_LIMIT_MS), NATS_OK);
+    nats_session_release(session);
+}
+
+static void a_late_refusal_refuses_nothing_else(void **state)
+{
+    struct bus_fixture f;
+    struct attempt given_up = {0};
+    struct attempt innocent = {0};
+    (void)state;
+    bus_fixture_begin(&f, &world, &(struct bus_fixture_options){.publish_timeout_ms = 300});
+    struct nats_publisher *publisher = &((struct nats_bus *)f.bus)->publisher;
+    struct nats_peer *peer = nats_peer_open(server.port);
+    nats_peer_subscribe(peer, "silent.subject");
+    const struct bus_message refused = {.subject = "nobody.takes.this", .payload = VIEW("x")};
+    const struct bus_message silent = {.subject = "silent.subject", .payload = VIEW("x")};
+    int64_t limit = test_now_ms() + TEST_LIMIT_MS;
+    nats_server_freeze(&server);
+    assert_int_equal(bus_publish(f.log, &refused, note, &given_up), ERR_NONE);
+    while (atomic_load(&given_up.completions) == 0)
+        assert_true(test_now_ms() < limit);
+    assert_int_equal(given_up.outcome, BUS_UNKNOWN);
+    assert_int_equal(bus_publish(f.log, &silent, note, &innocent), ERR_NONE);
+    nats_server_thaw(&server);
+    flush(&f); /* the refusal has come */
+    pthread_mutex_lock(&publisher->lock);
+    publisher->refusals_trusted_ms = 0; /* as if it were much later */
+    pthread_mutex_unlock(&publisher->lock);
+    while (atomic_load(&innocent.completions) == 0)
+        assert_true(test_now_ms() < limit);
+    assert_int_equal(innocent.outcome, BUS_UNKNOWN);
+    nats_peer_close(peer);
+    bus_fixture_end(&f);
+}
+
 /* ---- readers and consumers ---- */
 
 static void a_reader_reads_on_after_restarts(void **state)
@@ -531,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_foreign_answer_completes_nothing),
         cmocka_unit_test(a_late_answer_completes_nothing_else),
         cmocka_unit_test(a_lost_ack_stalls_nobody),
+        cmocka_unit_test(a_late_refusal_refuses_nothing_else),
         cmocka_unit_test(a_reader_reads_on_after_restarts),
         cmocka_unit_test(a_server_that_lost_its_data_makes_readers_stale),
         cmocka_unit_test(a_server_that_uses_positions_again_makes_readers_stale),
