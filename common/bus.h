@@ -160,9 +160,10 @@ void bus_reader_close(struct bus_reader *reader);
  * They live until the reader's next call.
  * ERR_DEADLINE: none in time. ERR_UNAVAILABLE: away (after waiting up to the timeout, or two
  * seconds longer while it asks where it is); call again.
- * ERR_STALE: this is not the log that was followed (made anew, or it lost its tail, or positions
- * are missing, or `from` was beyond its end): what was read from it is void; close the reader and
- * start again from 0. Positions dropped from the log's head by age are not stale. */
+ * ERR_STALE: this is not the log that was followed (made anew, or it lost its tail, or `from` was
+ * beyond its end): what was read from it is void; close the reader and start again from 0.
+ * Positions may be missing, at the head (dropped by age) or in the middle (deleted, or lost with a
+ * damaged file): what is not kept is skipped. */
 must_check enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_ms,
                                     struct bus_record **ret, size_t max, size_t *ret_count);
 

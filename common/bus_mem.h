@@ -18,7 +18,9 @@ void bus_mem_set_away(struct bus *bus, bool away);
 void bus_mem_set_held(struct bus *bus, bool held);
 /* Deletes the log and makes it anew, empty: another life, positions from 1. */
 void bus_mem_renew(struct bus_log *log);
-/* Loses the log's tail: everything after this position. */
+/* Loses the log's tail: everything after this position. Groups are given the positions again. */
 void bus_mem_lose_tail(struct bus_log *log, uint64_t last);
+/* Makes a hole in the log, as a damaged file of a server's does. */
+void bus_mem_delete(struct bus_log *log, uint64_t position);
 
 #endif

@@ -91,18 +91,28 @@ static void pending_remove(struct mem_group *group, struct mem_pending *pending)
     --group->pending_count;
 }
 
+/* The log lost its tail: positions beyond are to be given when they are used again. */
+void mem_groups_cut(struct mem_log *log, uint64_t last)
+{
+    for (struct mem_group *group = log->groups; group; group = group->next_group)
+        if (group->next > last + 1)
+            group->next = last + 1;
+}
+
 /* The next message due for the group: first what was given before, then what is new. NULL: none. */
 static struct mem_pending *next_due(struct mem_log *log, struct mem_group *group, int64_t now)
 {
     for (size_t i = 0; i < group->pending_count; ++i) {
         struct mem_pending *pending = &group->pending[i];
-        if (pending->position < log->first)
+        if (!mem_record_at(log, pending->position))
             pending_remove(group, &group->pending[i--]);
         else if (pending->due_ms <= now)
             return pending;
     }
     if (group->next < log->first)
         group->next = log->first;
+    while (group->next <= log->last && !mem_record_at(log, group->next))
+        ++group->next;
     if (group->next > log->last || group->pending_count == group->spec.max_ack_pending)
         return NULL;
     struct mem_pending *pending = &group->pending[group->pending_count++];

@@ -144,35 +144,44 @@ static void unchain(struct mem_log *log, struct mem_record *record)
 
 /* ---- the log ---- */
 
-static void drop_first(struct mem_log *log)
+void mem_log_delete(struct mem_log *log, uint64_t position)
 {
-    struct mem_record *record = log->records[0];
-    size_t kept = (size_t)(log->last - log->first);
+    struct mem_record *record = mem_record_at(log, position);
+    if (!record)
+        return;
+    log->records[position - log->first] = NULL;
     unchain(log, record);
     log->bytes -= record->bytes;
+    mem_record_release(record);
+}
+
+static void drop_first(struct mem_log *log)
+{
+    size_t kept = (size_t)(log->last - log->first);
+    mem_log_delete(log, log->first);
     memmove(log->records, log->records + 1, kept * sizeof *log->records);
     ++log->first;
-    mem_record_release(record);
+}
+
+static bool is_first_old(const struct mem_log *log, int64_t since_ms)
+{
+    const struct mem_record *first = mem_record_at(log, log->first);
+    return log->first <= log->last && (!first || first->time_ms < since_ms);
 }
 
 void mem_expire(struct mem_log *log)
 {
-    if (log->spec.max_age_ms == 0)
-        return;
-    int64_t since = clock_wall_ms(mem_bus_of(log)->options.clock) - log->spec.max_age_ms;
-    while (log->first <= log->last && log->records[0]->time_ms < since)
+    int64_t since_ms = INT64_MIN; /* deleted ones are dropped from the head in any case */
+    if (log->spec.max_age_ms > 0)
+        since_ms = clock_wall_ms(mem_bus_of(log)->options.clock) - log->spec.max_age_ms;
+    while (is_first_old(log, since_ms))
         drop_first(log);
 }
 
 void mem_log_cut(struct mem_log *log, uint64_t last)
 {
-    while (log->last > last && log->last >= log->first) {
-        struct mem_record *record = log->records[log->last - log->first];
-        unchain(log, record);
-        log->bytes -= record->bytes;
-        --log->last;
-        mem_record_release(record);
-    }
+    for (; log->last > last && log->last >= log->first; --log->last)
+        mem_log_delete(log, log->last);
 }
 
 void mem_log_clear(struct mem_log *log)

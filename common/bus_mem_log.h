@@ -36,7 +36,7 @@ struct mem_log {
     char *name;
     char *subject;
     struct bus_log_spec spec;
-    struct mem_record **records; /* of positions first to last */
+    struct mem_record **records; /* of positions first to last; NULL: deleted */
     size_t capacity;
     uint64_t first;
     uint64_t last;
@@ -67,7 +67,7 @@ static inline struct mem_bus *mem_bus_of(const struct mem_log *log)
 }
 
 /* All of these want the bus's lock held, but mem_record_release and mem_hand_*. */
-void mem_expire(struct mem_log *log); /* drops what is older than max_age */
+void mem_expire(struct mem_log *log); /* drops from the head what is deleted or too old */
 static inline struct mem_record *mem_record_at(const struct mem_log *log, uint64_t position)
 {
     bool kept = position >= log->first && position <= log->last;
@@ -75,6 +75,7 @@ static inline struct mem_record *mem_record_at(const struct mem_log *log, uint64
 }
 void mem_log_clear(struct mem_log *log);
 void mem_log_cut(struct mem_log *log, uint64_t last); /* drops all after it */
+void mem_log_delete(struct mem_log *log, uint64_t position);
 struct mem_record *mem_find_message_id(const struct mem_log *log, const char *message_id);
 /* Appends; ERR_FULL, ERR_MEMORY. */
 enum err mem_append(struct mem_log *log, const struct bus_message *message, uint64_t *ret_position);
@@ -105,6 +106,7 @@ enum err mem_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct b
 
 /* bus_mem_consume.c */
 void mem_groups_free(struct mem_log *log);
+void mem_groups_cut(struct mem_log *log, uint64_t last);
 enum err mem_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                            struct bus_consumer **ret);
 void mem_consumer_close(struct bus_consumer *consumer);

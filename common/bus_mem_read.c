@@ -55,6 +55,16 @@ static bool is_stale(const struct mem_reader *reader, const struct mem_log *log)
            mem_record_at(log, reader->last->position) != reader->last;
 }
 
+/* Passes what is deleted. */
+static bool has_next(struct mem_reader *reader, const struct mem_log *log)
+{
+    if (reader->next < log->first)
+        reader->next = log->first;
+    while (reader->next <= log->last && !mem_record_at(log, reader->next))
+        ++reader->next;
+    return reader->next <= log->last;
+}
+
 static enum err wait_for_records(struct mem_reader *reader, struct mem_log *log, int64_t deadline)
 {
     struct mem_bus *bus = mem_bus_of(log);
@@ -62,7 +72,7 @@ static enum err wait_for_records(struct mem_reader *reader, struct mem_log *log,
         mem_expire(log);
         if (!bus->away && is_stale(reader, log))
             return ERR_STALE;
-        if (!bus->away && reader->next <= log->last && log->first <= log->last)
+        if (!bus->away && has_next(reader, log))
             return ERR_NONE;
         if (!mem_wait(bus, deadline))
             return bus->away ? ERR_UNAVAILABLE : ERR_DEADLINE;
@@ -73,19 +83,19 @@ static void hand_out(struct mem_reader *reader, struct mem_log *log, struct bus_
                      size_t max, size_t *ret_count)
 {
     size_t count = 0;
-    if (reader->next < log->first)
-        reader->next = log->first;
-    while (count < max && reader->next <= log->last) {
+    for (; count < max && reader->next <= log->last; ++reader->next) {
         struct mem_handout *handout = &reader->handed[count];
-        mem_hand_out(mem_record_at(log, reader->next), reader->headers_only, handout);
+        struct mem_record *record = mem_record_at(log, reader->next);
+        if (!record)
+            continue;
+        mem_hand_out(record, reader->headers_only, handout);
         ret[count++] = &handout->box.record;
-        ++reader->next;
     }
     reader->handed_count = count;
+    *ret_count = count;
     mem_record_release(reader->last);
     reader->last = reader->handed[count - 1].record;
     atomic_fetch_add(&reader->last->refs, 1);
-    *ret_count = count;
 }
 
 enum err mem_reader_next(struct bus_reader *base, int64_t timeout_ms, struct bus_record **ret,

@@ -34,6 +34,7 @@ struct nats_reader {
     uint64_t last;      /* position last read; 0: none */
     int64_t last_ns;    /* when it was stored */
     bool stale;         /* for good */
+    bool passed_hole;   /* and said so: one is news, others would be noise */
 
     struct nats_inbox *inbox; /* NULL: not following */
     struct nats_session *session;
@@ -177,16 +178,22 @@ static enum err follow(struct nats_reader *reader, int64_t deadline)
 
 /* ---- taking messages ---- */
 
-/* Positions are missing before this one. That is right if the log's head has been dropped up to
- * it. */
-static enum err check_gap(struct nats_reader *reader, uint64_t position)
+/* Positions are missing before this one, and no delivery is: the server has nothing there. The
+ * log's head may have been dropped; else it lost, or was told to delete, something in its middle,
+ * and reading on is all that can be done. */
+static enum err pass_hole(struct nats_reader *reader, uint64_t position)
 {
+    struct nats_log *log = (struct nats_log *)reader->base.log;
     struct bus_log_end end;
-    enum err e = nats_log_ask_end((struct nats_log *)reader->base.log, reader->session,
-                                  ASK_TIMEOUT_MS, &end);
-    if (e != ERR_NONE)
-        return e;
-    return end.created_ns == reader->created_ns && end.first >= position ? ERR_NONE : ERR_STALE;
+    enum err e = nats_log_ask_end(log, reader->session, ASK_TIMEOUT_MS, &end);
+    if (e == ERR_NONE && end.created_ns != reader->created_ns)
+        e = ERR_STALE;
+    if (e == ERR_NONE && end.first < position && !reader->passed_hole) {
+        log_warn("log has a hole", LOG_TEXT("stream", log->name), LOG_U64("from", reader->next),
+                 LOG_U64("to", position - 1));
+        reader->passed_hole = true;
+    }
+    return e;
 }
 
 static enum err take_record(struct nats_reader *reader, natsMsg *msg,
@@ -196,7 +203,7 @@ static enum err take_record(struct nats_reader *reader, natsMsg *msg,
     if (origin->delivery != reader->delivery + 1 || origin->position < reader->next)
         return ERR_UNAVAILABLE; /* a delivery got lost on the way */
     if (origin->position > reader->next)
-        e = check_gap(reader, origin->position);
+        e = pass_hole(reader, origin->position);
     if (e != ERR_NONE)
         return e;
     reader->delivery = origin->delivery;

@@ -74,6 +74,65 @@ static void a_lost_tail_is_stale_also_when_positions_are_used_again(void **state
     bus_fixture_end(&f);
 }
 
+static void a_hole_is_passed(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    struct bus_reader *readers[2] = {NULL, NULL};
+    size_t count = 0;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 6);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    assert_int_equal(bus_reader_open(f.log, 0, false, &readers[0]), ERR_NONE);
+    bus_fixture_expect_read(readers[0], 1, 2, 0);
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    bus_mem_delete(f.log, 1);
+    bus_mem_delete(f.log, 3);
+    bus_mem_delete(f.log, 4);
+    bus_mem_delete(f.log, 6);
+    assert_int_equal(bus_reader_open(f.log, 0, false, &readers[1]), ERR_NONE);
+    bus_fixture_expect_read(readers[1], 2, 1, 0);
+    for (int i = 0; i < 2; i++) {
+        bus_fixture_expect_read(readers[i], 5, 1, 0);
+        assert_int_equal(bus_reader_next(readers[i], 0, &record, 1, &count), ERR_DEADLINE);
+        bus_reader_close(readers[i]);
+    }
+    assert_int_equal(bus_log_read(f.log, 3, 0, &record), ERR_NOT_FOUND);
+    struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+    assert_int_equal(delivery->record->position, 5);
+    bus_settle(delivery, BUS_ACK, 0);
+    assert_int_equal(bus_fetch(consumer, 0, &delivery, 1, &count), ERR_DEADLINE);
+    bus_fixture_publish(&f, "a", "7");
+    delivery = bus_fixture_fetch_one(consumer);
+    assert_int_equal(delivery->record->position, 7);
+    bus_settle(delivery, BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void positions_lost_with_the_tail_are_given_again(void **state)
+{
+    struct bus_fixture f;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 5);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (int i = 0; i < 4; i++)
+        bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    struct bus_delivery *lost = bus_fixture_fetch_one(consumer);
+    bus_settle(lost, BUS_RETRY, 0); /* due, and lost */
+    bus_mem_lose_tail(f.log, 3);
+    bus_fixture_publish_many(&f, 4, 1);
+    struct bus_delivery *again = bus_fixture_fetch_one(consumer);
+    assert_int_equal(again->record->position, 4);
+    assert_int_equal(again->delivered, 1);
+    bus_settle(again, BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 static void what_is_due_goes_by_the_clock_given(void **state)
 {
     struct clock_manual clock;
@@ -176,6 +235,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(away_is_said_at_once_and_ends),
         cmocka_unit_test(a_lost_tail_is_stale_also_when_positions_are_used_again),
+        cmocka_unit_test(a_hole_is_passed),
+        cmocka_unit_test(positions_lost_with_the_tail_are_given_again),
         cmocka_unit_test(what_is_due_goes_by_the_clock_given),
         cmocka_unit_test(short_memory_is_an_error_like_any_other),
         cmocka_unit_test(a_bus_of_no_known_kind_is_invalid),

@@ -129,11 +129,63 @@ static void a_publish_allocates_nothing_of_ours(void **state)
     bus_fixture_end(&f);
 }
 
+/* ---- holes ---- */
+
+static void ask(struct nats_peer *peer, const char *verb, const char *stream, const char *body)
+{
+    char subject[128];
+    char answer[4096];
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.%s.%s", verb, stream);
+    nats_peer_ask(peer, subject, body, answer, sizeof answer);
+    if (strstr(answer, "\"error\""))
+        fail_msg("%s: %s", subject, answer);
+}
+
+/* A stream from which something was deleted before that was denied. */
+static void a_hole_is_passed(void **state)
+{
+    static const char config[] =
+        "{\"name\":\"HOLE\",\"subjects\":[\"hole.>\"],\"storage\":\"file\","
+        "\"retention\":\"limits\",\"discard\":\"new\",\"deny_purge\":true%s}";
+    const struct bus_log_spec spec = {
+        .name = "HOLE", .subject = "hole.>", .duplicate_window_ms = 1000, .replicas = 1};
+    struct bus_fixture f;
+    struct bus_log *log = NULL;
+    struct bus_record *record = NULL;
+    char body[512];
+    bus_fixture_begin(&f, *state, NULL);
+    struct nats_peer *peer = nats_peer_open(port_of(&f));
+    snprintf(body, sizeof body, config, "");
+    ask(peer, "CREATE", "HOLE", body);
+    for (int i = 1; i <= 6; i++) {
+        snprintf(body, sizeof body, "%d", i);
+        nats_peer_publish(peer, "hole.a", body);
+    }
+    ask(peer, "MSG.DELETE", "HOLE", "{\"seq\":3}");
+    ask(peer, "MSG.DELETE", "HOLE", "{\"seq\":4}");
+    snprintf(body, sizeof body, config, ",\"deny_delete\":true");
+    ask(peer, "UPDATE", "HOLE", body);
+    nats_peer_close(peer);
+    assert_int_equal(bus_log_open(f.bus, &spec, &log), ERR_NONE);
+    assert_int_equal(bus_wait_ready(f.bus, TEST_LIMIT_MS, NULL), ERR_NONE);
+    for (uint64_t from = 0; from <= 5; from++) {
+        struct bus_reader *reader = NULL;
+        assert_int_equal(bus_reader_open(log, from, false, &reader), ERR_NONE);
+        for (uint64_t position = from ? from : 1; position <= 6; position++)
+            if (position != 3 && position != 4)
+                bus_fixture_expect_read(reader, position, 1, 0);
+        bus_reader_close(reader);
+    }
+    assert_int_equal(bus_log_read(log, 3, TEST_LIMIT_MS, &record), ERR_NOT_FOUND);
+    bus_fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reader_takes_no_record_for_a_status),
         cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
+        cmocka_unit_test(a_hole_is_passed),
         cmocka_unit_test(a_publish_allocates_nothing_of_ours),
     };
     struct nats_server server;
