@@ -8,7 +8,8 @@
 #include <stdatomic.h>
 
 enum {
-    HELD_PER_RUN = 4,  /* deliveries in hand for each run at once */
+    HELD_PER_RUN = 4, /* deliveries in hand for each run at once */
+    HELD_BYTES = 64 << 20,
     FETCH_MAX = 1024,  /* deliveries fetched at once */
     WAIT_MS = 200,     /* also how long a stop may take to be noticed */
     BARRIER_MS = 2000, /* for one try */
@@ -227,6 +228,12 @@ static double read_in_hand(void *ctx)
     return (double)in_hand_count(consumer->hand);
 }
 
+static double read_bytes_in_hand(void *ctx)
+{
+    struct consumer *consumer = ctx;
+    return (double)in_hand_bytes(consumer->hand);
+}
+
 static void register_metrics(struct consumer *consumer)
 {
     struct metrics *m = consumer->use.metrics;
@@ -240,12 +247,15 @@ static void register_metrics(struct consumer *consumer)
                                         "Time until the status table knew enough about a batch");
     metrics_gauge_read(m, "tidings_deliveries_in_hand", NULL,
                        "Deliveries fetched and not settled yet", read_in_hand, consumer);
+    metrics_gauge_read(m, "tidings_deliveries_in_hand_bytes", NULL, "What these deliveries take",
+                       read_bytes_in_hand, consumer);
 }
 
 static enum err start_parts(struct consumer *consumer)
 {
     const struct consumer_options *use = &consumer->use;
-    enum err e = in_hand_new((size_t)use->concurrency * HELD_PER_RUN, use->clock, &consumer->hand);
+    enum err e = in_hand_new((size_t)use->concurrency * HELD_PER_RUN, HELD_BYTES, use->clock,
+                             &consumer->hand);
     if (!e)
         e = outcomes_new(&(struct outcomes_options){.hand = consumer->hand,
                                                     .follower = use->follower,

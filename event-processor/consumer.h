@@ -4,8 +4,8 @@
  *     bus_fetch -> barrier -> decide -> runner -> handler -> status log -> acknowledge
  *
  * The barrier: the status table has folded all that the status log held after the batch was
- * fetched, and the batch's events. In hand are at most 4 x concurrency deliveries; those in hand
- * for long are reported as in progress, so that work that takes longer than ack_wait isn't given to
+ * fetched, and the batch's events. In hand are at most 4 x concurrency deliveries and
+ * about 64 MiB, so fewer runs at once where payloads are large; those in hand for long are reported as in progress, so that work that takes longer than ack_wait isn't given to
  * others too.
  */
 #ifndef TIDINGS_CONSUMER_H

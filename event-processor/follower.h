@@ -8,9 +8,9 @@
  *
  * A rebuild: when a log turns out not to be the one that was followed (made anew, or without its
  * tail), what was read is void. The table is emptied, its epoch becomes the next, and both logs are
- * read from the start: at once, or if rebuilds follow each other closely after a pause that grows to
- * five seconds. Until both have caught up, the follower isn't ready and nobody may take the table's
- * word.
+ * read from the start: at once, or if rebuilds follow each other closely after a pause that grows
+ * to five seconds. Until both have caught up, the follower isn't ready and nobody may take the
+ * table's word.
  *
  * Thread-safe. Locks: its own mutex may be held while the table's is taken, never the other way
  * round.

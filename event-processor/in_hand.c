@@ -3,6 +3,12 @@
 #include "common/mem.h"
 #include "event-processor/wait.h"
 
+enum {
+    OVERHEAD = 512,           /* bytes that a delivery takes beside its payload */
+    EXPECTED_FIRST = 1 << 20, /* the largest that a bus takes unless told otherwise */
+    EXPECTED_MEMORY = 256,    /* so many smaller deliveries make a large one forgotten, mostly */
+};
+
 /* Invariant: each of `limit` places is either in the free list or in the list by age and in its
  * position's bucket. */
 struct in_hand {
@@ -10,6 +16,9 @@ struct in_hand {
     const struct clock *clock;
     size_t limit;
     size_t count;
+    size_t bytes_limit;
+    size_t bytes;
+    size_t expected; /* bytes of a delivery to come: the largest of late */
     struct held *places;
     struct held *free;
     struct held **buckets;
@@ -18,12 +27,15 @@ struct in_hand {
     size_t wanted;                /* free places that somebody waits for; 0: nobody does */
 };
 
-enum err in_hand_new(size_t limit, const struct clock *clock, struct in_hand **ret)
+enum err in_hand_new(size_t limit, size_t bytes_limit, const struct clock *clock,
+                     struct in_hand **ret)
 {
     struct in_hand *hand = mem_zero(1, sizeof *hand);
     if (!hand)
         return ERR_MEMORY;
     hand->limit = limit;
+    hand->bytes_limit = bytes_limit;
+    hand->expected = EXPECTED_FIRST;
     hand->clock = clock;
     hand->bucket_count = 16;
     while (hand->bucket_count < limit)
@@ -103,17 +115,35 @@ static void touch(struct in_hand *hand, struct held *held, int64_t now_ms)
 
 /* ---- deliveries ---- */
 
+/* With the lock held. */
+static size_t room(const struct in_hand *hand)
+{
+    size_t places = hand->limit - hand->count;
+    size_t bytes = hand->bytes < hand->bytes_limit ? hand->bytes_limit - hand->bytes : 0;
+    size_t fitting = bytes / hand->expected;
+    if (fitting == 0 && hand->count == 0)
+        fitting = 1;
+    return places < fitting ? places : fitting;
+}
+
+static bool is_enough(const struct in_hand *hand, size_t places)
+{
+    size_t free = room(hand);
+    return free >= places || (free > 0 && hand->bytes <= hand->bytes_limit / 2 &&
+                              hand->limit - hand->count >= places);
+}
+
 size_t in_hand_wait_room(struct in_hand *hand, size_t places, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
     wait_lock(&hand->wait);
     hand->wanted = places;
-    while (hand->limit - hand->count < places && wait_on_until(&hand->wait, until))
+    while (!is_enough(hand, places) && wait_on_until(&hand->wait, until))
         ;
     hand->wanted = 0;
-    size_t room = hand->limit - hand->count;
+    size_t free = room(hand);
     wait_unlock(&hand->wait);
-    return room;
+    return free;
 }
 
 /* With the lock held. The older handle may go unless it owns the record. */
@@ -121,8 +151,20 @@ static void renew(struct in_hand *hand, struct held *held, struct bus_delivery *
 {
     if (held->newest != held->delivery)
         bus_settle(held->newest, BUS_LEAVE, 0);
+    else
+        hand->bytes += held->bytes;
     held->newest = delivery;
     touch(hand, held, clock_monotonic_ms(hand->clock));
+}
+
+/* With the lock held. */
+static void weigh(struct in_hand *hand, struct held *held)
+{
+    held->bytes = held->record->payload.len + OVERHEAD;
+    hand->bytes += held->bytes;
+    hand->expected -= hand->expected / EXPECTED_MEMORY;
+    if (held->bytes > hand->expected)
+        hand->expected = held->bytes;
 }
 
 struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
@@ -143,6 +185,7 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
         held->next = NULL;
         held->run.position = position;
         held->record = delivery->record;
+        weigh(hand, held);
         held->delivery = delivery;
         held->newest = delivery;
         held->touched_ms = clock_monotonic_ms(hand->clock);
@@ -164,7 +207,8 @@ void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement
     held->next = hand->free;
     hand->free = held;
     hand->count--;
-    if (hand->count == 0 || (hand->wanted && hand->limit - hand->count >= hand->wanted))
+    hand->bytes -= first == newest ? held->bytes : 2 * held->bytes;
+    if (hand->count == 0 || (hand->wanted && is_enough(hand, hand->wanted)))
         wait_wake_all(&hand->wait);
     wait_unlock(&hand->wait);
     bus_settle(newest, how, 0);
@@ -201,4 +245,12 @@ size_t in_hand_count(struct in_hand *hand)
     size_t count = hand->count;
     wait_unlock(&hand->wait);
     return count;
+}
+
+size_t in_hand_bytes(struct in_hand *hand)
+{
+    wait_lock(&hand->wait);
+    size_t bytes = hand->bytes;
+    wait_unlock(&hand->wait);
+    return bytes;
 }

@@ -1,4 +1,5 @@
-/* The deliveries in hand: fetched and not settled yet. Bounded, each position once.
+/* The deliveries in hand: fetched and not settled yet, each position once. Bounded in number and in
+ * bytes.
  *
  * Thread-safe.
  */
@@ -25,6 +26,7 @@ struct held {
     bool malformed;
     uint64_t epoch; /* of the table that was asked what to do with it */
     const struct bus_record *record;
+    size_t bytes;      /* of one of its deliveries */
     struct held *next; /* in the list that it is in: free, or waiting for its handler */
 
     struct bus_delivery *delivery; /* the first: owns the record */
@@ -35,13 +37,15 @@ struct held {
     struct held *older, *newer; /* all in hand, by age */
 };
 
-/* Ages go by the clock. */
-must_check enum err in_hand_new(size_t limit, const struct clock *clock, struct in_hand **ret);
+/* Ages go by the clock. Bytes are bounded as far as the sizes to come can be told from those that
+ * came of late; one delivery may be in hand whatever its size. */
+must_check enum err in_hand_new(size_t limit, size_t bytes_limit, const struct clock *clock,
+                                struct in_hand **ret);
 /* Leaves what is still in hand. */
 void in_hand_free(struct in_hand *hand);
 
-/* Waits until there are at least `places` free ones, or until the time is over; how many are free
- * now. */
+/* Waits until there is room for `places` more, or for fewer but with half of the bytes free, or
+ * until the time is over; for how many there is room now. */
 size_t in_hand_wait_room(struct in_hand *hand, size_t places, int64_t timeout_ms);
 /* Takes a delivery into a free place (the caller has seen to that there is one). NULL: its position
  * is in hand already; the newer delivery is what will be settled. */
@@ -53,5 +57,6 @@ void in_hand_report(struct in_hand *hand, int64_t age_ms);
 /* False: there still are some when the time is over. */
 bool in_hand_wait_empty(struct in_hand *hand, int64_t timeout_ms);
 size_t in_hand_count(struct in_hand *hand);
+size_t in_hand_bytes(struct in_hand *hand);
 
 #endif

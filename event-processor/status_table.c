@@ -22,8 +22,8 @@ static_assert(CELLS <= UINT16_MAX, "a segment's counters take all its cells");
 
 /* Invariant: segments ascend by number (absent ones take nothing), and no cell before
  * reflects.first_event_position is left in them; `last` is the last position added; the index holds
- * the position of each event, of no copy, and some of forgotten ones; `copies` has a chain from each
- * event to its copies; counts are the sums of the segments'. */
+ * the position of each event, of no copy, and some of forgotten ones; `copies` has a chain from
+ * each event to its copies; counts are the sums of the segments'. */
 struct status_table {
     pthread_rwlock_t lock;
     struct segment **segments;

@@ -9,8 +9,8 @@
  * An event is the first copy of its id that the event log keeps: only its position is indexed and
  * counted. A later copy has a cell that shows STATUS_NONE; changes are folded into it all the same,
  * and it becomes the event, with what they have made of it, when all before it are forgotten. So
- * what the table holds depends on the logs' records and the event log's first position alone, not on
- * how they were batched or when the two logs were read: as long as a change is applied after its
+ * what the table holds depends on the logs' records and the event log's first position alone, not
+ * on how they were batched or when the two logs were read: as long as a change is applied after its
  * event was added (the follower sees to that).
  *
  * Threads: one rwlock that prefers writers. Writers (the followers) call status_table_write_begin,

@@ -4,7 +4,7 @@
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
-enum { LIMIT = 8, ACK_WAIT_MS = 30000 };
+enum { LIMIT = 8, BYTES = 4 << 20, ACK_WAIT_MS = 30000 };
 
 /* A consumer whose deliveries are taken in hand. */
 struct hands {
@@ -25,7 +25,7 @@ static int begin(void **state)
                                                                    .max_ack_pending = 100},
                                        &hands.consumer),
                      ERR_NONE);
-    assert_int_equal(in_hand_new(LIMIT, &hands.clock.base, &hands.hand), ERR_NONE);
+    assert_int_equal(in_hand_new(LIMIT, BYTES, &hands.clock.base, &hands.hand), ERR_NONE);
     *state = &hands;
     return 0;
 }
@@ -68,16 +68,27 @@ static void publish(struct hands *hands, size_t count)
     }
 }
 
+enum { SMALL_ONES = 300 };
+
+/* So many that no large ones are expected. */
+static void settle_small_ones(struct hands *hands)
+{
+    publish(hands, SMALL_ONES);
+    for (int i = 0; i < SMALL_ONES; i++)
+        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK);
+}
+
 static void test_places_are_bounded_and_come_back(void **state)
 {
     struct hands *hands = *state;
     struct held *held[LIMIT];
+    settle_small_ones(hands);
     publish(hands, LIMIT);
     assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), LIMIT);
     for (size_t i = 0; i < LIMIT; i++) {
         held[i] = in_hand_take(hands->hand, fetch(hands));
         assert_non_null(held[i]);
-        assert_int_equal(held[i]->run.position, i + 1);
+        assert_int_equal(held[i]->run.position, SMALL_ONES + i + 1);
     }
     assert_int_equal(in_hand_count(hands->hand), LIMIT);
     assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
@@ -107,6 +118,50 @@ static void test_a_position_is_in_hand_once_with_its_newest_delivery(void **stat
     assert_true(view_equal(held->record->payload, VIEW("hello")));
     in_hand_settle(hands->hand, held, BUS_ACK);
     assert_true(nothing_comes_later(hands));
+}
+
+static void test_bytes_are_bounded_as_they_come(void **state)
+{
+    struct hands *hands = *state;
+    static char large[1000000];
+    struct held *held[LIMIT];
+    memset(large, 'x', sizeof large - 1);
+    for (int i = 0; i < LIMIT; i++) {
+        struct event_id id = {{0}};
+        mem_world_event(&hands->world, "n", large, &id);
+    }
+    /* At first large ones are expected; they come, and fill the bytes before the places. */
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 4);
+    for (int i = 0; i < 4; i++)
+        held[i] = in_hand_take(hands->hand, fetch(hands));
+    assert_true(in_hand_bytes(hands->hand) >= 4 * sizeof large);
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
+    for (int i = 0; i < 4; i++)
+        in_hand_settle(hands->hand, held[i], BUS_ACK);
+    assert_int_equal(in_hand_bytes(hands->hand), 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, UNTIL_LIMIT_MS), 4); /* at once */
+    for (int i = 0; i < 4; i++)
+        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK);
+    /* Small ones come, and there is room for more of them each time. */
+    settle_small_ones(hands);
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), LIMIT);
+    assert_int_equal(in_hand_bytes(hands->hand), 0);
+}
+
+static void test_one_delivery_may_be_in_hand_whatever_its_size(void **state)
+{
+    struct hands *hands = *state;
+    in_hand_free(hands->hand);
+    assert_int_equal(in_hand_new(LIMIT, 2, &hands->clock.base, &hands->hand), ERR_NONE);
+    publish(hands, 2);
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 1);
+    struct held *held = in_hand_take(hands->hand, fetch(hands));
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
+    clock_manual_advance(&hands->clock, ACK_WAIT_MS);
+    assert_null(in_hand_take(hands->hand, fetch(hands))); /* a second handle of it */
+    in_hand_settle(hands->hand, held, BUS_ACK);
+    assert_int_equal(in_hand_bytes(hands->hand), 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 1);
 }
 
 static void test_what_is_reported_in_time_does_not_come_again(void **state)
@@ -142,7 +197,7 @@ static void test_the_end_leaves_what_is_in_hand(void **state)
     clock_manual_advance(&hands->clock, ACK_WAIT_MS);
     for (int i = 0; i < 3; i++)
         bus_settle(fetch(hands), BUS_ACK, 0);
-    assert_int_equal(in_hand_new(LIMIT, &hands->clock.base, &hands->hand), ERR_NONE);
+    assert_int_equal(in_hand_new(LIMIT, BYTES, &hands->clock.base, &hands->hand), ERR_NONE);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -151,6 +206,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_places_are_bounded_and_come_back),
+        test(test_bytes_are_bounded_as_they_come),
+        test(test_one_delivery_may_be_in_hand_whatever_its_size),
         test(test_a_position_is_in_hand_once_with_its_newest_delivery),
         test(test_what_is_reported_in_time_does_not_come_again),
         test(test_the_end_leaves_what_is_in_hand),
