@@ -276,6 +276,12 @@ void bus_consumer_close(struct bus_consumer *consumer)
         consumer->log->bus->driver->consumer_close(consumer);
 }
 
+enum err bus_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms)
+{
+    return consumer->log->bus->driver->consumer_restart(consumer,
+                                                        bounded(timeout_ms, LONGEST_TIMEOUT_MS));
+}
+
 enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
                    size_t max, size_t *ret_count)
 {

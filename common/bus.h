@@ -178,6 +178,12 @@ must_check enum err bus_consumer_open(struct bus_log *log, const struct bus_cons
                                       struct bus_consumer **ret);
 /* Its deliveries may be settled later still, until bus_close. */
 void bus_consumer_close(struct bus_consumer *consumer);
+/* Begins anew for the whole group: all that the log keeps is delivered again, from its first
+ * position on, also what was acknowledged. For whoever finds that the log lost its tail: the bus
+ * remembers how far the group had got, and would not deliver what is stored at the lost positions
+ * later. (Where nothing has been stored there yet, bus_fetch finds out by itself.) Deliveries in
+ * hand should be left. ERR_UNAVAILABLE, ERR_DEADLINE: perhaps not; call it again. */
+must_check enum err bus_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms);
 
 struct bus_delivery {
     struct bus_record *record; /* lives as long as the delivery */
@@ -188,8 +194,8 @@ enum bus_settlement {
     BUS_RETRY, /* again, after delay_ms */
     BUS_LEAVE, /* nothing is sent; it comes back after ack_wait */
 };
-/* Waits up to timeout_ms for one delivery, then puts those that are there, at most max, into the
- * array `ret`. ERR_DEADLINE: none. ERR_UNAVAILABLE: away. Each delivery must be settled exactly
+/* Waits up to timeout_ms for one delivery, then puts those that are there, at most max and at most
+ * 16 MiB (or twice the server's max_payload), into the array `ret`. ERR_DEADLINE: none. ERR_UNAVAILABLE: away. Each delivery must be settled exactly
  * once. */
 must_check enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms,
                               struct bus_delivery **ret, size_t max, size_t *ret_count);

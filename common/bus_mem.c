@@ -364,6 +364,7 @@ const struct bus_driver bus_mem_driver = {
     .reader_next = mem_reader_next,
     .consumer_open = mem_consumer_open,
     .consumer_close = mem_consumer_close,
+    .consumer_restart = mem_consumer_restart,
     .fetch = mem_fetch,
     .settle = mem_settle,
     .progress = mem_progress,

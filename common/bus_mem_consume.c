@@ -146,6 +146,23 @@ void mem_consumer_close(struct bus_consumer *base)
     mem_free(consumer);
 }
 
+enum err mem_consumer_restart(struct bus_consumer *base, int64_t timeout_ms)
+{
+    struct mem_consumer *consumer = (struct mem_consumer *)base;
+    struct mem_log *log = (struct mem_log *)base->log;
+    struct mem_bus *bus = mem_bus_of(log);
+    (void)timeout_ms;
+    pthread_mutex_lock(&bus->lock);
+    bool away = bus->away;
+    struct mem_group *group = away ? NULL : group_find(log, consumer->group);
+    if (group) {
+        group->next = 1;
+        group->pending_count = 0;
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return away ? ERR_UNAVAILABLE : ERR_NONE;
+}
+
 static enum err deliver(struct mem_log *log, struct mem_group *group, struct mem_pending *pending,
                         struct bus_delivery **ret)
 {

@@ -191,6 +191,7 @@ const struct bus_driver bus_nats_driver = {
     .reader_next = nats_reader_next,
     .consumer_open = nats_consumer_open,
     .consumer_close = nats_consumer_close,
+    .consumer_restart = nats_consumer_restart,
     .fetch = nats_fetch,
     .settle = nats_settle,
     .progress = nats_progress,

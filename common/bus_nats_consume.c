@@ -24,6 +24,8 @@ enum {
     GRACE_MS = 500,         /* after it expired, for its status to arrive */
     GAP_MS = 5,             /* without a message, in the middle of a batch: no more will come */
     RETRY_MS = 100,
+    FETCH_BYTES = 16 * 1024 * 1024, /* at once: the server drops a connection with 64 MiB queued */
+    BEHIND_MS = 2000,               /* a new leader may answer before it has applied all it knows */
 };
 
 static const int64_t NS_PER_MS = 1000000;
@@ -38,6 +40,7 @@ struct nats_consumer {
     uint64_t request;             /* its number is the last token of the reply subject */
     int64_t fetched_ms;           /* when the last fetch returned */
     jsErrCode complaint;          /* why it could not be made, logged already */
+    int64_t behind_ms;            /* since when the log has ended before it; 0: it does not */
 };
 
 struct nats_delivery {
@@ -108,8 +111,11 @@ void nats_consumer_close(struct bus_consumer *base)
     mem_free(consumer);
 }
 
-static enum err make_consumer(struct nats_consumer *consumer, struct nats_session *session)
+/* Makes it where missing. Returns how far it has got in the log. */
+static enum err make_consumer(struct nats_consumer *consumer, struct nats_session *session,
+                              uint64_t *ret_delivered)
 {
+    jsConsumerInfo *info = NULL;
     struct nats_log *log = (struct nats_log *)consumer->base.log;
     jsConsumerConfig config;
     jsOptions options;
@@ -124,12 +130,54 @@ static enum err make_consumer(struct nats_consumer *consumer, struct nats_sessio
     config.AckWait = consumer->spec.ack_wait_ms * NS_PER_MS;
     config.MaxAckPending = consumer->spec.max_ack_pending;
     config.MaxDeliver = -1;
-    natsStatus s = js_AddConsumer(NULL, nats_js(session), log->name, &config, &options, &code);
+    natsStatus s = js_AddConsumer(&info, nats_js(session), log->name, &config, &options, &code);
     if (code != 0 && code != consumer->complaint)
         log_warn("consumer not made", LOG_TEXT("stream", log->name),
                  LOG_TEXT("group", consumer->group), LOG_TEXT("reason", nats_words(s, code)));
     consumer->complaint = code;
-    return s == NATS_OK ? ERR_NONE : ERR_UNAVAILABLE;
+    if (s != NATS_OK)
+        return ERR_UNAVAILABLE;
+    *ret_delivered = info->Delivered.Stream;
+    jsConsumerInfo_Destroy(info);
+    return ERR_NONE;
+}
+
+static enum err delete_consumer(const struct nats_consumer *consumer, struct nats_session *session,
+                                int64_t timeout_ms)
+{
+    const struct nats_log *log = (const struct nats_log *)consumer->base.log;
+    jsOptions options;
+    jsErrCode code = 0;
+    jsOptions_Init(&options);
+    options.Wait = timeout_ms > 0 ? timeout_ms : 1;
+    natsStatus s = js_DeleteConsumer(nats_js(session), log->name, consumer->group, &options, &code);
+    if (code == JSConsumerNotFoundErr)
+        return ERR_NONE;
+    return s == NATS_TIMEOUT ? ERR_DEADLINE : s == NATS_OK ? ERR_NONE : ERR_UNAVAILABLE;
+}
+
+/* A server that loses its log's tail keeps how far the consumer had got in it, and would never
+ * deliver what is stored at these positions anew. */
+static enum err check_tail(struct nats_consumer *consumer, struct nats_session *session,
+                           uint64_t delivered)
+{
+    struct nats_log *log = (struct nats_log *)consumer->base.log;
+    struct bus_log_end end;
+    enum err e = nats_log_ask_end(log, session, ASK_TIMEOUT_MS, &end);
+    if (e != ERR_NONE)
+        return e;
+    bool behind = end.last < delivered;
+    if (!behind || consumer->behind_ms == 0)
+        consumer->behind_ms = behind ? nats_now_ms() : 0;
+    if (!behind)
+        return ERR_NONE;
+    if (nats_now_ms() - consumer->behind_ms >= BEHIND_MS) {
+        log_warn("log lost its tail: consumer made anew", LOG_TEXT("stream", log->name),
+                 LOG_TEXT("group", consumer->group), LOG_U64("delivered", delivered),
+                 LOG_U64("last", end.last));
+        e = delete_consumer(consumer, session, ASK_TIMEOUT_MS);
+    }
+    return e == ERR_NONE ? ERR_UNAVAILABLE : e; /* to be made again, or looked at again */
 }
 
 /* Sees to it that the consumer exists and its messages reach us on the connection of now. */
@@ -147,13 +195,38 @@ static enum err attach(struct nats_consumer *consumer, int64_t deadline)
         }
         consumer->session = session;
     }
-    if (!consumer->made && make_consumer(consumer, consumer->session) != ERR_NONE)
+    uint64_t delivered = 0;
+    if (consumer->made)
+        return ERR_NONE;
+    if (make_consumer(consumer, consumer->session, &delivered) != ERR_NONE ||
+        check_tail(consumer, consumer->session, delivered) != ERR_NONE)
         return ERR_UNAVAILABLE;
     consumer->made = true;
     return ERR_NONE;
 }
 
+enum err nats_consumer_restart(struct bus_consumer *base, int64_t timeout_ms)
+{
+    struct nats_consumer *consumer = (struct nats_consumer *)base;
+    int64_t deadline = nats_now_ms() + timeout_ms;
+    struct nats_session *session = nats_link_await(&nats_bus_of(base->log)->service, deadline);
+    if (!session)
+        return ERR_UNAVAILABLE;
+    enum err e = delete_consumer(consumer, session, deadline - nats_now_ms());
+    nats_session_release(session);
+    if (e == ERR_NONE)
+        detach(consumer); /* with what lies there, which is delivered again */
+    return e;
+}
+
 /* ---- requests ---- */
+
+/* The largest message must fit. */
+static int64_t bytes_at_once(const struct nats_session *session)
+{
+    int64_t largest = 2 * natsConnection_GetMaxPayload(session->nc);
+    return largest > FETCH_BYTES ? largest : FETCH_BYTES;
+}
 
 /* Asks for up to `batch` messages; wait_ms 0: only what is there. */
 static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_ms)
@@ -167,8 +240,9 @@ static enum err ask(struct nats_consumer *consumer, size_t batch, int64_t wait_m
     snprintf(reply, sizeof reply, "%s.%llu", nats_inbox_subject(consumer->inbox),
              (unsigned long long)++consumer->request);
     int64_t expires_ms = wait_ms > 0 ? wait_ms : NO_WAIT_EXPIRES_MS;
-    snprintf(body, sizeof body, "{\"batch\":%zu,\"expires\":%lld%s}", batch,
-             (long long)(expires_ms * NS_PER_MS), wait_ms > 0 ? "" : ",\"no_wait\":true");
+    snprintf(body, sizeof body, "{\"batch\":%zu,\"max_bytes\":%lld,\"expires\":%lld%s}", batch,
+             (long long)bytes_at_once(consumer->session), (long long)(expires_ms * NS_PER_MS),
+             wait_ms > 0 ? "" : ",\"no_wait\":true");
     nats_link_quiet = true;
     natsStatus s = natsConnection_PublishRequestString(consumer->session->nc, subject, reply, body);
     nats_link_quiet = false;
@@ -208,8 +282,8 @@ static enum err take_delivery(struct nats_consumer *consumer, natsMsg *msg,
     return ERR_NONE;
 }
 
-/* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit; 503: no such
- * consumer. */
+/* 404: no messages; 408: time is up; 409: the consumer is gone, or a limit, max_bytes for one;
+ * 503: no such consumer. */
 static void take_status(struct nats_consumer *consumer, natsMsg *msg, struct batch *batch)
 {
     int status = nats_status_of(msg);
@@ -265,7 +339,7 @@ static enum err fetch_once(struct nats_consumer *consumer, int64_t deadline, str
     while (e == ERR_NONE && batch->count < batch->max)
         e = take(consumer, 0, batch);
     if (e == ERR_DEADLINE)
-        e = request(consumer, batch, batch->max - batch->count, 0);
+        e = batch->count > 0 ? ERR_NONE : request(consumer, batch, batch->max, 0);
     int64_t left = deadline - nats_now_ms();
     if (e == ERR_NONE && batch->count == 0 && left > 0)
         e = request(consumer, batch, 1, left < LONGEST_WAIT_MS ? left : LONGEST_WAIT_MS);

@@ -263,6 +263,30 @@ static void a_consumer_goes_on_in_a_log_made_anew(void **state)
     bus_fixture_end(&f);
 }
 
+static void a_group_that_begins_anew_gets_everything_again(void **state)
+{
+    struct bus_fixture f;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 4);
+    struct bus_consumer *consumers[] = {bus_fixture_consumer(&f, "group"),
+                                        bus_fixture_consumer(&f, "group")};
+    for (int i = 0; i < 3; i++)
+        bus_settle(bus_fixture_fetch_one(consumers[i % 2]), BUS_ACK, 0);
+    struct bus_delivery *held = bus_fixture_fetch_one(consumers[0]);
+    assert_int_equal(bus_consumer_restart(consumers[0], TEST_LIMIT_MS), ERR_NONE);
+    bus_settle(held, BUS_LEAVE, 0);
+    for (uint64_t position = 1; position <= 4; position++) {
+        struct bus_delivery *again = bus_fixture_fetch_one(consumers[position % 2]);
+        assert_int_equal(again->record->position, position);
+        assert_int_equal(again->delivered, 1);
+        bus_settle(again, BUS_ACK, 0);
+    }
+    expect_none(consumers[0], 2 * TEST_ACK_WAIT_MS);
+    bus_consumer_close(consumers[0]);
+    bus_consumer_close(consumers[1]);
+    bus_fixture_end(&f);
+}
+
 const struct CMUnitTest bus_consume_tests[] = {
     cmocka_unit_test(what_is_acknowledged_is_delivered_once),
     cmocka_unit_test(a_delivery_carries_its_record),
@@ -275,5 +299,6 @@ const struct CMUnitTest bus_consume_tests[] = {
     cmocka_unit_test(no_more_than_max_ack_pending_are_out),
     cmocka_unit_test(a_delivery_may_outlive_its_consumer),
     cmocka_unit_test(a_consumer_goes_on_in_a_log_made_anew),
+    cmocka_unit_test(a_group_that_begins_anew_gets_everything_again),
 };
 const size_t bus_consume_test_count = sizeof bus_consume_tests / sizeof *bus_consume_tests;

@@ -140,6 +140,17 @@ void nats_server_restore_data(struct nats_server *server)
     shell(server, "rm -rf data && cp -a kept data");
 }
 
+void nats_server_restore_messages(struct nats_server *server, const char *stream)
+{
+    char command[256];
+    assert_int_equal(server->pid, 0);
+    snprintf(command, sizeof command,
+             "cd data/jetstream/'$G'/streams/%s && rm -rf msgs && "
+             "cp -a \"$OLDPWD/kept/jetstream/\"'$G'/streams/%s/msgs msgs",
+             stream, stream);
+    shell(server, command);
+}
+
 void nats_server_wipe_data(struct nats_server *server)
 {
     assert_int_equal(server->pid, 0);

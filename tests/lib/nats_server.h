@@ -26,6 +26,8 @@ void nats_server_again(struct nats_server *server); /* same port, same data */
 /* While it is down: keep its data as it is now, go back to what was kept, start from nothing. */
 void nats_server_keep_data(struct nats_server *server);
 void nats_server_restore_data(struct nats_server *server);
+/* Goes back to what was kept of one stream's messages only; its consumers stay as they are. */
+void nats_server_restore_messages(struct nats_server *server, const char *stream);
 void nats_server_wipe_data(struct nats_server *server);
 
 #endif

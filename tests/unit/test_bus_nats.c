@@ -7,6 +7,7 @@
 #include "tests/lib/unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void hold(struct bus_world *world, struct bus *bus)
 {
@@ -129,6 +130,41 @@ static void a_publish_allocates_nothing_of_ours(void **state)
     bus_fixture_end(&f);
 }
 
+/* ---- fetching ---- */
+
+static void a_fetch_is_bounded_in_bytes(void **state)
+{
+    enum { EVENTS = 40, SIZE = 1000000, BOUND = 16 * 1024 * 1024 };
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_delivery *deliveries[EVENTS];
+    char subject[64];
+    size_t all = 0;
+    int fetches = 0;
+    char *text = calloc(1, SIZE);
+    assert_non_null(text);
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    const struct bus_message message = {.subject = subject, .payload = {text, SIZE}};
+    for (int i = 0; i < EVENTS; i++)
+        assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (; all < EVENTS; fetches++) {
+        size_t count = 0;
+        assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, EVENTS, &count), ERR_NONE);
+        assert_true(count <= BOUND / SIZE);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(deliveries[i]->record->position, ++all);
+            assert_int_equal(deliveries[i]->delivered, 1);
+            bus_settle(deliveries[i], BUS_ACK, 0);
+        }
+    }
+    assert_true(fetches >= 2);
+    free(text);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 /* ---- holes ---- */
 
 static void ask(struct nats_peer *peer, const char *verb, const char *stream, const char *body)
@@ -185,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reader_takes_no_record_for_a_status),
         cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
+        cmocka_unit_test(a_fetch_is_bounded_in_bytes),
         cmocka_unit_test(a_hole_is_passed),
         cmocka_unit_test(a_publish_allocates_nothing_of_ours),
     };

@@ -566,6 +566,40 @@ static void a_deleted_consumer_is_made_again(void **state)
     bus_fixture_end(&f);
 }
 
+static void take_all(struct bus_consumer *consumer, uint64_t first, uint64_t last)
+{
+    for (uint64_t position = first; position <= last; position++) {
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_int_equal(delivery->record->position, position);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+}
+
+static void a_group_beyond_its_logs_end_begins_anew(void **state)
+{
+    struct bus_fixture f;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    bus_fixture_publish_many(&f, 1, 5);
+    take_all(consumer, 1, 5);
+    nats_server_stop(&server);
+    nats_server_keep_data(&server);
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    bus_fixture_publish_many(&f, 6, 5);
+    take_all(consumer, 6, 10);
+    nats_server_stop(&server);
+    nats_server_restore_messages(&server, f.name); /* 6 to 10 are gone */
+    nats_server_again(&server);
+    assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
+    take_all(consumer, 1, 5); /* finds out by itself */
+    bus_fixture_publish_many(&f, 6, 2);
+    take_all(consumer, 6, 7);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -582,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_server_that_uses_positions_again_makes_readers_stale),
         cmocka_unit_test(a_consumer_goes_on_after_restarts),
         cmocka_unit_test(a_deleted_consumer_is_made_again),
+        cmocka_unit_test(a_group_beyond_its_logs_end_begins_anew),
     };
     nats_server_start(&server);
     world.url = server.url;
