@@ -1,18 +1,25 @@
 #include "common/http.h"
 
 #include "common/http_internal.h"
+#include "common/http_socket.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/port_owner.h"
 
 #include <civetweb.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Room for headers beyond what is allowed, so that most get an answer that says so. */
 #define BUFFER_SIZE (4 * HTTP_HEADER_MAX)
 #define MEMBERS_MAX 4096
+#define QUEUE "64" /* accepted connections that wait for a thread */
+#define QUEUE_SIZE 64
+#define OTHER_FILES 64 /* the bus, processors, what the libraries open */
 
 int64_t http_now_us(void)
 {
@@ -105,6 +112,8 @@ static void server_free(struct http_server *server)
     http_meters_free(server);
     for (uint32_t i = 0; server->workers && i < server->worker_count; i++)
         worker_free(&server->workers[i]);
+    if (server->stand_in >= 0)
+        close(server->stand_in);
     mem_free(server->workers);
     mem_free(server);
 }
@@ -129,21 +138,41 @@ static enum err check_options(const struct http_options *o, struct err_detail *d
     return ERR_NONE;
 }
 
-static enum err server_new(const struct http_options *options, struct http_server **ret)
+/* What a server holds beside its memory. */
+static enum err acquire(struct http_server *server, struct err_detail *detail)
+{
+    server->stand_in = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->stand_in < 0)
+        return err_set(detail, ERR_UNAVAILABLE, "no event descriptor: %s", strerror(errno));
+    return http_watch_init(server, detail);
+}
+
+static enum err fail_memory(struct err_detail *detail)
+{
+    return err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
+}
+
+static enum err server_new(const struct http_options *options, struct http_server **ret,
+                           struct err_detail *detail)
 {
     struct http_server *server = mem_zero(1, sizeof *server);
+    enum err e;
 
     if (!server)
-        return ERR_MEMORY;
+        return fail_memory(detail);
+    server->stand_in = -1;
     server->options = *options;
     server->worker_count = options->connections + options->reserve;
     server->starting = true;
     server->workers = mem_zero(server->worker_count, sizeof *server->workers);
     for (uint32_t i = 0; server->workers && i < server->worker_count; i++)
         worker_init(&server->workers[i], server);
-    if (!server->workers || http_watch_init(server) || http_meters_new(server)) {
+    e = server->workers ? acquire(server, detail) : fail_memory(detail);
+    if (!e && http_meters_new(server))
+        e = fail_memory(detail);
+    if (e) {
         server_free(server);
-        return ERR_MEMORY;
+        return e;
     }
     *ret = server;
     return ERR_NONE;
@@ -171,7 +200,7 @@ static struct mg_context *start_civetweb(struct http_server *server)
         "listen_backlog",
         "1024",
         "connection_queue",
-        "64",
+        QUEUE,
         "decode_url",
         "no", /* segments are decoded one by one, after matching */
         "enable_auth_domain_check",
@@ -207,14 +236,17 @@ static enum err explain_failure(const struct http_server *server, struct err_det
 enum err http_start(const struct http_options *options, struct http_server **ret,
                     struct err_detail *detail)
 {
-    struct http_server *server;
+    struct http_server *server = NULL;
     struct mg_server_port port;
     enum err e = check_options(options, detail);
 
+    if (!e)
+        e = http_descriptors_allow(
+            (uint64_t)options->connections + options->reserve + QUEUE_SIZE + OTHER_FILES, detail);
+    if (!e)
+        e = server_new(options, &server, detail);
     if (e)
         return e;
-    if (server_new(options, &server))
-        return err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
     mg_init_library(MG_FEATURES_DEFAULT);
     server->civetweb = start_civetweb(server);
     if (!server->civetweb) {

@@ -66,8 +66,9 @@ struct http_options {
 };
 
 /* Signals should be blocked by then: the connections' threads inherit the mask.
- * ERR_UNAVAILABLE: the address is taken or not ours, or too few threads could be started; the
- * detail says which and, where it can be found out, by whom. ERR_INVALID: an option is out of its
+ * ERR_UNAVAILABLE: the address is taken or not ours, too few threads could be started, or the
+ * process may not have enough open files (its soft limit is raised if need be); the detail says
+ * which and, where it can be found out, by whom. ERR_INVALID: an option is out of its
  * bounds. ERR_MEMORY. */
 must_check enum err http_start(const struct http_options *options, struct http_server **ret,
                                struct err_detail *detail);

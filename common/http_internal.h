@@ -13,6 +13,7 @@
 #include "common/http.h"
 #include "common/id.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -79,7 +80,9 @@ struct http_watch {
     bool running;
     bool stopping;
     bool make_room;
+    bool blind;            /* descriptors could not be looked through; said once */
     int64_t next_look_ms;  /* for slow headers on kept-alive connections */
+    DIR *descriptors;      /* this process's; under the lock */
     struct http_cut *cuts; /* room for one a worker */
 };
 
@@ -89,6 +92,7 @@ struct http_server {
     struct http_options options;
     struct mg_context *civetweb;
     uint16_t port;
+    int stand_in; /* an event descriptor, for the listening socket's place at the end */
     struct http_worker *workers;
     uint32_t worker_count;
     _Atomic uint32_t workers_started;
@@ -119,8 +123,9 @@ enum http_phase {
     HTTP_CUT       /* has been shut down */
 };
 
-/* Before the first connection. ERR_MEMORY. */
-must_check enum err http_watch_init(struct http_server *server);
+/* Before the first connection. ERR_MEMORY. ERR_UNAVAILABLE: this process's descriptors cannot be
+ * looked through, or none is left. */
+must_check enum err http_watch_init(struct http_server *server, struct err_detail *detail);
 /* Once the port is known. ERR_UNAVAILABLE: no thread. */
 must_check enum err http_watch_start(struct http_server *server);
 void http_watch_stop(struct http_server *server); /* undoes both */

@@ -1,12 +1,13 @@
 #include "common/http_socket.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
+#include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* IPv4 addresses whole, IPv6 ones folded: with the port, enough to tell connections apart. */
@@ -75,19 +76,47 @@ uint64_t http_socket_peer(int fd, uint16_t own_port)
     return peer_of(&peer);
 }
 
-/* Calls `each` for the descriptors of this process until it returns false. */
-static void descriptors_each(bool (*each)(int fd, void *ctx), void *ctx)
+/* ---- descriptors ---- */
+
+enum err http_descriptors_allow(uint64_t count, struct err_detail *detail)
 {
-    DIR *dir = opendir("/proc/self/fd");
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count)
+        return ERR_NONE;
+    if (limit.rlim_max < count)
+        return err_set(detail, ERR_UNAVAILABLE,
+                       "so many connections need %llu open files, and this process may have %llu: "
+                       "raise the limit (ulimit -n) or allow fewer connections",
+                       (unsigned long long)count, (unsigned long long)limit.rlim_max);
+    limit.rlim_cur = count;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return err_set(detail, ERR_UNAVAILABLE, "the limit of open files cannot be raised: %s",
+                       strerror(errno));
+    return ERR_NONE;
+}
+
+DIR *http_descriptors_open(void)
+{
+    return opendir("/proc/self/fd");
+}
+
+/* Calls `each` for the descriptors of this process until it returns false. */
+static bool descriptors_each(DIR *descriptors, bool (*each)(int fd, void *ctx), void *ctx)
+{
     struct dirent *entry;
 
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)))
+    rewinddir(descriptors);
+    errno = 0;
+    while ((entry = readdir(descriptors))) {
         if (entry->d_name[0] != '.' && !each(atoi(entry->d_name), ctx))
-            break;
-    closedir(dir);
+            return true;
+        errno = 0;
+    }
+    return errno == 0;
 }
+
+/* ---- sockets ---- */
 
 struct search {
     uint16_t port;
@@ -104,9 +133,12 @@ static bool on_connection(int fd, void *ctx)
     return peer == 0 || search->each(fd, peer, search->ctx);
 }
 
-void http_sockets_each(uint16_t own_port, bool (*each)(int fd, uint64_t peer, void *ctx), void *ctx)
+bool http_sockets_each(DIR *descriptors, uint16_t own_port,
+                       bool (*each)(int fd, uint64_t peer, void *ctx), void *ctx)
 {
-    descriptors_each(on_connection, &(struct search){.port = own_port, .each = each, .ctx = ctx});
+    struct search search = {.port = own_port, .each = each, .ctx = ctx};
+
+    return descriptors_each(descriptors, on_connection, &search);
 }
 
 static bool on_listening(int fd, void *ctx)
@@ -121,11 +153,11 @@ static bool on_listening(int fd, void *ctx)
     return search->found < 0;
 }
 
-int http_socket_listening(uint16_t port)
+int http_socket_listening(DIR *descriptors, uint16_t port)
 {
     struct search search = {.port = port, .found = -1};
 
-    descriptors_each(on_listening, &search);
+    (void)descriptors_each(descriptors, on_listening, &search); /* not found: the same */
     return search.found;
 }
 

@@ -4,6 +4,9 @@
 #ifndef TIDINGS_HTTP_SOCKET_H
 #define TIDINGS_HTTP_SOCKET_H
 
+#include "common/err.h"
+
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,11 +14,18 @@
 uint64_t http_peer_parse(const char *address, int port);
 /* The peer of a connection whose own end has this port; 0: the descriptor is no such thing. */
 uint64_t http_socket_peer(int fd, uint16_t own_port);
-/* Calls `each` for all connections that have this port at our end, until it returns false. */
-void http_sockets_each(uint16_t own_port, bool (*each)(int fd, uint64_t peer, void *ctx),
-                       void *ctx);
+/* Sees to it that this process may have so many open files, by raising its soft limit if need be.
+ * ERR_UNAVAILABLE: the hard limit is lower. */
+must_check enum err http_descriptors_allow(uint64_t count, struct err_detail *detail);
+/* This process's descriptors, to look through again and again: kept open, since looking must also
+ * work when no descriptor is left. One thread at a time. NULL: errno says why; closedir ends it. */
+DIR *http_descriptors_open(void);
+/* Calls `each` for all connections that have this port at our end, until it returns false. False:
+ * the descriptors could not be looked through. */
+must_check bool http_sockets_each(DIR *descriptors, uint16_t own_port,
+                                  bool (*each)(int fd, uint64_t peer, void *ctx), void *ctx);
 /* The socket that listens on the port; negative: none. */
-int http_socket_listening(uint16_t port);
+int http_socket_listening(DIR *descriptors, uint16_t port);
 
 struct http_arrival {
     int unread;             /* bytes that wait to be read */

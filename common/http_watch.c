@@ -10,8 +10,10 @@
  */
 #include "common/http_internal.h"
 #include "common/http_socket.h"
+#include "common/log.h"
 #include "common/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -279,6 +281,14 @@ static bool on_socket(int fd, uint64_t peer, void *ctx)
     return true;
 }
 
+static void note_sight(struct http_watch *watch, bool seen)
+{
+    if (!seen && !watch->blind)
+        log_error("connections cannot be looked at: none is ended for being slow or idle",
+                  LOG_TEXT("detail", strerror(errno)));
+    watch->blind = !seen;
+}
+
 /* Looks at all connections once. */
 static void look_around(struct http_server *server)
 {
@@ -299,7 +309,7 @@ static void look_around(struct http_server *server)
     if (round.count == 0 && round.to_end == 0)
         return;
     keep_most_urgent(&round);
-    http_sockets_each(server->port, on_socket, &round);
+    note_sight(watch, http_sockets_each(watch->descriptors, server->port, on_socket, &round));
 }
 
 void http_watch_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms)
@@ -333,14 +343,20 @@ static void *watch_main(void *arg)
     return NULL;
 }
 
-enum err http_watch_init(struct http_server *server)
+enum err http_watch_init(struct http_server *server, struct err_detail *detail)
 {
     struct http_watch *watch = &server->watch;
     pthread_condattr_t monotonic;
 
+    watch->descriptors = http_descriptors_open();
+    if (!watch->descriptors)
+        return err_set(detail, ERR_UNAVAILABLE, "/proc/self/fd cannot be opened: %s",
+                       strerror(errno));
     watch->cuts = mem_zero(server->worker_count, sizeof *watch->cuts);
-    if (!watch->cuts)
-        return ERR_MEMORY;
+    if (!watch->cuts) {
+        closedir(watch->descriptors);
+        return err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
+    }
     pthread_mutex_init(&watch->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -374,5 +390,6 @@ void http_watch_stop(struct http_server *server)
     pthread_cond_destroy(&watch->emptied);
     pthread_cond_destroy(&watch->wake);
     pthread_mutex_destroy(&watch->lock);
+    closedir(watch->descriptors);
     mem_free(watch->cuts);
 }
