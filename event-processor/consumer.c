@@ -8,7 +8,8 @@
 #include <stdatomic.h>
 
 enum {
-    HELD_PER_RUN = 4, /* deliveries in hand for each run at once */
+    HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
+    HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
     HELD_BYTES = 64 << 20,
     FETCH_MAX = 1024,  /* deliveries fetched at once */
     WAIT_MS = 200,     /* also how long a stop may take to be noticed */
@@ -26,7 +27,7 @@ struct consumer {
     _Atomic bool stopping;
     pthread_t fetcher, reporter;
     bool fetching, reporting;
-    size_t room_wanted;
+    size_t limit; /* deliveries in hand */
     struct metric *fetched, *redelivered, *batches, *barrier;
 };
 
@@ -66,11 +67,22 @@ static void take(struct consumer *consumer, struct bus_delivery *delivery, struc
         batch->last = held->run.position;
 }
 
+/* As much as is of use here: what is held beyond that is missing elsewhere. What waits for a run
+ * lasts until a fetch is worth its while. */
+static size_t wait_for_room(struct consumer *consumer)
+{
+    size_t most = runner_wants(consumer->runner);
+    if (most > consumer->limit)
+        most = consumer->limit;
+    size_t places = (most - consumer->use.concurrency) / 3;
+    return in_hand_wait_room(consumer->hand, most, places > 0 ? places : 1, WAIT_MS);
+}
+
 static bool fetch(struct consumer *consumer, struct fetched *batch)
 {
     struct bus_delivery *deliveries[FETCH_MAX];
     size_t count = 0;
-    size_t room = in_hand_wait_room(consumer->hand, consumer->room_wanted, WAIT_MS);
+    size_t room = wait_for_room(consumer);
     if (room == 0)
         return false;
     size_t max = room < FETCH_MAX ? room : FETCH_MAX;
@@ -254,8 +266,10 @@ static void register_metrics(struct consumer *consumer)
 static enum err start_parts(struct consumer *consumer)
 {
     const struct consumer_options *use = &consumer->use;
-    enum err e = in_hand_new((size_t)use->concurrency * HELD_PER_RUN, HELD_BYTES, use->clock,
-                             &consumer->hand);
+    size_t runs = use->concurrency;
+    size_t beyond = runs * (HELD_PER_RUN - 1);
+    consumer->limit = runs + (beyond > HELD_BEYOND ? beyond : HELD_BEYOND);
+    enum err e = in_hand_new(consumer->limit, HELD_BYTES, use->clock, &consumer->hand);
     if (!e)
         e = outcomes_new(&(struct outcomes_options){.hand = consumer->hand,
                                                     .follower = use->follower,
@@ -301,7 +315,6 @@ enum err consumer_start(const struct consumer_options *options, struct consumer 
         return ERR_MEMORY;
     }
     consumer->use = *options;
-    consumer->room_wanted = options->concurrency;
     enum err e = start_parts(consumer);
     if (!e) {
         register_metrics(consumer);

@@ -4,9 +4,11 @@
  *     bus_fetch -> barrier -> decide -> runner -> handler -> status log -> acknowledge
  *
  * The barrier: the status table has folded all that the status log held after the batch was
- * fetched, and the batch's events. In hand are at most 4 x concurrency deliveries and
- * about 64 MiB, so fewer runs at once where payloads are large; those in hand for long are reported as in progress, so that work that takes longer than ack_wait isn't given to
- * others too.
+ * fetched, and the batch's events. In hand are a delivery for each run and what these runs get
+ * through in 200 ms, so that one processor's queue isn't another's want; never more than
+ * 4 x concurrency (or 64 more than concurrency) and about 64 MiB, so fewer runs at once where
+ * payloads are large. Those in hand for long are reported as in progress, so that work that takes
+ * longer than ack_wait isn't given to others too.
  */
 #ifndef TIDINGS_CONSUMER_H
 #define TIDINGS_CONSUMER_H

@@ -24,7 +24,7 @@ struct in_hand {
     struct held **buckets;
     size_t bucket_count;          /* a power of two */
     struct held *oldest, *newest; /* by touched_ms */
-    size_t wanted;                /* free places that somebody waits for; 0: nobody does */
+    size_t most, wanted; /* room that somebody waits for, see in_hand_wait_room; 0: nobody does */
 };
 
 enum err in_hand_new(size_t limit, size_t bytes_limit, const struct clock *clock,
@@ -116,9 +116,15 @@ static void touch(struct in_hand *hand, struct held *held, int64_t now_ms)
 /* ---- deliveries ---- */
 
 /* With the lock held. */
+static size_t places_free(const struct in_hand *hand)
+{
+    size_t most = hand->most < hand->limit ? hand->most : hand->limit;
+    return hand->count < most ? most - hand->count : 0;
+}
+
 static size_t room(const struct in_hand *hand)
 {
-    size_t places = hand->limit - hand->count;
+    size_t places = places_free(hand);
     size_t bytes = hand->bytes < hand->bytes_limit ? hand->bytes_limit - hand->bytes : 0;
     size_t fitting = bytes / hand->expected;
     if (fitting == 0 && hand->count == 0)
@@ -129,14 +135,15 @@ static size_t room(const struct in_hand *hand)
 static bool is_enough(const struct in_hand *hand, size_t places)
 {
     size_t free = room(hand);
-    return free >= places || (free > 0 && hand->bytes <= hand->bytes_limit / 2 &&
-                              hand->limit - hand->count >= places);
+    bool bytes_are_short = free < places && places_free(hand) >= places;
+    return free >= places || (free > 0 && bytes_are_short && hand->bytes <= hand->bytes_limit / 2);
 }
 
-size_t in_hand_wait_room(struct in_hand *hand, size_t places, int64_t timeout_ms)
+size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
     wait_lock(&hand->wait);
+    hand->most = most;
     hand->wanted = places;
     while (!is_enough(hand, places) && wait_on_until(&hand->wait, until))
         ;

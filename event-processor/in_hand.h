@@ -19,6 +19,7 @@ struct held {
     struct event_text text; /* views of run.event point here */
     struct handler *handler;
     struct runner *runner;
+    int64_t began_ns; /* its run */
     struct outcomes *outcomes;
     struct status_append append;
     struct err_detail error; /* append.change.error points here */
@@ -44,9 +45,9 @@ must_check enum err in_hand_new(size_t limit, size_t bytes_limit, const struct c
 /* Leaves what is still in hand. */
 void in_hand_free(struct in_hand *hand);
 
-/* Waits until there is room for `places` more, or for fewer but with half of the bytes free, or
- * until the time is over; for how many there is room now. */
-size_t in_hand_wait_room(struct in_hand *hand, size_t places, int64_t timeout_ms);
+/* Waits until there is room for `places` more, `most` in all, or for fewer but with half of the
+ * bytes free, or until the time is over; for how many there is room now. */
+size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64_t timeout_ms);
 /* Takes a delivery into a free place (the caller has seen to that there is one). NULL: its position
  * is in hand already; the newer delivery is what will be settled. */
 struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery);

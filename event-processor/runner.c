@@ -4,6 +4,13 @@
 #include "common/mem.h"
 #include "event-processor/wait.h"
 
+enum {
+    NS_PER_S = 1000000000,
+    RESERVE_NS =
+        200000000, /* what waits here shall not do so for longer, if another could run it */
+    MEAN_OF = 16,  /* runs, about */
+};
+
 struct runner {
     struct outcomes *outcomes;
     const char *ns;
@@ -13,6 +20,8 @@ struct runner {
     struct wait wait; /* guards the following; woken when the thread may have something to do */
     struct held *first, *last;
     uint32_t running;
+    int64_t mean_ns;  /* that runs of late have taken; 0: none has ended */
+    int64_t ended_ns; /* when the last one ended */
     bool stopping;
 
     pthread_t thread;
@@ -26,9 +35,28 @@ static struct held *held_of(struct run *run)
     return (struct held *)((char *)run - offsetof(struct held, run));
 }
 
-static void end_run(struct runner *runner)
+static int64_t now_ns(void)
+{
+    struct timespec now = wait_until(0);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* With the lock held. */
+static void note_duration(struct runner *runner, int64_t began_ns)
+{
+    runner->ended_ns = now_ns();
+    int64_t ns = runner->ended_ns - began_ns + 1;
+    runner->mean_ns += runner->mean_ns ? (ns - runner->mean_ns) / MEAN_OF : ns;
+    if (runner->mean_ns < 1)
+        runner->mean_ns = 1;
+}
+
+/* began_ns 0: it did not run after all. */
+static void end_run(struct runner *runner, int64_t began_ns)
 {
     wait_lock(&runner->wait);
+    if (began_ns)
+        note_duration(runner, began_ns);
     if (runner->running-- == runner->concurrency && runner->first)
         wait_wake_all(&runner->wait);
     metric_set(runner->running_gauge, runner->running);
@@ -39,11 +67,12 @@ void run_done(struct run *run, enum run_outcome outcome)
 {
     struct held *held = held_of(run);
     struct runner *runner = held->runner;
+    int64_t began_ns = held->began_ns;
     if (outcome == RUN_PROCESSED)
         outcomes_processed(runner->outcomes, held);
     else
         outcomes_leave(runner->outcomes, held);
-    end_run(runner); /* the delivery may be gone by now */
+    end_run(runner, began_ns); /* the delivery may be gone by now */
 }
 
 static void start_run(struct runner *runner, struct held *held)
@@ -55,6 +84,7 @@ static void start_run(struct runner *runner, struct held *held)
         e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
     if (run && !e) {
         held->runner = runner;
+        held->began_ns = now_ns();
         held->handler->kind->start(held->handler, &held->run);
         return;
     }
@@ -63,7 +93,7 @@ static void start_run(struct runner *runner, struct held *held)
                   LOG_TEXT("reason", why.text));
         outcomes_leave(runner->outcomes, held);
     }
-    end_run(runner);
+    end_run(runner, 0);
 }
 
 /* ---- the queue ---- */
@@ -121,6 +151,19 @@ void runner_add(struct runner *runner, struct held *list)
     wait_unlock(&runner->wait);
     if (stopping)
         return_all(runner, list);
+}
+
+size_t runner_wants(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    int64_t takes_ns = runner->mean_ns;
+    int64_t since_ns = runner->running > 0 ? now_ns() - runner->ended_ns : 0;
+    wait_unlock(&runner->wait);
+    if (takes_ns == 0)
+        return runner->concurrency;
+    if (since_ns > takes_ns) /* those in progress take longer than those before */
+        takes_ns = since_ns;
+    return runner->concurrency + (size_t)(runner->concurrency * (int64_t)RESERVE_NS / takes_ns);
 }
 
 /* ---- life ---- */

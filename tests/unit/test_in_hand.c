@@ -84,18 +84,20 @@ static void test_places_are_bounded_and_come_back(void **state)
     struct held *held[LIMIT];
     settle_small_ones(hands);
     publish(hands, LIMIT);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), LIMIT);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), LIMIT);
+    assert_int_equal(in_hand_wait_room(hands->hand, 3, 1, 0), 3);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT + 1, 1, 0), LIMIT);
     for (size_t i = 0; i < LIMIT; i++) {
         held[i] = in_hand_take(hands->hand, fetch(hands));
         assert_non_null(held[i]);
         assert_int_equal(held[i]->run.position, SMALL_ONES + i + 1);
     }
     assert_int_equal(in_hand_count(hands->hand), LIMIT);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     assert_false(in_hand_wait_empty(hands->hand, 1));
     for (size_t i = 0; i < LIMIT; i++)
         in_hand_settle(hands->hand, held[(i + 3) % LIMIT], BUS_ACK);
-    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 0), LIMIT);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, LIMIT, 0), LIMIT);
     assert_true(in_hand_wait_empty(hands->hand, 0));
     assert_true(nothing_comes_later(hands));
 }
@@ -131,20 +133,20 @@ static void test_bytes_are_bounded_as_they_come(void **state)
         mem_world_event(&hands->world, "n", large, &id);
     }
     /* At first large ones are expected; they come, and fill the bytes before the places. */
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 4);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), 4);
     for (int i = 0; i < 4; i++)
         held[i] = in_hand_take(hands->hand, fetch(hands));
     assert_true(in_hand_bytes(hands->hand) >= 4 * sizeof large);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     for (int i = 0; i < 4; i++)
         in_hand_settle(hands->hand, held[i], BUS_ACK);
     assert_int_equal(in_hand_bytes(hands->hand), 0);
-    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, UNTIL_LIMIT_MS), 4); /* at once */
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, LIMIT, UNTIL_LIMIT_MS), 4); /* at once */
     for (int i = 0; i < 4; i++)
         in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK);
     /* Small ones come, and there is room for more of them each time. */
     settle_small_ones(hands);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), LIMIT);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), LIMIT);
     assert_int_equal(in_hand_bytes(hands->hand), 0);
 }
 
@@ -154,14 +156,14 @@ static void test_one_delivery_may_be_in_hand_whatever_its_size(void **state)
     in_hand_free(hands->hand);
     assert_int_equal(in_hand_new(LIMIT, 2, &hands->clock.base, &hands->hand), ERR_NONE);
     publish(hands, 2);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 1);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), 1);
     struct held *held = in_hand_take(hands->hand, fetch(hands));
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 1), 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     clock_manual_advance(&hands->clock, ACK_WAIT_MS);
     assert_null(in_hand_take(hands->hand, fetch(hands))); /* a second handle of it */
     in_hand_settle(hands->hand, held, BUS_ACK);
     assert_int_equal(in_hand_bytes(hands->hand), 0);
-    assert_int_equal(in_hand_wait_room(hands->hand, 1, 0), 1);
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), 1);
 }
 
 static void test_what_is_reported_in_time_does_not_come_again(void **state)
