@@ -93,6 +93,8 @@ bool http_query(const struct http_request *r, const char *name, struct view *ret
 struct view http_request_id(const struct http_request *r);
 /* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW,
  * ERR_MALFORMED (bad chunk, early end), ERR_LENGTH_REQUIRED (a POST with neither), ERR_MEMORY.
+ * A chunked body is whole with its last chunk: what stands behind it (trailers) is not looked at,
+ * and the connection ends with the answer.
  * An unread body is drained or the connection closed. */
 must_check enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail);
 

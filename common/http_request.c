@@ -265,8 +265,12 @@ static enum err read_chunked(struct http_request *r, struct err_detail *detail)
         got = mg_read(r->conn, to, room > 0 ? room : 1);
         if (got < 0)
             return fail_reading(r, detail);
-        if (got == 0)
+        if (got == 0) {
+            /* civetweb looks at two bytes behind the last chunk, and does not tell whether they
+             * were the end, a trailer's beginning or nothing: so nothing may follow */
+            r->close = true;
             return ERR_NONE;
+        }
         if (room == 0)
             return fail_too_large(r, detail);
         buf_advance(body, (size_t)got);

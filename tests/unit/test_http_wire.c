@@ -151,12 +151,38 @@ static void chunked_bodies(void **state)
     raw_send_text(fd, "0007\r\n world\n\r\n0\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "hello, beautiful world\n");
-    /* and the connection goes on */
-    raw_send_text(fd, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Name: next\r\n\r\n");
-    raw_receive(fd, false, &reply);
-    assert_string_equal(reply.body, "next");
     raw_close(fd);
     expect("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", 200);
+}
+
+/* Whatever stands behind the last chunk, the answer says that the connection ends, and it does. */
+static void chunked_bodies_end_the_connection(void **state)
+{
+    static const char *const ends[] = {
+        "0\r\n\r\n",
+        "0\r\n\r\nGET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
+        "0\r\nX-Trailer: y\r\n\r\n",
+        "0\r\nX-Trailer: y\r\n\r\nGET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
+        "0\r\nGET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
+    };
+    char request[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        int before = atomic_load(&handled), fd;
+
+        snprintf(request, sizeof request,
+                 "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "5\r\nhello\r\n%s",
+                 ends[i]);
+        fd = send_expecting(request, 200);
+        assert_string_equal(reply.body, "hello");
+        assert_true(raw_header(&reply, "Connection", value));
+        assert_string_equal(value, "close");
+        assert_true(raw_closed(fd));
+        assert_int_equal(atomic_load(&handled), before + 1);
+        raw_close(fd);
+    }
 }
 
 static void broken_chunks_are_refused(void **state)
@@ -337,8 +363,7 @@ static void requests_may_be_pipelined(void **state)
 
     (void)state;
     raw_send_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
-                      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                      "3\r\ntwo\r\n0\r\n\r\n"
+                      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntwo"
                       "\r\nGET /plain HTTP/1.1\r\nHost: x\r\nX-Name: three\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "one");
@@ -376,6 +401,7 @@ int main(void)
         cmocka_unit_test(bodies_by_length),
         cmocka_unit_test(bodies_in_pieces),
         cmocka_unit_test(chunked_bodies),
+        cmocka_unit_test(chunked_bodies_end_the_connection),
         cmocka_unit_test(broken_chunks_are_refused),
         cmocka_unit_test(bodies_that_end_early),
         cmocka_unit_test(bodies_up_to_the_limit),
