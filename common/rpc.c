@@ -1,5 +1,6 @@
 /* The server's life: options -> methods -> core -> address -> workers, and back in reverse. */
 #include "common/rpc_core.h"
+#include "common/rpc_farewell.h"
 #include "common/rpc_gather.h"
 #include "common/rpc_health.h"
 #include "common/rpc_listen_guard.h"
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define THREADS_MAX 16
+#define FAREWELL_MS 1000  /* for clients to close their connections; calls may last longer */
 #define OUTSTANDING 32    /* requests of one method waiting in core, for each worker */
 #define OUTSTANDING_FEW 8 /* the same for health, reflection and unknown methods */
 
@@ -159,7 +161,7 @@ static bool writes_are_ours(struct rpc_server *server)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
         return false;
-    rpc_gather_adopt(ends[0]);
+    rpc_connection_adopt(ends[0]);
     grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
     grpc_server_add_channel_from_fd(server->core, ends[0], insecure);
     grpc_server_credentials_release(insecure);
@@ -168,18 +170,16 @@ static bool writes_are_ours(struct rpc_server *server)
     return ours;
 }
 
-static void gather_start(struct rpc_server *server)
+static void gather_start(struct rpc_server *server, bool wanted)
 {
-    if (!rpc_gather_start()) {
-        log_warn("replies are written one by one", LOG_TEXT("reason", "no flusher"));
-        return;
-    }
-    bool ours = writes_are_ours(server);
-    if (ours)
+    server->writes_are_ours = writes_are_ours(server);
+    if (!server->writes_are_ours)
+        log_debug(
+            "core writes past us: replies are not gathered, and clients learn of the end late");
+    else if (wanted && rpc_gather_start())
         atomic_store(&server->gather, true);
-    else
-        rpc_gather_stop();
-    log_debug("gathering of writes", LOG_TEXT("state", ours ? "on" : "off: core writes past us"));
+    else if (wanted)
+        log_warn("replies are not gathered: no thread for it");
 }
 
 static enum err start(struct rpc_server *server, const struct rpc_options *options,
@@ -200,8 +200,7 @@ static enum err start(struct rpc_server *server, const struct rpc_options *optio
     e = rpc_workers_start(server);
     if (e != ERR_NONE)
         return err_set(detail, e, "the gRPC server's threads cannot be started");
-    if (options->gather_writes)
-        gather_start(server);
+    gather_start(server, options->gather_writes);
     return ERR_NONE;
 }
 
@@ -229,11 +228,14 @@ static void destroy(struct rpc_server *server, int64_t grace_ms)
     if (server->health)
         rpc_health_stop(server->health);
     rpc_stream_end_all(server);
+    if (server->writes_are_ours && grace_ms > 0)
+        rpc_farewell_begin(server->port, grace_ms < FAREWELL_MS ? grace_ms : FAREWELL_MS);
     if (server->core) {
         shut_down(server, grace_ms);
         rpc_workers_join(server);
         grpc_server_destroy(server->core);
     }
+    rpc_farewell_end(server->port);
     rpc_workers_free(server);
     if (gathered)
         rpc_gather_stop();

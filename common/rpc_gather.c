@@ -11,40 +11,23 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BLOCK_SIZE (64u * 1024) /* what may wait for one connection */
 #define SMALL (16u * 1024)      /* larger writes aren't worth copying */
 #define TURN_MAX 128            /* connections gathered for in one turn; others are not */
+#define PIECES_MAX 200          /* core hands over long lists in parts of 260, which end anywhere */
 #define SPARE_BLOCKS 32         /* kept for reuse */
-#define CHUNK 1024u             /* connections in a chunk of the table */
-#define CHUNKS 1024u            /* descriptors of a million and more are not gathered for */
 
-struct block {
-    struct block *next; /* among the spare ones */
+struct rpc_block {
+    struct rpc_block *next; /* among the spare ones */
     uint32_t start, end;
     char bytes[BLOCK_SIZE];
 };
 
-/* What is known of one descriptor number. */
-struct connection {
-    pthread_mutex_t lock; /* owns all below; held while writing, which never waits */
-    atomic_bool open;     /* accept4 returned it, and it isn't closed; read without the lock */
-    bool written;         /* sendmsg was called for it */
-    bool stuck;           /* the socket is full: the flusher waits for it */
-    int error;            /* a write of gathered bytes failed: what sendmsg must say from now on */
-    uint64_t turn;        /* the last turn that gathered for it */
-    struct block *block;  /* bytes that wait; NULL: none */
-};
-
-static _Atomic(struct connection *) table[CHUNKS]; /* chunks, made when needed, never freed */
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_uint open_count;
-
 static struct {
     pthread_mutex_t lock; /* owns: */
-    struct block *list;
+    struct rpc_block *list;
     uint32_t count;
 } spare = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -63,42 +46,12 @@ static _Thread_local struct {
     int descriptors[TURN_MAX];
 } turn;
 
-/* ---- system calls on connections ----
- *
- * Made directly: libc's functions are the ones defined here, or, in sanitizer builds, ones that
- * follow descriptors, which core opens and closes out of their sight. */
-
-static ssize_t next_sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    return syscall(SYS_sendmsg, fd, message, flags);
-}
-
-static ssize_t next_send(int fd, const void *bytes, size_t size)
-{
-    return syscall(SYS_sendto, fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-}
-
-static int next_epoll_ctl(int operation, int fd, struct epoll_event *event)
-{
-    return (int)syscall(SYS_epoll_ctl, (int)flusher.epoll, operation, fd, event);
-}
-
-static int next_close(int fd)
-{
-    return (int)syscall(SYS_close, fd);
-}
-
-static int next_shutdown(int fd, int how)
-{
-    return (int)syscall(SYS_shutdown, fd, how);
-}
-
 /* ---- blocks ---- */
 
-static struct block *block_take(void)
+static struct rpc_block *block_take(void)
 {
     pthread_mutex_lock(&spare.lock);
-    struct block *block = spare.list;
+    struct rpc_block *block = spare.list;
     if (block) {
         spare.list = block->next;
         spare.count--;
@@ -111,7 +64,7 @@ static struct block *block_take(void)
     return block;
 }
 
-static void block_give(struct block *block)
+static void block_give(struct rpc_block *block)
 {
     pthread_mutex_lock(&spare.lock);
     bool keep = spare.count < SPARE_BLOCKS;
@@ -129,7 +82,7 @@ static void blocks_free(void)
 {
     pthread_mutex_lock(&spare.lock);
     while (spare.list) {
-        struct block *block = spare.list;
+        struct rpc_block *block = spare.list;
         spare.list = block->next;
         mem_free(block);
     }
@@ -137,62 +90,9 @@ static void blocks_free(void)
     pthread_mutex_unlock(&spare.lock);
 }
 
-/* ---- the table ---- */
-
-/* NULL: not a connection of the kind we know. */
-static struct connection *find(int fd)
-{
-    unsigned number = (unsigned)fd;
-    if (fd < 0 || number >= CHUNK * CHUNKS)
-        return NULL;
-    struct connection *chunk = atomic_load_explicit(&table[number / CHUNK], memory_order_acquire);
-    if (!chunk)
-        return NULL;
-    struct connection *c = &chunk[number % CHUNK];
-    return atomic_load_explicit(&c->open, memory_order_acquire) ? c : NULL;
-}
-
-static bool add_chunk(unsigned index)
-{
-    pthread_mutex_lock(&table_lock);
-    bool there = table[index] != NULL;
-    if (!there) {
-        struct connection *chunk = mem_zero(CHUNK, sizeof *chunk);
-        for (unsigned i = 0; chunk && i < CHUNK; i++)
-            pthread_mutex_init(&chunk[i].lock, NULL);
-        there = chunk != NULL;
-        atomic_store_explicit(&table[index], chunk, memory_order_release);
-    }
-    pthread_mutex_unlock(&table_lock);
-    return there;
-}
-
-void rpc_gather_adopt(int fd)
-{
-    unsigned number = (unsigned)fd;
-    if (fd < 0 || number >= CHUNK * CHUNKS)
-        return;
-    if (!table[number / CHUNK] && !add_chunk(number / CHUNK))
-        return; /* written to directly, as any other descriptor */
-    struct connection *c = &table[number / CHUNK][number % CHUNK];
-    pthread_mutex_lock(&c->lock);
-    if (!c->open)
-        atomic_fetch_add(&open_count, 1);
-    c->written = c->stuck = false;
-    c->error = 0;
-    c->turn = 0;
-    c->open = true;
-    pthread_mutex_unlock(&c->lock);
-}
-
-unsigned rpc_gather_open(void)
-{
-    return open_count;
-}
-
 /* ---- writing; all under the connection's lock ---- */
 
-static void discard(struct connection *c)
+static void discard(struct rpc_connection *c)
 {
     if (c->block)
         block_give(c->block);
@@ -200,11 +100,11 @@ static void discard(struct connection *c)
 }
 
 /* Writes what waits. False: the socket is full and something still waits. */
-static bool flush(struct connection *c, int fd)
+static bool flush(struct rpc_connection *c, int fd)
 {
-    struct block *block = c->block;
+    struct rpc_block *block = c->block;
     while (block && block->start < block->end) {
-        ssize_t sent = next_send(fd, block->bytes + block->start, block->end - block->start);
+        ssize_t sent = rpc_sys_send(fd, block->bytes + block->start, block->end - block->start);
         if (sent >= 0)
             block->start += (uint32_t)sent;
         else if (errno == EAGAIN || errno == ENOBUFS)
@@ -219,34 +119,34 @@ static bool flush(struct connection *c, int fd)
 }
 
 /* Nobody would write what waits: ends the connection, so that both sides know. */
-static void lose(struct connection *c, int fd, int error)
+static void lose(struct rpc_connection *c, int fd, int error)
 {
     c->stuck = false;
     c->error = error;
     discard(c);
-    next_shutdown(fd, SHUT_RDWR);
+    rpc_sys_shutdown(fd, SHUT_RDWR);
 }
 
 /* The socket is full: the flusher shall write the rest. */
-static void wait_writable(struct connection *c, int fd)
+static void wait_writable(struct rpc_connection *c, int fd)
 {
     struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data.fd = fd};
     int operation = c->stuck ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     c->stuck = true;
-    if (next_epoll_ctl(operation, fd, &event) == 0)
+    if (rpc_sys_epoll_ctl(flusher.epoll, operation, fd, &event) == 0)
         return;
     lose(c, fd, errno);
 }
 
-static void no_longer_stuck(struct connection *c, int fd)
+static void no_longer_stuck(struct rpc_connection *c, int fd)
 {
     if (c->stuck)
-        next_epoll_ctl(EPOLL_CTL_DEL, fd, NULL);
+        rpc_sys_epoll_ctl(flusher.epoll, EPOLL_CTL_DEL, fd, NULL);
     c->stuck = false;
 }
 
 /* Puts the connection on the turn's list; false: there is no room. */
-static bool join_turn(struct connection *c, int fd)
+static bool join_turn(struct rpc_connection *c, int fd)
 {
     if (c->turn == turn.id)
         return true;
@@ -272,7 +172,7 @@ static bool is_plain(const struct msghdr *message, int flags)
            (flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT)) == 0;
 }
 
-static bool gather(struct connection *c, int fd, const struct msghdr *message, size_t size)
+static bool gather(struct rpc_connection *c, int fd, const struct msghdr *message, size_t size)
 {
     if (size > SMALL || (c->block && c->block->end + size > BLOCK_SIZE) || !join_turn(c, fd))
         return false;
@@ -289,7 +189,7 @@ static bool gather(struct connection *c, int fd, const struct msghdr *message, s
     return true;
 }
 
-static ssize_t write_or_gather(struct connection *c, int fd, const struct msghdr *message,
+static ssize_t write_or_gather(struct rpc_connection *c, int fd, const struct msghdr *message,
                                int flags)
 {
     c->written = true;
@@ -309,19 +209,52 @@ static ssize_t write_or_gather(struct connection *c, int fd, const struct msghdr
         errno = c->error;
         return -1;
     }
-    return next_sendmsg(fd, message, flags);
+    return rpc_sys_sendmsg(fd, message, flags);
+}
+
+/* ---- frames of our own ---- */
+
+/* Sends the frame that is to be inserted, where core's last one has ended. */
+static void insert_frame(struct rpc_connection *c, int fd)
+{
+    const struct rpc_frame *frame = c->insert;
+    if (!frame || !c->whole || c->error || c->stuck)
+        return; /* later, or never */
+    if (c->block && c->block->end + sizeof frame->bytes > BLOCK_SIZE)
+        return;
+    c->insert = NULL;
+    if (c->block) {
+        memcpy(c->block->bytes + c->block->end, frame->bytes, sizeof frame->bytes);
+        c->block->end += (uint32_t)sizeof frame->bytes;
+        return;
+    }
+    ssize_t sent = rpc_sys_send(fd, frame->bytes, sizeof frame->bytes);
+    if (sent < 0)
+        c->insert = frame; /* full: after core's next write; broken: core will find out */
+    else if ((size_t)sent < sizeof frame->bytes)
+        lose(c, fd, EIO);
+}
+
+void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame)
+{
+    c->insert = frame;
+    insert_frame(c, fd);
 }
 
 /* ---- what core calls ---- */
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (!c)
-        return next_sendmsg(fd, message, flags);
+        return rpc_sys_sendmsg(fd, message, flags);
     pthread_mutex_lock(&c->lock);
     ssize_t sent = write_or_gather(c, fd, message, flags);
     int error = errno;
+    if (sent >= 0) {
+        c->whole = (size_t)sent == size_of(message) && message->msg_iovlen < PIECES_MAX;
+        insert_frame(c, fd);
+    }
     pthread_mutex_unlock(&c->lock);
     errno = error;
     return sent;
@@ -329,30 +262,29 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 int shutdown(int fd, int how)
 {
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (c && how != SHUT_RD) {
         pthread_mutex_lock(&c->lock);
         if (c->block)
             flush(c, fd);
         pthread_mutex_unlock(&c->lock);
     }
-    return next_shutdown(fd, how);
+    return rpc_sys_shutdown(fd, how);
 }
 
 int close(int fd)
 {
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (c) {
         pthread_mutex_lock(&c->lock);
         if (c->block)
             flush(c, fd);
         discard(c); /* as the kernel does with what a reset connection could not take */
         no_longer_stuck(c, fd);
-        c->open = false;
-        atomic_fetch_sub(&open_count, 1);
+        rpc_connection_forget(c);
         pthread_mutex_unlock(&c->lock);
     }
-    return next_close(fd);
+    return rpc_sys_close(fd);
 }
 
 /* ---- turns ---- */
@@ -366,7 +298,7 @@ void rpc_gather_begin(void)
 
 static void flush_descriptor(int fd)
 {
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (!c)
         return; /* closed meanwhile */
     pthread_mutex_lock(&c->lock);
@@ -387,14 +319,16 @@ void rpc_gather_end(void)
 
 static void write_rest(int fd)
 {
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (!c)
         return;
     pthread_mutex_lock(&c->lock);
-    if (c->stuck && flush(c, fd))
+    if (c->stuck && flush(c, fd)) {
         no_longer_stuck(c, fd);
-    else if (c->stuck)
+        insert_frame(c, fd);
+    } else if (c->stuck) {
         wait_writable(c, fd);
+    }
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -414,21 +348,11 @@ static void *flusher_main(void *arg)
 }
 
 /* Nobody will write what still waits: those connections are lost. */
-static void abandon_stuck(void)
+static void abandon(struct rpc_connection *c, int fd, void *ctx)
 {
-    for (unsigned fd = 0; fd < CHUNK * CHUNKS; fd++) {
-        if (!table[fd / CHUNK]) {
-            fd += CHUNK - 1;
-            continue;
-        }
-        struct connection *c = find((int)fd);
-        if (!c)
-            continue;
-        pthread_mutex_lock(&c->lock);
-        if (c->stuck)
-            lose(c, (int)fd, EIO);
-        pthread_mutex_unlock(&c->lock);
-    }
+    (void)ctx;
+    if (c->stuck)
+        lose(c, fd, EIO);
 }
 
 static void flusher_close(void)
@@ -470,7 +394,7 @@ void rpc_gather_stop(void)
     if (--flusher.users == 0) {
         eventfd_write(flusher.wake, 1);
         pthread_join(flusher.thread, NULL);
-        abandon_stuck();
+        rpc_connection_each(abandon, NULL);
         flusher_close();
         blocks_free();
     }
@@ -480,7 +404,7 @@ void rpc_gather_stop(void)
 bool rpc_gather_wait(int peer, int fd)
 {
     struct pollfd readable = {.fd = peer, .events = POLLIN};
-    struct connection *c = find(fd);
+    struct rpc_connection *c = rpc_connection_find(fd);
     if (!c || poll(&readable, 1, 1000) != 1)
         return false;
     pthread_mutex_lock(&c->lock);

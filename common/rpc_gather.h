@@ -18,7 +18,7 @@
 #ifndef TIDINGS_RPC_GATHER_H
 #define TIDINGS_RPC_GATHER_H
 
-#include <stdbool.h>
+#include "common/rpc_connections.h"
 
 /* Starts the thread that writes what a socket did not take at once; counted. False: cannot. */
 bool rpc_gather_start(void);
@@ -28,11 +28,12 @@ void rpc_gather_stop(void);
 void rpc_gather_begin(void);
 void rpc_gather_end(void);
 
-/* For the self-test: treats fd as one that accept4 returned; then waits (up to a second) until
- * something can be read from `peer`, and tells whether it was written to fd through here. */
-void rpc_gather_adopt(int fd);
-bool rpc_gather_wait(int peer, int fd);
+/* Sends a frame of ours as soon as core's last one has ended, if the connection is in order. Under
+ * the connection's lock. */
+void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame);
 
-unsigned rpc_gather_open(void); /* connections that accept4 returned and that are still open */
+/* For the self-test: waits (up to a second) until something can be read from `peer`, and tells
+ * whether it was written through here to fd, which must have been adopted. */
+bool rpc_gather_wait(int peer, int fd);
 
 #endif

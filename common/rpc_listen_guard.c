@@ -5,7 +5,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/rpc_gather.h"
+#include "common/rpc_connections.h"
+#include "common/rpc_farewell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,16 +14,10 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 10000 /* connections dropped or failed in one call */
 #define WARNING_EVERY_MS 10000
-
-static int next_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
-{
-    return (int)syscall(SYS_accept4, fd, address, len, flags);
-}
 
 static void warn(const char *reason)
 {
@@ -31,7 +26,7 @@ static void warn(const char *reason)
     int64_t before = last;
     if (now - before >= WARNING_EVERY_MS && atomic_compare_exchange_strong(&last, &before, now))
         log_warn("connections are refused", LOG_TEXT("reason", reason),
-                 LOG_U64("open", rpc_gather_open()));
+                 LOG_U64("open", rpc_connection_count()));
 }
 
 /* An eighth of the descriptors, at least 16 and at most 256, is left to all else. */
@@ -63,7 +58,7 @@ static bool drop_one(int fd)
     int dropped = -1;
     if (spare >= 0) { /* else another thread was faster last time; try to get one again below */
         close(spare);
-        dropped = next_accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        dropped = rpc_sys_accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (dropped >= 0)
             close(dropped);
     }
@@ -99,6 +94,18 @@ static bool try_again(int fd)
     }
 }
 
+/* Enters the connection into the table, if it may stay. */
+static bool admit(int fd)
+{
+    if (rpc_connection_count() >= connection_limit()) {
+        warn("the limit of connections is reached");
+        return false;
+    }
+    rpc_connection_adopt(fd);
+    /* Asked for when it is in the table: so a farewell that begins now finds it there, or here. */
+    return !rpc_farewell_said(rpc_connection_port(fd));
+}
+
 /* glibc's prototype takes a transparent union of the kinds of addresses. */
 int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
 {
@@ -106,16 +113,13 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
     for (int i = 0; i < ATTEMPTS_MAX; i++) {
         if (len)
             *len = room;
-        int accepted = next_accept4(fd, address.__sockaddr__, len, flags);
+        int accepted = rpc_sys_accept4(fd, address.__sockaddr__, len, flags);
         if (accepted < 0 && !try_again(fd))
             return -1;
         if (accepted < 0)
             continue;
-        if (rpc_gather_open() < connection_limit()) {
-            rpc_gather_adopt(accepted);
+        if (admit(accepted))
             return accepted;
-        }
-        warn("the limit of connections is reached");
         close(accepted);
     }
     errno = EAGAIN;

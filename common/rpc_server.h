@@ -50,6 +50,7 @@ struct rpc_server {
     uint32_t workers_running;
     uint16_t port;
     atomic_bool gather;
+    bool writes_are_ours; /* core's writes come through rpc_gather.c */
 
     pthread_mutex_t idle_lock;
     pthread_cond_t idle; /* a worker has no open call any more, while: */

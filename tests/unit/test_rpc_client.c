@@ -4,6 +4,8 @@
 #include "tests/lib/rpc_fixture.h"
 #include "tests/lib/unit.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #define ECHO "/test.Service/Echo"
@@ -80,6 +82,77 @@ static void calls_go_round_all_addresses(void **state)
     buf_free(&reply);
 }
 
+#define CALLERS 4
+
+struct callers {
+    struct rpc_channel *channel;
+    atomic_bool stop;
+    atomic_uint good, failed;
+};
+
+static void *call_until_stopped(void *arg)
+{
+    struct callers *callers = arg;
+    struct buf reply;
+    struct err_detail detail;
+    buf_init(&reply, 1024);
+    while (!callers->stop) {
+        if (rpc_call_unary(callers->channel, ECHO, VIEW("x"), RPC_WAIT_MS, &reply, &detail) ==
+            ERR_NONE) {
+            callers->good++;
+        } else {
+            callers->failed++;
+            print_error("%s\n", detail.text);
+        }
+    }
+    buf_free(&reply);
+    return NULL;
+}
+
+struct served {
+    struct rpc_fixture *fixture;
+    uint64_t calls;
+};
+
+static bool has_served(void *arg)
+{
+    struct served *served = arg;
+    return rpc_fixture_count(served->fixture, "test.Service/Echo", "OK") >= served->calls;
+}
+
+static void no_call_fails_while_servers_are_restarted_in_turn(void **state)
+{
+    struct rpc_fixture servers[2];
+    struct callers callers = {0};
+    pthread_t threads[CALLERS];
+    char target[64];
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        rpc_fixture_start(&servers[i]);
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u,127.0.0.1:%u", (unsigned)servers[0].port,
+             (unsigned)servers[1].port);
+    assert_int_equal(rpc_channel_open(target, &callers.channel, NULL), ERR_NONE);
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, call_until_stopped, &callers), 0);
+    for (int i = 0; i < 6; i++) {
+        struct rpc_fixture *f = &servers[i % 2];
+        struct served served = {f, 10}; /* it has calls before it goes */
+        assert_true(rpc_wait_until(has_served, &served));
+        uint16_t port = f->port;
+        rpc_fixture_stop(f, RPC_WAIT_MS);
+        rpc_fixture_start_on(f, port);
+        assert_true(rpc_wait_until(has_served, &served));
+    }
+    callers.stop = true;
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(threads[i], NULL);
+    rpc_channel_close(callers.channel);
+    for (int i = 0; i < 2; i++)
+        rpc_fixture_stop(&servers[i], RPC_WAIT_MS);
+    assert_true(callers.good > 0);
+    assert_int_equal(callers.failed, 0);
+}
+
 static void no_time_is_over_at_once(void **state)
 {
     struct rpc_channel *channel = rpc_fixture_channel(*state);
@@ -118,6 +191,7 @@ static int run(bool gather, const char *name)
         cmocka_unit_test(an_absent_server_is_told_at_once),
         cmocka_unit_test(a_server_that_comes_back_is_found_again),
         WITH_SERVER(calls_go_round_all_addresses),
+        cmocka_unit_test(no_call_fails_while_servers_are_restarted_in_turn),
         WITH_SERVER(no_time_is_over_at_once),
         cmocka_unit_test(what_is_no_target_is_refused),
     };

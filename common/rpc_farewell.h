@@ -1,0 +1,23 @@
+/* Taking leave of a server's clients before it stops.
+ *
+ * Core's server refuses new calls (with CANCELLED) from the moment in which its shutdown begins,
+ * but tells clients only then: calls on their way in that moment fail
+ * (https://github.com/grpc/grpc/pull/29462: "no grace period where it accepts new requests"). So
+ * we tell them before, as RFC 9113 section 6.8 advises: a GOAWAY with the highest stream id, in
+ * between core's frames. Clients then send new calls elsewhere, finish those they have, and close
+ * the connection; meanwhile the server serves as ever. Thread-safe.
+ */
+#ifndef TIDINGS_RPC_FAREWELL_H
+#define TIDINGS_RPC_FAREWELL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Refuses new connections to our port and sends GOAWAY on those there are; waits until all are
+ * closed, at most timeout_ms. */
+void rpc_farewell_begin(uint16_t port, int64_t timeout_ms);
+/* The port may be listened on anew. */
+void rpc_farewell_end(uint16_t port);
+bool rpc_farewell_said(uint16_t port);
+
+#endif
