@@ -5,9 +5,13 @@
 #include "tests/lib/raw_client.h"
 #include "tests/lib/unit.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -304,14 +308,49 @@ static void readiness_names_the_processor(void **state)
     assert_non_null(strstr(reply.body, "\"processor\":\"reachable but not serving\""));
 }
 
-static void no_processor_means_unavailable(void **state)
+static void use_processor(const char *target)
 {
     struct rpc_channel *other;
 
-    (void)state;
-    assert_int_equal(rpc_channel_open("ipv4:127.0.0.1:1", &other, NULL), ERR_NONE);
+    assert_int_equal(rpc_channel_open(target, &other, NULL), ERR_NONE);
     rpc_channel_close(gateway.processor);
     gateway.processor = other;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* It takes connections and says nothing, as if stopped. */
+static void readiness_does_not_wait_for_a_processor_that_hangs(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char target[64];
+    int64_t begin;
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", ntohs(address.sin_port));
+    use_processor(target);
+    begin = now_ms();
+    get("/ready");
+    assert_in_range(now_ms() - begin, 0, 900); /* a probe's usual second */
+    assert_non_null(strstr(reply.body, "\"processor\":\"unreachable: "));
+    close(fd);
+}
+
+static void no_processor_means_unavailable(void **state)
+{
+    (void)state;
+    use_processor("ipv4:127.0.0.1:1");
     get("/api/v1/events/" ID);
     assert_int_equal(reply.status, 503);
     assert_non_null(strstr(text_member("detail"), "no processor can say"));
@@ -327,6 +366,7 @@ int main(void)
         cmocka_unit_test(failures_become_problems),
         cmocka_unit_test(bad_parameters),
         cmocka_unit_test(readiness_names_the_processor),
+        cmocka_unit_test(readiness_does_not_wait_for_a_processor_that_hangs),
         cmocka_unit_test(no_processor_means_unavailable),
     };
 
