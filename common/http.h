@@ -85,9 +85,13 @@ bool http_stop_within(struct http_server *server, int64_t drain_ms);
 /* Views of a request live as long as the request: until its handler returns. */
 struct view http_method(const struct http_request *r);
 struct view http_path(const struct http_request *r); /* as sent, percent-encoded, without query */
-struct view http_header(const struct http_request *r, const char *name); /* empty: absent */
+/* The first of that name; empty: absent. */
+struct view http_header(const struct http_request *r, const char *name);
 struct view http_parameter(const struct http_request *r,
                            size_t index); /* the index-th {…}, percent-decoded */
+/* All of that name, one with each call; *at is 0 before the first. False: there are no more. Several
+ * are one list (RFC 9110, section 5.3). */
+bool http_header_next(const struct http_request *r, const char *name, int *at, struct view *ret);
 /* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
 struct view http_request_id(const struct http_request *r);

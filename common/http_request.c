@@ -83,19 +83,28 @@ struct view http_request_id(const struct http_request *r)
     return (struct view){r->request_id, r->request_id_len};
 }
 
+bool http_header_next(const struct http_request *r, const char *name, int *at, struct view *ret)
+{
+    while (*at < r->info->num_headers) {
+        const struct mg_header *field = &r->info->http_headers[(*at)++];
+
+        if (!view_equal_nocase(view_of(field->name), view_of(name)))
+            continue;
+        *ret = view_of(field->value);
+        while (ret->len > 0 && ret->data[ret->len - 1] == ' ')
+            ret->len--;
+        return true;
+    }
+    return false;
+}
+
 struct view http_header(const struct http_request *r, const char *name)
 {
-    for (int i = 0; i < r->info->num_headers; i++) {
-        struct view value;
+    struct view value = {0};
+    int at = 0;
 
-        if (!view_equal_nocase(view_of(r->info->http_headers[i].name), view_of(name)))
-            continue;
-        value = view_of(r->info->http_headers[i].value);
-        while (value.len > 0 && value.data[value.len - 1] == ' ')
-            value.len--;
-        return value;
-    }
-    return (struct view){0};
+    (void)http_header_next(r, name, &at, &value);
+    return value;
 }
 
 bool http_header_has(struct view header, struct view token)

@@ -133,12 +133,10 @@ static bool range_takes(struct view range, struct view type)
     return view_equal_nocase(range, type);
 }
 
-static bool acceptable(struct view accept, const char *produces)
+static bool list_takes(struct view accept, const char *produces)
 {
     const char *at = accept.data, *end = at + accept.len;
 
-    if (accept.len == 0)
-        return true;
     while (at < end) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         struct view range = media_range((struct view){at, (size_t)((comma ? comma : end) - at)});
@@ -149,6 +147,19 @@ static bool acceptable(struct view accept, const char *produces)
         at = comma ? comma + 1 : end;
     }
     return false;
+}
+
+static bool acceptable(const struct http_request *r, const char *produces)
+{
+    struct view accept;
+    bool asked = false;
+
+    for (int at = 0; http_header_next(r, "Accept", &at, &accept);) {
+        if (list_takes(accept, produces))
+            return true;
+        asked = asked || accept.len > 0;
+    }
+    return !asked;
 }
 
 enum err http_route_find(struct http_request *r, struct http_response *response, bool *ret_done,
@@ -165,7 +176,7 @@ enum err http_route_find(struct http_request *r, struct http_response *response,
         if (!serves(p, r->method))
             continue;
         r->route = p;
-        if (p->produces && !acceptable(http_header(r, "Accept"), p->produces))
+        if (p->produces && !acceptable(r, p->produces))
             return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", p->produces);
         if (http_request_decode(r, parameters, count))
             return err_set(detail, ERR_MEMORY, "no memory for the request's parameters");

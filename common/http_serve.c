@@ -36,13 +36,16 @@ static bool threads_short(const struct http_server *server)
 
 /* ---- the client's wish ---- */
 
-/* What civetweb will do, so that the answer can say it. */
+/* What civetweb will do, so that the answer can say it; it looks at the first Connection only. One
+ * that says "close" ends the connection wherever it stands. */
 static bool client_keeps(const struct http_request *r)
 {
-    struct view connection = http_header(r, "Connection");
+    struct view connection;
 
-    if (http_header_has(connection, VIEW("close")))
-        return false;
+    for (int at = 0; http_header_next(r, "Connection", &at, &connection);)
+        if (http_header_has(connection, VIEW("close")))
+            return false;
+    connection = http_header(r, "Connection");
     if (connection.len > 0)
         return http_header_has(connection, VIEW("keep-alive"));
     return strcmp(r->info->http_version, "1.1") == 0;

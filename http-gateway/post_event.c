@@ -7,12 +7,14 @@
 #include "http-gateway/trace_context.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 /* What the gateway adds to what the producer sent. */
 struct made {
     char id[ID_TEXT_SIZE];
     char time[CLOCK_TEXT_SIZE];
+    char tracestate[TRACESTATE_MAX];
 };
 
 static void make_identity(const struct gateway *g, struct made *made, struct event *event)
@@ -27,14 +29,38 @@ static void make_identity(const struct gateway *g, struct made *made, struct eve
     event->time = view_of(made->time);
 }
 
-static void take_trace_context(const struct http_request *request, struct event *event)
+/* All of them, joined by commas (W3C Trace Context, section 3.3.1); empty if they are too long. */
+static struct view join_tracestates(const struct http_request *request, struct made *made)
 {
-    struct view parent = http_header(request, "traceparent");
-    struct view state = http_header(request, "tracestate");
+    struct view one;
+    size_t used = 0;
 
-    if (!traceparent_is_valid(parent))
+    for (int at = 0; http_header_next(request, "tracestate", &at, &one);) {
+        size_t comma = used > 0 ? 1 : 0;
+
+        if (one.len == 0)
+            continue;
+        if (used + comma + one.len > sizeof made->tracestate)
+            return (struct view){0};
+        memcpy(made->tracestate + used, ",", comma);
+        memcpy(made->tracestate + used + comma, one.data, one.len);
+        used += comma + one.len;
+    }
+    return (struct view){made->tracestate, used};
+}
+
+/* Without exactly one valid parent there is no state either. */
+static void take_trace_context(const struct http_request *request, struct made *made,
+                               struct event *event)
+{
+    struct view parent, state;
+    int at = 0;
+
+    if (!http_header_next(request, "traceparent", &at, &parent) || !traceparent_is_valid(parent) ||
+        http_header_next(request, "traceparent", &at, &state))
         return;
     event->traceparent = parent;
+    state = join_tracestates(request, made);
     if (tracestate_is_valid(state))
         event->tracestate = state;
 }
@@ -120,7 +146,7 @@ static enum err take_event(struct http_request *request, struct http_response *r
     if (e)
         return e;
     make_identity(g, &made, &event);
-    take_trace_context(request, &event);
+    take_trace_context(request, &made, &event);
     log_context_set(http_request_id(request), event.producer_id);
     e = store(g, &event, detail);
     if (e == ERR_UNKNOWN_OUTCOME)
@@ -134,11 +160,24 @@ static enum err take_event(struct http_request *request, struct http_response *r
     return e;
 }
 
+static enum err check_media_type(const struct http_request *request, struct err_detail *detail)
+{
+    struct view type = {0}, second;
+    int at = 0;
+
+    (void)http_header_next(request, "Content-Type", &at, &type);
+    if (http_header_next(request, "Content-Type", &at, &second))
+        return err_set(detail, ERR_MEDIA_TYPE,
+                       "there are two Content-Type; one is needed, and it must be "
+                       "application/json");
+    return media_type_check_json(type, detail);
+}
+
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx)
 {
     struct event_json json;
-    enum err e = media_type_check_json(http_header(request, "Content-Type"), detail);
+    enum err e = check_media_type(request, detail);
 
     if (e)
         return e;

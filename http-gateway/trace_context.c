@@ -1,7 +1,6 @@
 #include "http-gateway/trace_context.h"
 
 #define LENGTH_00 55 /* 00-<32 hex>-<16 hex>-<2 hex> */
-#define TRACESTATE_MAX 512
 
 /* Lower-case hexadecimal, as the specification demands. */
 static bool all_hex(struct view v, size_t from, size_t count)

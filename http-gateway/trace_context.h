@@ -7,6 +7,7 @@
 
 /* Section 3.2: version 00 exactly, or a later one that begins alike. */
 bool traceparent_is_valid(struct view header);
+#define TRACESTATE_MAX 512
 /* Section 3.3, as far as carrying it on needs: printable ASCII, at most 512 characters. */
 bool tracestate_is_valid(struct view header);
 

@@ -374,6 +374,8 @@ static void accept_is_obeyed_leniently(void **state)
                                        "Accept: application/*\r\n",
                                        "Accept: text/html, application/json;q=0.1\r\n",
                                        "Accept: APPLICATION/JSON\r\n",
+                                       "Accept: text/html\r\nAccept: application/json\r\n",
+                                       "Accept:\r\n",
                                        "Accept: application/problem+json\r\n"};
 
     (void)state;
@@ -383,6 +385,8 @@ static void accept_is_obeyed_leniently(void **state)
             fail_msg("%s: %d", good[i], reply.status);
     }
     get("GET /items/7", "Accept: text/html, application/jsonx\r\n");
+    assert_int_equal(reply.status, 406);
+    get("GET /items/7", "Accept: text/html\r\nAccept:\r\nAccept: image/png\r\n");
     assert_int_equal(reply.status, 406);
     get("GET /metrics", "Accept: image/png\r\n");
     assert_int_equal(reply.status, 200);

@@ -316,12 +316,33 @@ static void connections_are_kept(void **state)
         raw_receive(fd, false, &reply);
         assert_string_equal(reply.body, "again");
     }
-    raw_send_text(fd, "GET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    raw_send_text(fd, "GET /plain HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n"
+                      "Connection: close\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_true(raw_header(&reply, "Connection", value));
     assert_string_equal(value, "close");
     assert_true(raw_closed(fd));
     raw_close(fd);
+}
+
+static void one_close_is_enough(void **state)
+{
+    static const char *const said[] = {"close", "keep-alive, Close", "x\r\nConnection: close",
+                                       "x\r\nConnection: keep-alive"};
+    char request[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        int fd;
+
+        snprintf(request, sizeof request,
+                 "GET /plain HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n", said[i]);
+        fd = send_expecting(request, 200);
+        assert_true(raw_header(&reply, "Connection", value));
+        assert_string_equal(value, "close");
+        assert_true(raw_closed(fd));
+        raw_close(fd);
+    }
 }
 
 static void requests_in_a_row_allocate_nothing(void **state)
@@ -409,6 +430,7 @@ int main(void)
         cmocka_unit_test(expect_continue),
         cmocka_unit_test(unread_bodies_do_not_become_requests),
         cmocka_unit_test(connections_are_kept),
+        cmocka_unit_test(one_close_is_enough),
         cmocka_unit_test(requests_in_a_row_allocate_nothing),
         cmocka_unit_test(old_clients_close_unless_they_say_so),
         cmocka_unit_test(requests_may_be_pipelined),

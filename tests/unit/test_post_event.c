@@ -243,6 +243,33 @@ static void trace_context_goes_along_if_valid(void **state)
     }
 }
 
+static void trace_states_are_joined(void **state)
+{
+    struct event_text text;
+    struct event event;
+    struct bus_record *record;
+    char headers[900];
+
+    (void)state;
+    post(JSON "traceparent: " PARENT "\r\ntracestate: a=b\r\ntracestate:\r\nTraceState: c=d\r\n",
+         "{\"name\":\"a\"}");
+    record = last_event(&text, &event);
+    assert_view(event.tracestate, "a=b,c=d");
+    bus_record_free(record);
+    post(JSON "traceparent: " PARENT "\r\ntraceparent: " PARENT "\r\n", "{\"name\":\"a\"}");
+    record = last_event(&text, &event);
+    assert_view(event.traceparent, "");
+    bus_record_free(record);
+    snprintf(headers, sizeof headers,
+             JSON "traceparent: " PARENT "\r\ntracestate: a=%0300d\r\ntracestate: b=%0300d\r\n", 1,
+             1);
+    post(headers, "{\"name\":\"a\"}");
+    record = last_event(&text, &event);
+    assert_view(event.traceparent, PARENT);
+    assert_view(event.tracestate, "");
+    bus_record_free(record);
+}
+
 static void media_types(void **state)
 {
     static const char *const good[] = {"application/json",
@@ -279,6 +306,9 @@ static void media_types(void **state)
     }
     post("", "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 415);
+    post(JSON JSON, "{\"name\":\"a\"}");
+    assert_int_equal(reply.status, 415);
+    assert_non_null(strstr(member("detail"), "two Content-Type"));
 }
 
 /* ---- refused ---- */
@@ -418,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(accepted_means_stored, start, stop),
         cmocka_unit_test_setup_teardown(key_and_time_are_kept, start, stop),
         cmocka_unit_test_setup_teardown(trace_context_goes_along_if_valid, start, stop),
+        cmocka_unit_test_setup_teardown(trace_states_are_joined, start, stop),
         cmocka_unit_test_setup_teardown(media_types, start, stop),
         cmocka_unit_test_setup_teardown(bad_events_are_not_stored, start, stop),
         cmocka_unit_test_setup_teardown(too_large_for_the_bus, start, stop),
