@@ -173,12 +173,27 @@ static enum err check_media_type(const struct http_request *request, struct err_
     return media_type_check_json(type, detail);
 }
 
+/* RFC 9110, section 8.4: what isn't decoded must not be taken for the content itself. */
+static enum err check_encoding(const struct http_request *request, struct err_detail *detail)
+{
+    struct view coding;
+
+    for (int at = 0; http_header_next(request, "Content-Encoding", &at, &coding);)
+        if (coding.len > 0 && !view_equal_nocase(coding, VIEW("identity")))
+            return err_set(detail, ERR_MEDIA_TYPE,
+                           "Content-Encoding is \"%.*s\"; send the event as it is, without any",
+                           (int)(coding.len < 80 ? coding.len : 80), coding.data);
+    return ERR_NONE;
+}
+
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx)
 {
     struct event_json json;
     enum err e = check_media_type(request, detail);
 
+    if (!e)
+        e = check_encoding(request, detail);
     if (e)
         return e;
     event_json_init(&json);

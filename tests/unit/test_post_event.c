@@ -311,6 +311,24 @@ static void media_types(void **state)
     assert_non_null(strstr(member("detail"), "two Content-Type"));
 }
 
+static void encoded_bodies_are_refused(void **state)
+{
+    static const char *const bad[] = {"gzip", "br", "identity, gzip",
+                                      "identity\r\nContent-Encoding: x"};
+    char headers[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(headers, sizeof headers, JSON "Content-Encoding: %s\r\n", bad[i]);
+        post(headers, "{\"name\":\"a\"}");
+        if (reply.status != 415 || !strstr(member("detail"), "Content-Encoding"))
+            fail_msg("%s: %d %s", bad[i], reply.status, reply.body);
+    }
+    assert_int_equal(last_position(), 0);
+    post(JSON "Content-Encoding: Identity\r\n", "{\"name\":\"a\"}");
+    assert_int_equal(reply.status, 202);
+}
+
 /* ---- refused ---- */
 
 static void bad_events_are_not_stored(void **state)
@@ -450,6 +468,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trace_context_goes_along_if_valid, start, stop),
         cmocka_unit_test_setup_teardown(trace_states_are_joined, start, stop),
         cmocka_unit_test_setup_teardown(media_types, start, stop),
+        cmocka_unit_test_setup_teardown(encoded_bodies_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(bad_events_are_not_stored, start, stop),
         cmocka_unit_test_setup_teardown(too_large_for_the_bus, start, stop),
         cmocka_unit_test_setup_teardown(a_bus_that_is_away, start, stop),
