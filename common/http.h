@@ -89,8 +89,8 @@ struct view http_path(const struct http_request *r); /* as sent, percent-encoded
 struct view http_header(const struct http_request *r, const char *name);
 struct view http_parameter(const struct http_request *r,
                            size_t index); /* the index-th {…}, percent-decoded */
-/* All of that name, one with each call; *at is 0 before the first. False: there are no more. Several
- * are one list (RFC 9110, section 5.3). */
+/* All of that name, one with each call; *at is 0 before the first. False: there are no more.
+ * Several are one list (RFC 9110, section 5.3). */
 bool http_header_next(const struct http_request *r, const char *name, int *at, struct view *ret);
 /* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);

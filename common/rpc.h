@@ -82,6 +82,8 @@ void *rpc_user(const struct rpc_call *call);
 /* ---- client ---- */
 
 struct rpc_channel;
+/* Bytes of the largest answer: an event of the largest size, with its history. */
+#define RPC_ANSWER_MAX (128 << 20)
 /* target: "dns:///host:port", "ipv4:1.2.3.4:5,6.7.8.9:5"; calls go round robin over all its
  * addresses. Connects with the first call, and again by itself. Does not wait. ERR_INVALID: not a
  * target. */

@@ -42,7 +42,7 @@ static grpc_channel *core_create(const char *target)
         text(GRPC_ARG_SERVICE_CONFIG, "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}"),
         number(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
         number(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* our services are not on the other side of one */
-        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 16 << 20),
+        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_ANSWER_MAX),
         /* A server that comes back, or a new address behind the name, is found within seconds. */
         number(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100),
         number(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000), /* also the time a connect may take */

@@ -1,7 +1,5 @@
 #include "event-processor/rpc_events.h"
 
-#define REPLY_MAX (64u << 20)
-
 static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
 {
     if (e)
@@ -21,7 +19,7 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
         return;
     }
     struct buf out;
-    buf_init(&out, REPLY_MAX);
+    buf_init(&out, RPC_ANSWER_MAX);
     reply_with(call, &out, event_status_write(status, &out));
 }
 
@@ -70,7 +68,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
     };
     memcpy(answer.counts, stats.counts, sizeof answer.counts);
     struct buf out;
-    buf_init(&out, REPLY_MAX);
+    buf_init(&out, RPC_ANSWER_MAX);
     reply_with(call, &out, event_stats_write(&answer, &out));
 }
 

@@ -6,7 +6,6 @@
 
 #define ANSWER_MS 5000
 #define REQUEST_MAX 65536
-#define REPLY_MAX (128U << 20)
 
 static enum err read_parameters(const struct http_request *request,
                                 struct event_status_request *ret, struct err_detail *detail)
@@ -88,7 +87,7 @@ enum err get_event(struct http_request *request, struct http_response *response,
 
     if (e)
         return e;
-    buf_init(&answer, REPLY_MAX);
+    buf_init(&answer, RPC_ANSWER_MAX);
     e = ask(ctx, &asked, &answer, detail);
     if (!e)
         e = write_answer(buf_view(&answer), response, detail);

@@ -1,6 +1,7 @@
 /* GET /api/v1/events/{id}: the gateway's side, with a processor that says what it is told.
  */
 #include "common/event_status.h"
+#include "common/mem.h"
 #include "http-gateway/gateway.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/unit.h"
@@ -40,7 +41,7 @@ static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
     struct buf out;
 
     (void)ctx;
-    buf_init(&out, 1 << 20);
+    buf_init(&out, RPC_ANSWER_MAX);
     pthread_mutex_lock(&lock);
     if (event_status_request_read(bytes, &holder, &request)) {
         rpc_fail(call, ERR_INTERNAL, "not a request");
@@ -264,6 +265,27 @@ static void payloads_that_are_no_json(void **state)
     }
 }
 
+/* As large as an event may be: --max-body and a bus allow no more than 64 MiB. */
+static void the_largest_payload_is_told(void **state)
+{
+    struct event_status status = basic_status();
+    size_t size = (size_t)64 << 20;
+    char *payload = mem_zero(1, size);
+
+    (void)state;
+    assert_non_null(payload);
+    memset(payload, '1', size);
+    status.full = true;
+    status.producer_id = VIEW("7");
+    status.content_type = VIEW("application/json");
+    status.payload = (struct view){payload, size};
+    set_answer(ERR_NONE, NULL, &status);
+    raw_exchange(http_port(server),
+                 "HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 200);
+    mem_free(payload);
+}
+
 static void failures_become_problems(void **state)
 {
     static const struct {
@@ -363,6 +385,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_is_passed_on),
         cmocka_unit_test(full_view),
         cmocka_unit_test(payloads_that_are_no_json),
+        cmocka_unit_test(the_largest_payload_is_told),
         cmocka_unit_test(failures_become_problems),
         cmocka_unit_test(bad_parameters),
         cmocka_unit_test(readiness_names_the_processor),
