@@ -57,9 +57,10 @@ bool rpc_gathers(const struct rpc_server *server); /* whether gather_writes is i
 /* Of one service, "" being the whole server; all are NOT_SERVING at the start. Watchers are told.
  * Thread-safe. */
 void rpc_health_set(struct rpc_server *server, const char *service, bool serving);
-/* Health says NOT_SERVING, watchers and reflection streams are ended, calls in progress get
- * grace_ms, then are cancelled. Frees. Kept calls must be answered by their keepers meanwhile: it
- * waits for that without a limit. Not from a callback. */
+/* Health says NOT_SERVING, watchers and reflection streams are ended, clients are told to leave and
+ * get up to a second for it, in which new calls are still served; then calls in progress get
+ * grace_ms and are cancelled. With grace_ms 0 all are cancelled at once. Frees. Kept calls must be
+ * answered by their keepers meanwhile: it waits for that without a limit. Not from a callback. */
 void rpc_stop(struct rpc_server *server, int64_t grace_ms);
 
 /* Answers OK with a message; it is copied. On a stream: the last message. */

@@ -55,11 +55,11 @@ static bool add_chunk(unsigned index)
 uint16_t rpc_connection_port(int fd)
 {
     union {
+        struct sockaddr_storage room;
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-        struct sockaddr_storage room;
-    } address;
+    } address = {.room = {0}};
     socklen_t len = sizeof address;
     if (getsockname(fd, &address.any, &len) != 0)
         return 0;

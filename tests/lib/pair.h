@@ -19,8 +19,8 @@ void pair_put(int fd, const char *text);                       /* ... which must
 bool pair_readable(int fd, int wait_ms);
 /* What the peer can read at once must be this. */
 void pair_check(const struct pair *p, const char *expected);
-/* Gathers numbered blocks, one a turn, until the socket is full and sendmsg says so; returns how many
- * bytes were taken. */
+/* Gathers numbered blocks, one a turn, until the socket is full and sendmsg says so; returns how
+ * many bytes were taken. */
 size_t pair_fill(const struct pair *p);
 /* Reads them at the peer, also those that only the flusher can send. */
 void pair_check_filled(const struct pair *p, size_t taken);
