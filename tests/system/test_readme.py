@@ -215,3 +215,11 @@ def test_make_help_lists_every_target():
         "clean",
     ):
         assert f"make {target} " in text
+
+
+def test_nobody_is_warned_of_the_variables_of_the_other(run):
+    """But a slip in a name is told."""
+    run.environment["TIDINGS_GRUOP"] = "slip"
+    run.start().until_ready()
+    warned = set(re.findall(r"(TIDINGS_\w+): unknown", run.log()))
+    assert warned == {"TIDINGS_GRUOP"}
