@@ -188,23 +188,24 @@ class Load:
             begin = time.monotonic()
             try:
                 connection = connection or Connection(random.choice(self.ports), self.timeout_s)
-                connection.send(request("POST", EVENTS, body, {"Content-Type": JSON}))
-                reply = connection.receive()
+                reply = self.exchange(connection, body)
             except (OSError, Closed):
-                if connection:
-                    connection.close()
-                connection = None
+                reply = None
                 self.broken += 1
-                self.over.wait(POLL_S)
-                continue
-            self.note(reply, time.monotonic() - begin)
-            if reply.headers.get("connection", "").lower() == "close":
+            if connection and (not reply or reply.headers.get("connection") == "close"):
                 connection.close()
                 connection = None
             due = max(due + self.interval_s, begin)
-            if reply.status != 202:  # an honest client does not hammer
+            if not reply or reply.status != 202:  # an honest client does not hammer
                 due = max(due, time.monotonic() + POLL_S)
-            self.over.wait(max(0, due - time.monotonic())) if due > time.monotonic() else None
+            self.over.wait(max(0, due - time.monotonic()))
+
+    def exchange(self, connection, body):
+        begin = time.monotonic()
+        connection.send(request("POST", EVENTS, body, {"Content-Type": JSON}))
+        reply = connection.receive()
+        self.note(reply, time.monotonic() - begin)
+        return reply
 
     def note(self, reply, seconds):
         if reply.status == 202:
