@@ -61,12 +61,14 @@ static int on_connection(const struct mg_connection *conn, void **data)
     struct http_worker *worker = mg_get_thread_pointer(conn);
 
     (void)data;
+    worker->refused = false;
     http_watch_open(worker);
     return 0;
 }
 
 static void on_connection_end(const struct mg_connection *conn)
 {
+    http_serve_dropped((struct mg_connection *)conn);
     http_watch_close(mg_get_thread_pointer(conn));
 }
 
@@ -204,7 +206,7 @@ static struct mg_context *start_civetweb(struct http_server *server)
         "decode_url",
         "no", /* segments are decoded one by one, after matching */
         "enable_auth_domain_check",
-        "no", /* else absolute-form targets are dropped silently */
+        "no", /* else more absolute targets are left to http_serve_dropped */
         "enable_directory_listing",
         "no",
         NULL,

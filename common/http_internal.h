@@ -36,6 +36,7 @@ struct http_request {
     struct mg_connection *conn;
     const struct mg_request_info *info; /* civetweb's parse */
     struct view method, path;
+    struct view query_text;         /* as sent; empty if there is none */
     const struct http_route *route; /* NULL: none matches */
     int64_t started_us;             /* monotonic */
     int64_t deadline_ms;            /* monotonic; by then all of it must have arrived */
@@ -61,6 +62,7 @@ struct http_worker {
     _Atomic uint64_t state;
     _Atomic uint64_t peer; /* whose connection it is: http_watch.c */
     bool was_cut;          /* the watch has shut down the connection */
+    bool refused;          /* http_serve_error has answered, and the connection ends */
     bool admitted;         /* counts among options.connections */
     const char *buffer;    /* where civetweb reads headers to: http_verify.c */
     struct http_request request;
@@ -152,6 +154,8 @@ bool http_drain_connections(struct http_server *server, int64_t drain_ms);
 /* http_serve.c */
 int http_serve(struct mg_connection *conn);
 int http_serve_error(struct mg_connection *conn, int status, const char *message);
+/* Before the connection is closed: answers the last request if civetweb has not let us. */
+void http_serve_dropped(struct mg_connection *conn);
 
 /* http_verify.c: is the header what RFC 9112 allows and what civetweb understood? Sets framing. */
 must_check enum err http_verify(struct http_request *r, struct err_detail *detail);

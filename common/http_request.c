@@ -30,6 +30,28 @@ static void choose_request_id(struct http_request *r)
     r->request_id_len = sent.len;
 }
 
+/* civetweb has not split a target that it finds to be another server's: "http://host/path?query".
+ * To us all of them are ours (RFC 9112, section 3.2.2). What query_string says is then an earlier
+ * request's. */
+static void split_target(struct http_request *r)
+{
+    const char *authority = strstr(r->info->request_uri, "://"), *path = NULL, *question;
+
+    if (r->info->local_uri_raw) {
+        r->path = view_of(r->info->local_uri_raw);
+        r->query_text = view_of(r->info->query_string);
+        return;
+    }
+    if (authority)
+        path = strpbrk(authority + 3, "/?");
+    r->path = view_of(path ? path : r->info->request_uri);
+    question = memchr(r->path.data, '?', r->path.len);
+    if (!question)
+        return;
+    r->query_text = view_of(question + 1);
+    r->path.len = (size_t)(question - r->path.data);
+}
+
 void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
 {
     struct http_request *r = &worker->request;
@@ -40,9 +62,9 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
         .conn = conn,
         .info = info,
         .method = view_of(info->request_method),
-        .path = view_of(info->local_uri_raw),
         .started_us = http_now_us(),
     };
+    split_target(r);
     choose_request_id(r);
     r->continue_due = view_equal_nocase(http_header(r, "Expect"), VIEW("100-continue"));
 }
@@ -193,7 +215,7 @@ enum err http_request_decode(struct http_request *r, const struct view *raw_para
                              size_t count)
 {
     struct buf *out = &r->worker->decoded;
-    struct view query = view_of(r->info->query_string);
+    struct view query = r->query_text;
 
     buf_clear(out);
     /* all of it at once, so that nothing moves: nothing gets longer by decoding */

@@ -84,6 +84,17 @@ static enum err answer_other_method(struct http_request *r, struct http_response
     return ERR_NONE;
 }
 
+/* "OPTIONS *" asks whether the server lives (RFC 9110, section 9.3.7). */
+static enum err answer_asterisk(const struct http_request *r, struct http_response *response,
+                                bool *ret_done, struct err_detail *detail)
+{
+    if (!view_equal(r->method, VIEW("OPTIONS")))
+        return err_set(detail, ERR_MALFORMED, "the target * is for OPTIONS only");
+    response->status = 204;
+    *ret_done = true;
+    return ERR_NONE;
+}
+
 /* Each pattern once, in the table's order. */
 static enum err fail_unknown_path(const struct http_request *r, struct err_detail *detail)
 {
@@ -169,6 +180,8 @@ enum err http_route_find(struct http_request *r, struct http_response *response,
     const struct http_route *known = NULL;
     size_t count;
 
+    if (view_equal(r->path, VIEW("*")))
+        return answer_asterisk(r, response, ret_done, detail);
     for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
         if (!matches(p->pattern, r->path, parameters, &count))
             continue;

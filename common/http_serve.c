@@ -147,8 +147,7 @@ static int64_t deadline_of(const struct http_worker *worker)
     return http_now_ms() + worker->server->options.request_timeout_ms;
 }
 
-/* civetweb's begin_request: it has read a header that it finds good. */
-int http_serve(struct mg_connection *conn)
+static int serve(struct mg_connection *conn, bool last)
 {
     struct http_worker *worker = mg_get_thread_pointer(conn);
     struct http_request *r = &worker->request;
@@ -164,6 +163,7 @@ int http_serve(struct mg_connection *conn)
     }
     http_request_begin(worker, conn);
     r->deadline_ms = deadline_ms;
+    r->close = last;
     http_response_begin(worker);
     log_context_set(http_request_id(r), (struct view){0});
     e = answer(r, &detail);
@@ -172,6 +172,23 @@ int http_serve(struct mg_connection *conn)
         http_problem(r, e, &detail);
     finish(r);
     return worker->response.status;
+}
+
+/* civetweb's begin_request: it has read a header that it finds good. */
+int http_serve(struct mg_connection *conn)
+{
+    return serve(conn, false);
+}
+
+/* civetweb ends the connection without a word if the target is "*", or an absolute one whose port
+ * isn't ours: behind a proxy or a container's port mapping it never is. */
+void http_serve_dropped(struct mg_connection *conn)
+{
+    const struct http_worker *worker = mg_get_thread_pointer(conn);
+    const struct mg_request_info *info = mg_get_request_info(conn);
+
+    if (info->request_uri && info->http_version && !info->local_uri_raw && !worker->refused)
+        serve(conn, true);
 }
 
 /* ---- what civetweb refuses by itself ---- */
@@ -229,6 +246,7 @@ int http_serve_error(struct mg_connection *conn, int status, const char *message
     bool slow = was_slow(worker);
     enum err e;
 
+    worker->refused = true;
     http_watch_enter(worker, HTTP_WORKING, 0);
     http_request_begin_refused(worker, conn);
     http_response_begin(worker);

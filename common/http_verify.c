@@ -62,8 +62,9 @@ static const char *end_of(const char *text)
 /* "METHOD SP target SP HTTP/1.x CRLF": single spaces. Sets where the line after it begins. */
 static bool request_line_sound(const struct mg_request_info *info, const char **ret_next)
 {
-    const char *target_end =
-        info->query_string ? end_of(info->query_string) : end_of(info->request_uri);
+    const char *target_end = info->local_uri_raw && info->query_string
+                                 ? end_of(info->query_string) /* split off */
+                                 : end_of(info->request_uri);
 
     if (!is_token(info->request_method) || info->request_uri != end_of(info->request_method) + 1 ||
         info->http_version != target_end + 1 + strlen("HTTP/"))

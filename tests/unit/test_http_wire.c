@@ -41,10 +41,21 @@ static enum err plain(struct http_request *r, struct http_response *response,
     return ERR_NONE;
 }
 
+static enum err query(struct http_request *r, struct http_response *response,
+                      struct err_detail *detail, void *ctx)
+{
+    struct view a = VIEW("");
+
+    (void)detail;
+    (void)ctx;
+    http_query(r, "a", &a);
+    buf_add_view(&response->body, a);
+    return ERR_NONE;
+}
+
 static const struct http_route routes[] = {
-    {"POST", "/echo", echo, NULL},
-    {"GET", "/plain", plain, NULL},
-    {"POST", "/plain", plain, NULL}, /* never reads the body */
+    {"GET", "/query", query, NULL}, {"POST", "/echo", echo, NULL},
+    {"GET", "/plain", plain, NULL}, {"POST", "/plain", plain, NULL}, /* never reads the body */
     {NULL, NULL, NULL, NULL},
 };
 
@@ -405,6 +416,43 @@ static void absolute_targets(void **state)
     expect(request, 200);
 }
 
+/* As a proxy or a port mapping in front of us makes them: civetweb would not answer. */
+static void absolute_targets_with_another_port(void **state)
+{
+    static const char asking[] = "GET http://x.test/query?a=b HTTP/1.1\r\nHost: x\r\n\r\n";
+    int fd;
+
+    (void)state;
+    fd = send_expecting("GET http://x.test/plain HTTP/1.1\r\nHost: x\r\nX-Name: n\r\n\r\n", 200);
+    assert_string_equal(reply.body, "n");
+    assert_true(raw_header(&reply, "Connection", value));
+    assert_string_equal(value, "close");
+    assert_true(raw_closed(fd));
+    raw_close(fd);
+    expect("POST https://x:1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 200);
+    assert_string_equal(reply.body, "hello");
+    expect(asking, 200);
+    assert_string_equal(reply.body, "b");
+    /* not the query of the request before */
+    fd = send_expecting("GET /query?a=first&b=longer HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+    assert_string_equal(reply.body, "first");
+    raw_send_text(fd, asking);
+    raw_receive(fd, false, &reply);
+    assert_string_equal(reply.body, "b");
+    raw_close(fd);
+    expect("GET http://x.test/none HTTP/1.1\r\nHost: x\r\n\r\n", 404);
+    expect_refusal("GET http://x.test/plain HTTP/1.1\r\n\r\n", 400);
+    expect_refusal("GET http://x.test/plain HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", 400);
+    expect_refusal("GET http://x.test HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+}
+
+static void the_asterisk(void **state)
+{
+    (void)state;
+    expect("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 204);
+    expect_refusal("GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+}
+
 static void upgrades_are_ignored(void **state)
 {
     (void)state;
@@ -435,6 +483,8 @@ int main(void)
         cmocka_unit_test(old_clients_close_unless_they_say_so),
         cmocka_unit_test(requests_may_be_pipelined),
         cmocka_unit_test(absolute_targets),
+        cmocka_unit_test(absolute_targets_with_another_port),
+        cmocka_unit_test(the_asterisk),
         cmocka_unit_test(upgrades_are_ignored),
     };
 
