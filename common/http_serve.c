@@ -209,11 +209,13 @@ static bool was_slow(struct http_worker *worker)
 /* A request line that was read as far as its version, and refused for its method or version. */
 static enum err explain_line(const struct http_request *r, struct err_detail *detail)
 {
-    char major = r->info->http_version[0];
+    const char *version = r->info->http_version;
+    bool other_minor = strncmp(version, "1.", 2) == 0 && version[2] >= '2' && version[2] <= '9' &&
+                       version[3] == '\0';
 
-    if (major >= '2' && major <= '9')
+    if ((version[0] >= '2' && version[0] <= '9') || other_minor)
         return err_set(detail, ERR_HTTP_VERSION, "HTTP/1.1 and HTTP/1.0 are served here");
-    if (major == '1')
+    if (strcmp(version, "1.1") == 0 || strcmp(version, "1.0") == 0)
         return err_set(detail, ERR_UNIMPLEMENTED, "the method %.*s is not known here",
                        (int)(r->method.len < 32 ? r->method.len : 32), r->method.data);
     return err_set(detail, ERR_MALFORMED, "the request line does not end with HTTP/1.1");

@@ -300,6 +300,16 @@ static void unknown_methods_and_versions(void **state)
     assert_header("Connection", "close");
     raw_exchange(http_port(server), "GET /items/7 HTTP/2.0\r\nHost: x\r\n\r\n", &reply);
     assert_int_equal(reply.status, 505);
+    for (const char *minor = "29"; *minor; minor++) {
+        char request[64];
+
+        snprintf(request, sizeof request, "GET /items/7 HTTP/1.%c\r\nHost: x\r\n\r\n", *minor);
+        raw_exchange(http_port(server), request, &reply);
+        assert_int_equal(reply.status, 505);
+        assert_non_null(strstr(reply.body, "HTTP/1.1 and HTTP/1.0"));
+    }
+    raw_exchange(http_port(server), "GET /items/7 HTTP/1.x\r\nHost: x\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 400);
     raw_exchange(http_port(server), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &reply);
     assert_int_equal(reply.status, 505);
     raw_exchange(http_port(server), "GET /items/7 FTP/1.1\r\nHost: x\r\n\r\n", &reply);
