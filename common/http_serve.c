@@ -228,7 +228,8 @@ static enum err explain(const struct http_request *r, int status, const char *me
         return err_set(detail, ERR_SLOW, "the header did not arrive in time");
     if (status == 400 && strcmp(message, "Malformed message") == 0)
         return err_set(detail, ERR_MALFORMED,
-                       "the header is no HTTP/1.1, is much larger than %d bytes, or ended early",
+                       "the header is no HTTP/1.1, holds a control character (tabs too), is much "
+                       "larger than %d bytes, or ended early",
                        HTTP_HEADER_MAX);
     if (status == 505 || (status == 400 && r->info->num_headers == 0 && r->info->http_version))
         return explain_line(r, detail);

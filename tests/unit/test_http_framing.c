@@ -182,6 +182,21 @@ static void ambiguous_headers(void **state)
     }
 }
 
+/* HTTP allows them, civetweb does not: the answer says so. */
+static void tabs_are_refused_by_name(void **state)
+{
+    static const char *const fields[] = {"User-Agent: a\tb", "X-Name:\ta", "X-Name: a\t"};
+    char request[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        snprintf(request, sizeof request, "GET /plain HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n",
+                 fields[i]);
+        expect_refusal(request, 400);
+        assert_non_null(strstr(reply.body, "tabs"));
+    }
+}
+
 static void nul_is_refused(void **state)
 {
     static const char request[] = "GET /plain HTTP/1.1\r\nHost: x\r\nX-Name: a\0b\r\n\r\n";
@@ -256,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ambiguous_lengths),
         cmocka_unit_test(ambiguous_headers),
+        cmocka_unit_test(tabs_are_refused_by_name),
         cmocka_unit_test(nul_is_refused),
         cmocka_unit_test(blanks_do_not_replay_others_requests),
         cmocka_unit_test(headers_up_to_the_limits),
