@@ -2,19 +2,16 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "event-processor/barrier.h"
 #include "event-processor/runner.h"
-#include "event-processor/wait.h"
-
-#include <stdatomic.h>
 
 enum {
     HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
     HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
     HELD_BYTES = 64 << 20,
-    FETCH_MAX = 1024,  /* deliveries fetched at once */
-    WAIT_MS = 200,     /* also how long a stop may take to be noticed */
-    BARRIER_MS = 2000, /* for one try */
+    WAIT_MS = 200, /* also how long a stop may take to be noticed */
     RETRY_MS = 100,
+    PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
 };
 
 struct consumer {
@@ -23,35 +20,19 @@ struct consumer {
     struct in_hand *hand;
     struct outcomes *outcomes;
     struct runner *runner;
-    struct wait wait; /* guards and wakes for `stopping`, which may be read without */
-    _Atomic bool stopping;
-    pthread_t fetcher, reporter;
-    bool fetching, reporting;
+    struct barrier barrier;
     size_t limit; /* deliveries in hand */
-    struct metric *fetched, *redelivered, *batches, *barrier;
+    struct wait_flag stop;
+    struct wait wait; /* guards the flags of the threads; woken when one changes */
+    pthread_t fetcher, reporter;
+    bool started; /* the fetcher */
+    bool reporting;
+    struct metric *fetched, *redelivered, *batches;
 };
-
-/* What one fetch has brought. */
-struct fetched {
-    struct held *held[FETCH_MAX];
-    size_t count;
-    uint64_t last; /* the highest position */
-    bool copies;   /* the table says that some are copies */
-};
-
-/* Waits that long, or until stopping. */
-static void pause(struct consumer *consumer, int64_t ms)
-{
-    struct timespec until = wait_until(ms);
-    wait_lock(&consumer->wait);
-    while (!atomic_load(&consumer->stopping) && wait_on_until(&consumer->wait, until))
-        ;
-    wait_unlock(&consumer->wait);
-}
 
 /* ---- fetching ---- */
 
-static void take(struct consumer *consumer, struct bus_delivery *delivery, struct fetched *batch)
+static void take(struct consumer *consumer, struct bus_delivery *delivery, struct batch *batch)
 {
     if (delivery->delivered > 1)
         metric_add(consumer->redelivered, 1);
@@ -62,9 +43,7 @@ static void take(struct consumer *consumer, struct bus_delivery *delivery, struc
     held->malformed = !event_identity(held->record, consumer->use.ns, consumer->use.event_stream,
                                       &held->id, &name);
     held->handler = handlers_find(consumer->use.handlers, name);
-    batch->held[batch->count++] = held;
-    if (held->run.position > batch->last)
-        batch->last = held->run.position;
+    batch_add(batch, held);
 }
 
 /* As much as is of use here: what is held beyond that is missing elsewhere. What waits for a run
@@ -78,18 +57,18 @@ static size_t wait_for_room(struct consumer *consumer)
     return in_hand_wait_room(consumer->hand, most, places > 0 ? places : 1, WAIT_MS);
 }
 
-static bool fetch(struct consumer *consumer, struct fetched *batch)
+static bool fetch(struct consumer *consumer, struct batch *batch)
 {
-    struct bus_delivery *deliveries[FETCH_MAX];
+    struct bus_delivery *deliveries[BATCH_MAX];
     size_t count = 0;
     size_t room = wait_for_room(consumer);
     if (room == 0)
         return false;
-    size_t max = room < FETCH_MAX ? room : FETCH_MAX;
+    size_t max = room < BATCH_MAX ? room : BATCH_MAX;
     enum err e = bus_fetch(consumer->bus, WAIT_MS, deliveries, max, &count);
     if (e && e != ERR_DEADLINE) {
         log_debug("cannot fetch", LOG_TEXT("error", err_title(e)));
-        pause(consumer, RETRY_MS);
+        wait_flag_pause(&consumer->stop, RETRY_MS);
     }
     if (e)
         return false;
@@ -103,81 +82,9 @@ static bool fetch(struct consumer *consumer, struct fetched *batch)
     return batch->count > 0;
 }
 
-/* ---- the barrier ---- */
-
-static bool has_copies(struct consumer *consumer, const struct fetched *batch)
-{
-    struct status_entry cell;
-    for (size_t i = 0; i < batch->count; i++)
-        if (status_table_at(consumer->use.table, batch->held[i]->run.position, &cell, NULL) &&
-            cell.state.status == STATUS_NONE)
-            return true;
-    return false;
-}
-
-/* One try. ERR_DEADLINE: the table has not come so far. For copies the event log is asked for its
- * first position too: the event before them may have expired, and then they are events. */
-static enum err pass_once(struct consumer *consumer, struct fetched *batch, uint64_t *ret_epoch)
-{
-    struct follower *follower = consumer->use.follower;
-    struct follower_target target;
-    enum err e = batch->copies ? follower_ends(follower, BARRIER_MS, &target)
-                               : follower_status_end(follower, BARRIER_MS, &target);
-    if (e)
-        return e;
-    target.event_position = batch->last;
-    e = follower_wait(follower, &target, BARRIER_MS, ret_epoch);
-    if (e || batch->copies || !has_copies(consumer, batch))
-        return e;
-    batch->copies = true;
-    return pass_once(consumer, batch, ret_epoch);
-}
-
-/* Positions beyond the event log's end are not of this log: nothing would ever pass them. */
-static void leave_strangers(struct consumer *consumer, struct fetched *batch)
-{
-    struct follower_target target;
-    if (follower_ends(consumer->use.follower, BARRIER_MS, &target))
-        return;
-    size_t kept = 0;
-    batch->last = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct held *held = batch->held[i];
-        if (held->run.position > target.event_last) {
-            outcomes_leave(consumer->outcomes, held);
-            continue;
-        }
-        batch->held[kept++] = held;
-        if (held->run.position > batch->last)
-            batch->last = held->run.position;
-    }
-    batch->count = kept;
-}
-
-/* False: stopping. */
-static bool pass_barrier(struct consumer *consumer, struct fetched *batch, uint64_t *ret_epoch)
-{
-    struct timespec began = wait_until(0);
-    while (!atomic_load(&consumer->stopping)) {
-        enum err e = pass_once(consumer, batch, ret_epoch);
-        if (!e) {
-            struct timespec now = wait_until(0);
-            metric_observe_us(consumer->barrier, (now.tv_sec - began.tv_sec) * 1000000 +
-                                                     (now.tv_nsec - began.tv_nsec) / 1000);
-            return true;
-        }
-        log_debug("waiting for the status table", LOG_TEXT("error", err_title(e)));
-        if (e == ERR_DEADLINE)
-            leave_strangers(consumer, batch);
-        else
-            pause(consumer, RETRY_MS);
-    }
-    return false;
-}
-
 /* ---- handing on ---- */
 
-static void hand_on(struct consumer *consumer, struct fetched *batch, uint64_t epoch)
+static void hand_on(struct consumer *consumer, struct batch *batch, uint64_t epoch)
 {
     struct held *list = NULL;
     struct held **end = &list;
@@ -192,23 +99,40 @@ static void hand_on(struct consumer *consumer, struct fetched *batch, uint64_t e
     runner_add(consumer->runner, list);
 }
 
+static void give_back(struct consumer *consumer, struct batch *batch, int64_t delay_ms)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        outcomes_return(consumer->outcomes, batch->held[i], delay_ms);
+}
+
+static void process(struct consumer *consumer, struct batch *batch)
+{
+    uint64_t epoch = 0;
+    switch (barrier_pass(&consumer->barrier, batch, &epoch)) {
+    case BARRIER_PASSED:
+        hand_on(consumer, batch, epoch);
+        break;
+    case BARRIER_STOPPED:
+        give_back(consumer, batch, 0);
+        break;
+    case BARRIER_TOO_LONG:
+        give_back(consumer, batch, PUT_OFF_MS);
+        break;
+    }
+}
+
 static void *run_fetcher(void *arg)
 {
     struct consumer *consumer = arg;
     struct follower_target nothing = {0};
-    struct fetched batch;
-    while (!atomic_load(&consumer->stopping)) {
+    struct batch batch;
+    while (!wait_flag_is_set(&consumer->stop)) {
         if (follower_wait(consumer->use.follower, &nothing, WAIT_MS, NULL))
             continue;
-        if (!fetch(consumer, &batch))
-            continue;
-        uint64_t epoch = 0;
-        if (pass_barrier(consumer, &batch, &epoch)) {
-            hand_on(consumer, &batch, epoch);
-        } else {
-            for (size_t i = 0; i < batch.count; i++)
-                outcomes_return(consumer->outcomes, batch.held[i]);
-        }
+        if (!barrier_is_open(&consumer->barrier))
+            wait_flag_pause(&consumer->stop, RETRY_MS);
+        else if (fetch(consumer, &batch))
+            process(consumer, &batch);
     }
     return NULL;
 }
@@ -255,8 +179,9 @@ static void register_metrics(struct consumer *consumer)
                                             "Deliveries that the bus had made before");
     consumer->batches =
         metrics_counter(m, "tidings_fetches_total", NULL, "Fetches that brought deliveries");
-    consumer->barrier = metrics_latency(m, "tidings_barrier_seconds", NULL,
-                                        "Time until the status table knew enough about a batch");
+    consumer->barrier.passed =
+        metrics_latency(m, "tidings_barrier_seconds", NULL,
+                        "Time until the status table knew enough about a batch");
     metrics_gauge_read(m, "tidings_deliveries_in_hand", NULL,
                        "Deliveries fetched and not settled yet", read_in_hand, consumer);
     metrics_gauge_read(m, "tidings_deliveries_in_hand_bytes", NULL, "What these deliveries take",
@@ -296,24 +221,40 @@ static enum err start_parts(struct consumer *consumer)
 
 static enum err start_threads(struct consumer *consumer)
 {
+    consumer->barrier.follower = consumer->use.follower;
+    consumer->barrier.table = consumer->use.table;
+    consumer->barrier.outcomes = consumer->outcomes;
+    consumer->barrier.patience_ms = consumer->use.ack_wait_ms;
+    consumer->barrier.stop = &consumer->stop;
     consumer->reporting = true;
     if (pthread_create(&consumer->reporter, NULL, run_reporter, consumer) != 0) {
         consumer->reporting = false;
         return ERR_MEMORY;
     }
-    consumer->fetching = pthread_create(&consumer->fetcher, NULL, run_fetcher, consumer) == 0;
-    return consumer->fetching ? ERR_NONE : ERR_MEMORY;
+    consumer->started = pthread_create(&consumer->fetcher, NULL, run_fetcher, consumer) == 0;
+    return consumer->started ? ERR_NONE : ERR_MEMORY;
+}
+
+static struct consumer *make_consumer(void)
+{
+    struct consumer *consumer = mem_zero(1, sizeof *consumer);
+    if (!consumer || wait_init(&consumer->wait)) {
+        mem_free(consumer);
+        return NULL;
+    }
+    if (wait_flag_init(&consumer->stop)) {
+        wait_destroy(&consumer->wait);
+        mem_free(consumer);
+        return NULL;
+    }
+    return consumer;
 }
 
 enum err consumer_start(const struct consumer_options *options, struct consumer **ret)
 {
-    struct consumer *consumer = mem_zero(1, sizeof *consumer);
+    struct consumer *consumer = make_consumer();
     if (!consumer)
         return ERR_MEMORY;
-    if (wait_init(&consumer->wait)) {
-        mem_free(consumer);
-        return ERR_MEMORY;
-    }
     consumer->use = *options;
     enum err e = start_parts(consumer);
     if (!e) {
@@ -333,13 +274,10 @@ enum err consumer_start(const struct consumer_options *options, struct consumer 
 bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
-    wait_lock(&consumer->wait);
-    atomic_store(&consumer->stopping, true);
-    wait_wake_all(&consumer->wait);
-    wait_unlock(&consumer->wait);
-    if (consumer->fetching)
+    wait_flag_set(&consumer->stop);
+    if (consumer->started)
         pthread_join(consumer->fetcher, NULL);
-    consumer->fetching = false;
+    consumer->started = false;
     runner_stop(consumer->runner);
     return in_hand_wait_empty(consumer->hand, wait_left_ms(until));
 }
@@ -359,6 +297,7 @@ void consumer_free(struct consumer *consumer)
     bus_consumer_close(consumer->bus);
     runner_free(consumer->runner);
     outcomes_free(consumer->outcomes);
+    wait_flag_destroy(&consumer->stop);
     wait_destroy(&consumer->wait);
     mem_free(consumer);
 }

@@ -61,7 +61,7 @@ void in_hand_free(struct in_hand *hand)
     if (!hand)
         return;
     while (hand->oldest)
-        in_hand_settle(hand, hand->oldest, BUS_LEAVE);
+        in_hand_settle(hand, hand->oldest, BUS_LEAVE, 0);
     wait_destroy(&hand->wait);
     mem_free(hand->buckets);
     mem_free(hand->places);
@@ -204,7 +204,8 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
     return held;
 }
 
-void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how)
+void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how,
+                    int64_t delay_ms)
 {
     wait_lock(&hand->wait);
     unlink_age(hand, held);
@@ -218,7 +219,7 @@ void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement
     if (hand->count == 0 || (hand->wanted && is_enough(hand, hand->wanted)))
         wait_wake_all(&hand->wait);
     wait_unlock(&hand->wait);
-    bus_settle(newest, how, 0);
+    bus_settle(newest, how, delay_ms);
     if (first != newest)
         bus_settle(first, BUS_LEAVE, 0);
 }

@@ -51,8 +51,9 @@ size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64
 /* Takes a delivery into a free place (the caller has seen to that there is one). NULL: its position
  * is in hand already; the newer delivery is what will be settled. */
 struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery);
-/* Settles the delivery and frees its place. */
-void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how);
+/* Settles the delivery and frees its place; the delay is that of BUS_RETRY. */
+void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how,
+                    int64_t delay_ms);
 /* Reports those as in progress that were fetched or reported at least age_ms (> 0) ago. */
 void in_hand_report(struct in_hand *hand, int64_t age_ms);
 /* False: there still are some when the time is over. */

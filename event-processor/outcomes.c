@@ -37,7 +37,8 @@ void outcomes_free(struct outcomes *outcomes)
     mem_free(outcomes);
 }
 
-static void settle(struct outcomes *outcomes, struct held *held, enum outcome outcome)
+static void settle_later(struct outcomes *outcomes, struct held *held, enum outcome outcome,
+                         int64_t delay_ms)
 {
     static const enum bus_settlement how[OUTCOMES] = {
         [PROCESSED] = BUS_ACK, [DEAD] = BUS_ACK,   [COPY] = BUS_ACK,       [ENDED] = BUS_ACK,
@@ -46,7 +47,12 @@ static void settle(struct outcomes *outcomes, struct held *held, enum outcome ou
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
     metric_add(outcomes->counts[outcome], 1);
-    in_hand_settle(outcomes->use.hand, held, how[outcome]);
+    in_hand_settle(outcomes->use.hand, held, how[outcome], delay_ms);
+}
+
+static void settle(struct outcomes *outcomes, struct held *held, enum outcome outcome)
+{
+    settle_later(outcomes, held, outcome, 0);
 }
 
 /* ---- with a record ---- */
@@ -126,9 +132,9 @@ void outcomes_leave(struct outcomes *outcomes, struct held *held)
     settle(outcomes, held, LEFT);
 }
 
-void outcomes_return(struct outcomes *outcomes, struct held *held)
+void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms)
 {
-    settle(outcomes, held, RETURNED);
+    settle_later(outcomes, held, RETURNED, delay_ms);
 }
 
 bool outcomes_decide(struct outcomes *outcomes, struct held *held)

@@ -34,7 +34,7 @@ bool outcomes_decide(struct outcomes *outcomes, struct held *held);
 void outcomes_processed(struct outcomes *outcomes, struct held *held);
 /* Nothing is sent; it comes back after ack_wait, to any processor. */
 void outcomes_leave(struct outcomes *outcomes, struct held *held);
-/* Its handler hasn't been started and won't be: another processor gets it at once. */
-void outcomes_return(struct outcomes *outcomes, struct held *held);
+/* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */
+void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 
 #endif

@@ -126,7 +126,7 @@ static void return_all(struct runner *runner, struct held *list)
 {
     while (list) {
         struct held *next = list->next;
-        outcomes_return(runner->outcomes, list);
+        outcomes_return(runner->outcomes, list, 0);
         list = next;
     }
 }

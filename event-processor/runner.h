@@ -22,8 +22,8 @@ must_check enum err runner_start(const struct runner_options *options, struct ru
 void runner_add(struct runner *runner, struct held *list);
 /* Starts no more handlers and returns those that wait. Runs in progress go on. */
 void runner_stop(struct runner *runner);
-/* How many deliveries it has use for now: one for each run, and as many more as end within 200 ms if
- * they take as long as those of late; none more while that is unknown. Thread-safe. */
+/* How many deliveries it has use for now: one for each run, and as many more as end within 200 ms
+ * if they take as long as those of late; none more while that is unknown. Thread-safe. */
 size_t runner_wants(struct runner *runner);
 void runner_free(struct runner *runner); /* when no run is in progress */
 

@@ -1,6 +1,7 @@
 #include "event-processor/wait.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 struct timespec wait_until(int64_t ms_from_now)
 {
@@ -75,4 +76,37 @@ _Bool wait_on_until(struct wait *wait, struct timespec until)
 void wait_wake_all(struct wait *wait)
 {
     pthread_cond_broadcast(&wait->condition);
+}
+
+enum err wait_flag_init(struct wait_flag *flag)
+{
+    atomic_store(&flag->set, 0);
+    return wait_init(&flag->wait);
+}
+
+void wait_flag_destroy(struct wait_flag *flag)
+{
+    wait_destroy(&flag->wait);
+}
+
+void wait_flag_set(struct wait_flag *flag)
+{
+    wait_lock(&flag->wait);
+    atomic_store(&flag->set, 1);
+    wait_wake_all(&flag->wait);
+    wait_unlock(&flag->wait);
+}
+
+_Bool wait_flag_is_set(struct wait_flag *flag)
+{
+    return atomic_load(&flag->set);
+}
+
+void wait_flag_pause(struct wait_flag *flag, int64_t ms)
+{
+    struct timespec until = wait_until(ms);
+    wait_lock(&flag->wait);
+    while (!atomic_load(&flag->set) && wait_on_until(&flag->wait, until))
+        ;
+    wait_unlock(&flag->wait);
 }

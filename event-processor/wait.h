@@ -30,4 +30,15 @@ void wait_on(struct wait *wait);
 _Bool wait_on_until(struct wait *wait, struct timespec until);
 void wait_wake_all(struct wait *wait);
 
+/* A flag that is set once, and pauses that end when it is. */
+struct wait_flag {
+    struct wait wait;
+    _Atomic _Bool set; /* with the lock held */
+};
+must_check enum err wait_flag_init(struct wait_flag *flag); /* ERR_MEMORY */
+void wait_flag_destroy(struct wait_flag *flag);
+void wait_flag_set(struct wait_flag *flag);
+_Bool wait_flag_is_set(struct wait_flag *flag);
+void wait_flag_pause(struct wait_flag *flag, int64_t ms);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "common/bus_driver.h"
 #include "tests/lib/unit.h"
+#include "tests/lib/until.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -69,15 +70,19 @@ void mem_world_open_gate(struct mem_world *world)
 
 static _Atomic(enum err) readers_get;
 static struct bus_log *_Atomic read_log; /* NULL: all */
+static _Atomic int reading;              /* readers that get records */
 
 static enum err told_reader_next(struct bus_reader *reader, int64_t timeout_ms,
                                  struct bus_record **ret, size_t max, size_t *ret_count)
 {
+    atomic_fetch_add(&reading, 1);
     struct bus_log *log = atomic_load(&read_log);
     enum err e = atomic_load(&readers_get);
-    if (e == ERR_NONE || (log && log != reader->log))
-        return bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
-    if (e != ERR_STALE) /* else it would be asked too often */
+    bool told = e != ERR_NONE && (!log || log == reader->log);
+    if (!told)
+        e = bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
+    atomic_fetch_sub(&reading, 1);
+    if (told && e != ERR_STALE) /* else it would be asked too often */
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return e;
 }
@@ -88,6 +93,8 @@ void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum er
     atomic_store(&readers_get, ERR_NONE);
     atomic_store(&read_log, log);
     atomic_store(&readers_get, e);
+    if (e != ERR_NONE)
+        assert_until(atomic_load(&reading) == 0);
 }
 
 /* ---- life ---- */

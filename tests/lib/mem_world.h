@@ -45,7 +45,8 @@ void mem_world_close_gate(struct mem_world *world);
 void mem_world_lock_gate(struct mem_world *world);
 void mem_world_open_gate(struct mem_world *world);
 
-/* What the log's readers (NULL: all readers) get instead of records; ERR_NONE: records. */
+/* What the log's readers (NULL: all readers) get from now on instead of records; ERR_NONE:
+ * records. */
 void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e);
 
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */

@@ -75,7 +75,7 @@ static void settle_small_ones(struct hands *hands)
 {
     publish(hands, SMALL_ONES);
     for (int i = 0; i < SMALL_ONES; i++)
-        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK);
+        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK, 0);
 }
 
 static void test_places_are_bounded_and_come_back(void **state)
@@ -96,7 +96,7 @@ static void test_places_are_bounded_and_come_back(void **state)
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     assert_false(in_hand_wait_empty(hands->hand, 1));
     for (size_t i = 0; i < LIMIT; i++)
-        in_hand_settle(hands->hand, held[(i + 3) % LIMIT], BUS_ACK);
+        in_hand_settle(hands->hand, held[(i + 3) % LIMIT], BUS_ACK, 0);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, LIMIT, 0), LIMIT);
     assert_true(in_hand_wait_empty(hands->hand, 0));
     assert_true(nothing_comes_later(hands));
@@ -118,7 +118,7 @@ static void test_a_position_is_in_hand_once_with_its_newest_delivery(void **stat
     }
     /* The first one's record is still what the handler works with. */
     assert_true(view_equal(held->record->payload, VIEW("hello")));
-    in_hand_settle(hands->hand, held, BUS_ACK);
+    in_hand_settle(hands->hand, held, BUS_ACK, 0);
     assert_true(nothing_comes_later(hands));
 }
 
@@ -139,11 +139,11 @@ static void test_bytes_are_bounded_as_they_come(void **state)
     assert_true(in_hand_bytes(hands->hand) >= 4 * sizeof large);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     for (int i = 0; i < 4; i++)
-        in_hand_settle(hands->hand, held[i], BUS_ACK);
+        in_hand_settle(hands->hand, held[i], BUS_ACK, 0);
     assert_int_equal(in_hand_bytes(hands->hand), 0);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, LIMIT, UNTIL_LIMIT_MS), 4); /* at once */
     for (int i = 0; i < 4; i++)
-        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK);
+        in_hand_settle(hands->hand, in_hand_take(hands->hand, fetch(hands)), BUS_ACK, 0);
     /* Small ones come, and there is room for more of them each time. */
     settle_small_ones(hands);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), LIMIT);
@@ -161,7 +161,7 @@ static void test_one_delivery_may_be_in_hand_whatever_its_size(void **state)
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);
     clock_manual_advance(&hands->clock, ACK_WAIT_MS);
     assert_null(in_hand_take(hands->hand, fetch(hands))); /* a second handle of it */
-    in_hand_settle(hands->hand, held, BUS_ACK);
+    in_hand_settle(hands->hand, held, BUS_ACK, 0);
     assert_int_equal(in_hand_bytes(hands->hand), 0);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), 1);
 }
@@ -177,8 +177,8 @@ static void test_what_is_reported_in_time_does_not_come_again(void **state)
         in_hand_report(hands->hand, ACK_WAIT_MS / 3);
         assert_true(nothing_comes(hands));
     }
-    in_hand_settle(hands->hand, one, BUS_LEAVE);
-    in_hand_settle(hands->hand, other, BUS_RETRY);
+    in_hand_settle(hands->hand, one, BUS_LEAVE, 0);
+    in_hand_settle(hands->hand, other, BUS_RETRY, 0);
     struct bus_delivery *returned = fetch(hands); /* at once */
     assert_int_equal(returned->record->position, 2);
     bus_settle(returned, BUS_ACK, 0);

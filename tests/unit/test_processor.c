@@ -1,7 +1,10 @@
 /* A whole processor on a bus in memory, but for its ports. */
+#include "tests/lib/capture.h"
 #include "tests/lib/mem_processor.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
+
+#include <unistd.h>
 
 /* Each test opens a world of its own, and `finish` closes it. */
 static struct mem_world world;
@@ -136,6 +139,37 @@ static void test_nothing_is_acknowledged_without_a_record(void **state)
     ones_finish(&one, 1);
 }
 
+static void test_what_the_table_does_not_reach_goes_back_to_the_bus(void **state)
+{
+    (void)state;
+    static struct one one;
+    static char log[1 << 16];
+    struct capture capture;
+    one_start_simulating(&world, &one, "one", 0);
+    mem_processor_publish(&world, 1);
+    assert_until(one_deliveries(&one, "processed") == 1);
+    mem_world_set_readers(&world, NULL, ERR_DEADLINE);
+    capture_begin(&capture, STDERR_FILENO);
+    mem_processor_publish(&world, 1);
+    bool returned = false;
+    for (int i = 0; i < UNTIL_LIMIT_MS && !returned; i++) {
+        returned = one_deliveries(&one, "returned") == 1 && one_in_hand(&one) == 0;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    /* It is due again after a second; nothing is fetched that could not be handled. */
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    capture_end(&capture, log, sizeof log);
+    assert_true(returned);
+    assert_int_equal(one_redeliveries(&one), 0);
+    const char *warning = strstr(log, "giving them back");
+    assert_non_null(warning);
+    assert_null(strstr(warning + 1, "giving them back"));
+    mem_world_set_readers(&world, NULL, ERR_NONE);
+    assert_until(one_deliveries(&one, "processed") == 2);
+    assert_true(one_drain(&one, DRAIN_MS));
+    ones_finish(&one, 1);
+}
+
 static void test_all_is_processed_although_the_bus_comes_and_goes(void **state)
 {
     (void)state;
@@ -259,6 +293,7 @@ int main(void)
         test(test_what_has_ended_is_acknowledged_and_not_run),
         test(test_what_is_no_event_ends_dead_with_the_reason),
         test(test_nothing_is_acknowledged_without_a_record),
+        test(test_what_the_table_does_not_reach_goes_back_to_the_bus),
         test(test_all_is_processed_although_the_bus_comes_and_goes),
         test(test_logs_made_anew_are_taken_up),
         test(test_a_drain_finishes_what_runs_and_returns_what_waits),
