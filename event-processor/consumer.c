@@ -25,8 +25,8 @@ struct consumer {
     struct wait_flag stop;
     struct wait wait; /* guards the flags of the threads; woken when one changes */
     pthread_t fetcher, reporter;
-    bool started; /* the fetcher */
-    bool reporting;
+    bool started;             /* the fetcher */
+    bool fetching, reporting; /* until they have ended, or shall end */
     struct metric *fetched, *redelivered, *batches;
 };
 
@@ -134,6 +134,10 @@ static void *run_fetcher(void *arg)
         else if (fetch(consumer, &batch))
             process(consumer, &batch);
     }
+    wait_lock(&consumer->wait);
+    consumer->fetching = false;
+    wait_wake_all(&consumer->wait);
+    wait_unlock(&consumer->wait);
     return NULL;
 }
 
@@ -231,8 +235,12 @@ static enum err start_threads(struct consumer *consumer)
         consumer->reporting = false;
         return ERR_MEMORY;
     }
+    consumer->fetching = true;
     consumer->started = pthread_create(&consumer->fetcher, NULL, run_fetcher, consumer) == 0;
-    return consumer->started ? ERR_NONE : ERR_MEMORY;
+    if (consumer->started)
+        return ERR_NONE;
+    consumer->fetching = false;
+    return ERR_MEMORY;
 }
 
 static struct consumer *make_consumer(void)
@@ -275,9 +283,11 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
     wait_flag_set(&consumer->stop);
-    if (consumer->started)
-        pthread_join(consumer->fetcher, NULL);
-    consumer->started = false;
+    /* It may be waiting for the bus, and for longer than there is time. */
+    wait_lock(&consumer->wait);
+    while (consumer->fetching && wait_on_until(&consumer->wait, until))
+        ;
+    wait_unlock(&consumer->wait);
     runner_stop(consumer->runner);
     return in_hand_wait_empty(consumer->hand, wait_left_ms(until));
 }
@@ -293,6 +303,8 @@ void consumer_free(struct consumer *consumer)
     wait_unlock(&consumer->wait);
     if (reporting)
         pthread_join(consumer->reporter, NULL);
+    if (consumer->started)
+        pthread_join(consumer->fetcher, NULL);
     in_hand_free(consumer->hand);
     bus_consumer_close(consumer->bus);
     runner_free(consumer->runner);

@@ -115,8 +115,8 @@ void processor_stop(struct processor *processor)
     if (processor->follower)
         follower_stop(processor->follower);
     query_stop(processor->query);
-    follower_free(processor->follower);
     consumer_free(processor->consumer);
+    follower_free(processor->follower);
     handlers_close(processor->handlers);
     timer_free(processor->timer);
     processor->query = NULL;

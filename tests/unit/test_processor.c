@@ -259,6 +259,26 @@ static void test_a_drain_without_the_bus_ends_in_time(void **state)
     ones_finish(&one, 1);
 }
 
+static void test_a_drain_of_a_frozen_bus_ends_in_time(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct timespec before, after;
+    one_start_simulating(&world, &one, "one", 0);
+    mem_processor_publish(&world, 1);
+    assert_until(one_deliveries(&one, "processed") == 1);
+    mem_world_lock_gate(&world);
+    mem_processor_publish(&world, 1);
+    assert_until(one_in_hand(&one) == 1); /* its barrier is being asked for */
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    assert_false(one_drain(&one, 100));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    int64_t took_ms =
+        (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+    assert_in_range(took_ms, 100, 1000);
+    ones_finish(&one, 1);
+}
+
 static void test_a_bad_list_of_handlers_starts_nothing(void **state)
 {
     (void)state;
@@ -299,6 +319,7 @@ int main(void)
         test(test_a_drain_finishes_what_runs_and_returns_what_waits),
         test(test_what_a_drain_has_no_time_for_comes_to_another),
         test(test_a_drain_without_the_bus_ends_in_time),
+        test(test_a_drain_of_a_frozen_bus_ends_in_time),
         test(test_a_bad_list_of_handlers_starts_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
