@@ -5,8 +5,10 @@
  *
  * A connection's state is one word: its phase and a moment. Its own thread moves it on with
  * exchanges; the watch only ever replaces a state it has judged by HTTP_CUT, with compare and
- * exchange. A connection passes the lock before it ends (http_watch_close), so no descriptor is
- * closed and used anew while the watch, which holds it, looks for descriptors and shuts them down.
+ * exchange. A connection passes the lock before it ends (http_watch_close); civetweb closes its
+ * descriptor after that, so while the watch looks, the number may come to mean something else. What
+ * is shut down for its state is safe: the state is then HTTP_FREE, and the exchange fails. A silent
+ * connection has no state to go by, so its peer is looked at again right before.
  */
 #include "common/http_internal.h"
 #include "common/http_socket.h"
@@ -259,12 +261,13 @@ static void execute(const struct round *round, const struct http_cut *c, int fd)
 
 /* A new connection that says nothing is in the way. Its thread is not known before its first
  * request, so it is told from others by its socket. */
-static void end_if_silent(struct round *round, int fd)
+static void end_if_silent(struct round *round, int fd, uint64_t peer)
 {
     struct http_arrival arrival;
 
     if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) ||
-        arrival.bytes_arrived > 0 || arrival.silent_ms < SILENT_MIN_MS)
+        arrival.bytes_arrived > 0 || arrival.silent_ms < SILENT_MIN_MS ||
+        http_socket_peer(fd, round->server->port) != peer)
         return;
     shutdown(fd, SHUT_RDWR);
     round->silent_to_end--;
@@ -274,7 +277,7 @@ static bool on_socket(int fd, uint64_t peer, void *ctx)
 {
     struct round *round = ctx;
 
-    end_if_silent(round, fd);
+    end_if_silent(round, fd, peer);
     for (size_t i = 0; i < round->count; i++)
         if (round->server->watch.cuts[i].peer == peer)
             execute(round, &round->server->watch.cuts[i], fd);
