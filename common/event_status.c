@@ -5,7 +5,10 @@
 
 #include "events.pb-c.h"
 
+#include <string.h>
+
 #define TEXT_MAX (64u * 1024) /* bytes of one string; longer ones are cut */
+#define EVENT_ID_FIELD 1      /* GetEventStatusRequest.event_id */
 /* The years 0001 to 9999, as google/protobuf/timestamp.proto allows. */
 #define SECONDS_MIN (-62135596800)
 #define SECONDS_MAX 253402300799
@@ -104,6 +107,52 @@ enum err event_status_request_write(const struct event_status_request *request, 
     return e;
 }
 
+static void varint_take(struct view *rest, uint64_t *ret)
+{
+    size_t used = 0;
+    *ret = 0;
+    while (used < rest->len && used < 10) {
+        unsigned char byte = (unsigned char)rest->data[used];
+        *ret |= (uint64_t)(byte & 0x7f) << (7 * used);
+        used++;
+        if (byte < 0x80)
+            break;
+    }
+    rest->data += used;
+    rest->len -= used;
+}
+
+/* Whether a string field of the message, which must have been unpacked well, holds a NUL: what
+ * stands behind it is not in protobuf-c's string. (Wire format:
+ * https://protobuf.dev/programming-guides/encoding/) */
+static bool text_has_nul(struct view message, uint64_t field)
+{
+    while (message.len > 0) {
+        uint64_t tag, size = 0;
+        varint_take(&message, &tag);
+        switch (tag & 7) {
+        case 0:
+            varint_take(&message, &(uint64_t){0});
+            break;
+        case 1:
+            size = 8;
+            break;
+        case 2:
+            varint_take(&message, &size);
+            break;
+        default: /* 5: unpacking takes no others */
+            size = 4;
+        }
+        if (size > message.len)
+            size = message.len;
+        if (tag >> 3 == field && (tag & 7) == 2 && memchr(message.data, '\0', size))
+            return true;
+        message.data += size;
+        message.len -= size;
+    }
+    return false;
+}
+
 enum err event_status_request_read(struct view bytes, struct event_status_holder **holder,
                                    struct event_status_request *ret)
 {
@@ -113,7 +162,8 @@ enum err event_status_request_read(struct view bytes, struct event_status_holder
     Events__GetEventStatusRequest *m = events__get_event_status_request__unpack(
         &h->arena.allocator, bytes.len, (const uint8_t *)bytes.data);
     if (!m || (int)m->view < EVENTS__EVENT_VIEW__EVENT_VIEW_UNSPECIFIED ||
-        (int)m->view > EVENTS__EVENT_VIEW__FULL || !view_is_utf8(view_of(m->event_id)))
+        (int)m->view > EVENTS__EVENT_VIEW__FULL || !view_is_utf8(view_of(m->event_id)) ||
+        text_has_nul(bytes, EVENT_ID_FIELD))
         return refuse(h);
     *ret = (struct event_status_request){
         .event_id = view_of(m->event_id),

@@ -252,6 +252,27 @@ static void requests_that_make_no_sense_are_refused(void **state)
     assert_int_equal(read_request(VIEW("\x9A\x06\x03xyz")), ERR_NONE); /* an unknown member */
 }
 
+/* protobuf-c would end the id there, and it might be another event's. */
+static void ids_with_nul_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(read_request(VIEW("\x0A\x03"
+                                       "a\0b")),
+                     ERR_MALFORMED);
+    assert_int_equal(read_request(VIEW("\x0A\x02"
+                                       "a\0")),
+                     ERR_MALFORMED);
+    /* behind members of each kind, its length and tag longer than they need be */
+    assert_int_equal(read_request(VIEW("\x18\xAC\x02\x9A\x06\x03xyz\xA1\x06"
+                                       "12345678\xAD\x06"
+                                       "1234\x8A\x00\x82\x00\0b")),
+                     ERR_MALFORMED);
+    /* NULs elsewhere are nobody's business */
+    assert_int_equal(read_request(VIEW("\x0A\x01"
+                                       "a\x18\0\x9A\x06\x01\0")),
+                     ERR_NONE);
+}
+
 /* ---- statuses that aren't ---- */
 
 static enum err read_message(const Events__EventStatus *m)
@@ -432,6 +453,7 @@ int main(void)
         cmocka_unit_test(requests_come_back_as_they_were),
         cmocka_unit_test(an_empty_request_is_basic),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
+        cmocka_unit_test(ids_with_nul_are_refused),
         cmocka_unit_test(statuses_that_make_no_sense_are_refused),
         cmocka_unit_test(stats_say_what_they_were_given),
         cmocka_unit_test(a_stats_request_names_a_floor_or_none),
