@@ -56,7 +56,8 @@ struct http_options {
     uint32_t reserve;                /* 1 to 4096; more than a few dozen are of no use */
     uint64_t max_body;               /* bytes; more is 413 */
     int64_t request_timeout_ms;      /* for a whole request to arrive, header and body; then 408;
-                                        six times as long for the answer to be taken */
+                                        of the answer the client must take some
+                                        within as long, all within six times that */
     int64_t idle_timeout_ms;         /* of a kept-alive connection */
     const struct http_route *routes; /* ends with method NULL; must outlive the server */
     void *ctx;                       /* for handlers */

@@ -244,7 +244,8 @@ static enum err fail_reading(struct http_request *r, struct err_detail *detail)
         return err_set(detail, ERR_SLOW, "the body did not arrive within %lld ms",
                        (long long)r->worker->server->options.request_timeout_ms);
     if (r->framing == HTTP_CHUNKED)
-        return err_set(detail, ERR_MALFORMED, "the chunked body is broken or ended early");
+        return err_set(detail, ERR_MALFORMED,
+                       "the chunked body is broken, has chunk extensions, or ended early");
     return err_set(detail, ERR_MALFORMED, "the body ended before its Content-Length");
 }
 

@@ -5,7 +5,9 @@
 
 #include <civetweb.h>
 
-#define WRITE_TIMES 6     /* the request's time-out, for an answer to be taken */
+/* The request's time-out, for an answer to be taken by a client that keeps taking some of it; from
+ * one that takes nothing civetweb turns away after one. */
+#define WRITE_TIMES 6
 #define DISCARD_MAX 65536 /* an unread body up to this is read, to keep the connection */
 #define DISCARD_MS 1000
 #define BIG_BUFFER 65536 /* what grew beyond it for one request is given back */
