@@ -12,6 +12,8 @@
 
 #include <civetweb.h>
 #include <stdalign.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 static enum err malformed(struct err_detail *detail, const char *what)
 {
@@ -20,13 +22,17 @@ static enum err malformed(struct err_detail *detail, const char *what)
 
 /* ---- layout ---- */
 
-/* Whether nothing that civetweb skips stands before it. At the buffer's beginning that is a byte of
- * the allocator's, no blank in practice: the top byte of the block's size, which is zero. */
-__attribute__((no_sanitize("address"))) static bool no_blank_before(const char *at)
+/* Whether something that civetweb skips stands before it. At the buffer's beginning that is a byte of
+ * the allocator's: glibc's top byte of the block's size, which is zero. With other allocators there
+ * may be no memory before, so the kernel is asked; if it does not say, nothing stands there. */
+static bool blank_before(const char *at)
 {
-    const volatile char *before = at - 1;
+    char byte = '\0';
+    struct iovec to = {&byte, 1}, from = {(char *)at - 1, 1};
 
-    return *before != ' ' && (*before < '\t' || *before > '\r');
+    if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != 1)
+        return false;
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
 /* Whether the request begins where the buffer does, or behind one CRLF (RFC 9112, section 2.2:
@@ -37,9 +43,9 @@ static bool begins_at_buffer(struct http_worker *worker, const char *method)
     bool aligned = (uintptr_t)method % alignof(max_align_t) == 0;
     bool shifted = ((uintptr_t)method - 2) % alignof(max_align_t) == 0;
 
-    if (aligned && (!worker->buffer || method < worker->buffer) && no_blank_before(method))
+    if (aligned && (!worker->buffer || method < worker->buffer) && !blank_before(method))
         worker->buffer = method;
-    else if (!worker->buffer && shifted && no_blank_before(method - 2))
+    else if (!worker->buffer && shifted && !blank_before(method - 2))
         worker->buffer = method - 2;
     if (!worker->buffer)
         return false;
