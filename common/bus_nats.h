@@ -141,6 +141,7 @@ struct nats_slot {
     struct nats_log *log;
     bus_published_fn done;
     void *ctx;
+    natsMsg *msg;  /* until it is written */
     bool taken_in; /* in flight */
 };
 
@@ -151,7 +152,6 @@ struct nats_publisher {
 
     pthread_mutex_t lock; /* guards the rest, and the slots */
     uint64_t session;     /* number of the life in use; 0: away */
-    natsConnection *nc;
     uint64_t max_payload;
     struct nats_slot *slots;
     uint32_t slot_count;
@@ -165,7 +165,11 @@ struct nats_publisher {
      * back. */
     uint64_t group;              /* that is being filled */
     uint32_t filling;            /* in flight, of this group */
-    uint32_t awaited;            /* in flight, of written groups */
+    uint32_t awaited;            /* in flight, of groups that have started */
+    uint64_t awaited_from;       /* but not of those before this one: they have waited too long */
+    int64_t started_ms;          /* when the last group did */
+    uint32_t unwritten;          /* the oldest in flight that is not written yet */
+    bool draining;               /* those whose acks have been taken are being told */
     uint32_t refusals;           /* "no responders", nobody knows whose; see bus_nats_slots.c */
     int64_t refusals_trusted_ms; /* not before */
     _Atomic uint64_t strays;     /* answers that were nobody's */
@@ -179,12 +183,17 @@ enum err nats_publish(struct bus_log *log, const struct bus_message *message, bu
 /* ---- bus_nats_slots.c: publishes in flight, and their acks ---- */
 
 enum err nats_slots_make(struct nats_publisher *publisher, uint32_t count);
-/* These four want the publisher's lock held. A slot is taken, then set off or given back. */
+/* These want the publisher's lock held. A slot is taken, then set off or given back. */
 uint32_t nats_slot_take(struct nats_publisher *publisher);
 void nats_slot_give_back(struct nats_publisher *publisher, uint32_t slot);
 void nats_slot_set_off(struct nats_publisher *publisher, uint32_t slot);
-bool nats_group_starts(struct nats_publisher *publisher); /* true: it is to be written now */
-/* I/O thread. Takes the acks that have come. */
+/* True: a group starts, and is to be written now. `late`: also if those before are not back but
+ * have had their time. */
+bool nats_group_starts(struct nats_publisher *publisher, bool late);
+/* Takes messages of groups that have started out of their slots, oldest first; at most `max`. */
+size_t nats_slots_take_messages(struct nats_publisher *publisher, natsMsg **ret, size_t max);
+/* I/O thread. Takes the acks that have come. No group starts from then on until `draining` is
+ * cleared, so that what those who are told publish next goes into one group. */
 void nats_slots_drain(struct nats_publisher *publisher, natsSubscription *acks);
 /* Is all that is in flight refused, for want of a stream? Then nats_slots_refuse completes it. */
 bool nats_slots_refused(struct nats_publisher *publisher);

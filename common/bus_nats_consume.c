@@ -264,8 +264,14 @@ struct batch {
     struct bus_delivery **deliveries;
     size_t count;
     size_t max;
-    bool over; /* the request has ended */
+    int64_t bytes; /* of payloads; once there are FETCH_BYTES, the rest is for the next fetch */
+    bool over;     /* the request has ended */
 };
+
+static bool is_full(const struct batch *batch)
+{
+    return batch->count == batch->max || batch->bytes >= FETCH_BYTES;
+}
 
 static enum err take_delivery(struct nats_consumer *consumer, natsMsg *msg,
                               const struct nats_origin *origin, struct batch *batch)
@@ -278,6 +284,7 @@ static enum err take_delivery(struct nats_consumer *consumer, natsMsg *msg,
     d->delivery.record = &d->record.box.record;
     d->delivery.delivered = origin->delivered;
     batch->deliveries[batch->count++] = &d->delivery;
+    batch->bytes += (int64_t)d->record.box.record.payload.len;
     batch->over = origin->pending == 0;
     return ERR_NONE;
 }
@@ -322,7 +329,7 @@ static enum err request(struct nats_consumer *consumer, struct batch *batch, siz
     int64_t until = nats_now_ms() + expires_ms + GRACE_MS;
     batch->over = false;
     enum err e = ask(consumer, count, wait_ms);
-    while (e == ERR_NONE && batch->count < before + count && !batch->over) {
+    while (e == ERR_NONE && batch->count < before + count && !is_full(batch) && !batch->over) {
         e = take(consumer, until, batch);
         if (batch->count > before)
             until = nats_now_ms() + GAP_MS;
@@ -336,7 +343,7 @@ static enum err request(struct nats_consumer *consumer, struct batch *batch, siz
 static enum err fetch_once(struct nats_consumer *consumer, int64_t deadline, struct batch *batch)
 {
     enum err e = attach(consumer, deadline);
-    while (e == ERR_NONE && batch->count < batch->max)
+    while (e == ERR_NONE && !is_full(batch))
         e = take(consumer, 0, batch);
     if (e == ERR_DEADLINE)
         e = batch->count > 0 ? ERR_NONE : request(consumer, batch, batch->max, 0);

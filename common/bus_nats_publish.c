@@ -1,16 +1,21 @@
 /* The publish path: many threads publish over one connection, and each gets its own outcome.
  *
- *   publisher   takes a slot -> builds the message -> appends it to nats.c's buffer
- *               -> writes, if nothing is awaited
+ *   publisher   takes a slot -> builds the message -> adds it to the group
+ *               -> writes the group, if nothing is awaited
  *   I/O thread  reads -> drains the acks -> completes their slots
  *               -> writes the group that gathered meanwhile
  *
  * The flush clock is group commit: a group is written when nothing of the groups before is awaited
- * any more. What was given up counts as returned. Groups grow by themselves with the load, and a
+ * any more. What was given up counts as returned, and what is not back after 50 ms is not awaited
+ * any longer. Groups grow by themselves with the load, and a
  * lone publish waits for nobody.
+ *
+ * Nothing is built, encoded, written or woken with the publisher's lock held, and only whoever
+ * writes a group touches the connection: nats.c holds the connection's lock while it writes.
  */
 #include "common/bus_nats.h"
 
+#include "common/log.h"
 #include "common/mem.h"
 
 #include <stdio.h>
@@ -18,10 +23,51 @@
 enum {
     IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024, /* bounds nats.c's send buffer */
     HEADER_SPACE = 4096,                    /* on the stack */
+    WRITTEN_AT_ONCE = 64,
     TOKEN_SIZE = 24,
 };
 
 static const char MESSAGE_ID[] = "Nats-Msg-Id";
+
+/* ---- groups ---- */
+
+/* Empty if the connection is not the one in use any more. */
+static size_t take_messages(struct nats_publisher *p, uint64_t session, natsMsg **ret, size_t max)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&p->lock);
+    if (p->session == session)
+        count = nats_slots_take_messages(p, ret, max);
+    pthread_mutex_unlock(&p->lock);
+    return count;
+}
+
+/* Appends the groups that have started to the connection's buffer. What does not get there has no
+ * answer, and ends as BUS_UNKNOWN. */
+static void append_groups(struct nats_publisher *p, const struct nats_session *session)
+{
+    natsMsg *msgs[WRITTEN_AT_ONCE];
+    size_t count;
+    nats_link_quiet = true;
+    while ((count = take_messages(p, session->number, msgs, WRITTEN_AT_ONCE)) > 0)
+        for (size_t i = 0; i < count; ++i) {
+            natsStatus s = natsConnection_PublishMsg(session->nc, msgs[i]);
+            if (s != NATS_OK && s != NATS_CONNECTION_CLOSED)
+                log_error("cannot publish", LOG_TEXT("reason", natsStatus_GetText(s)));
+            natsMsg_Destroy(msgs[i]);
+        }
+    nats_link_quiet = false;
+}
+
+static void write_groups(struct nats_publisher *p)
+{
+    struct nats_session *session = nats_link_hold(&p->link);
+    if (!session)
+        return;
+    append_groups(p, session);
+    nats_session_release(session);
+    nats_link_write(&p->link);
+}
 
 /* ---- what the link calls ---- */
 
@@ -40,7 +86,6 @@ static natsStatus on_begin(void *ctx, struct nats_session *session)
     atomic_fetch_add(&p->bus->round, 1);
     pthread_mutex_lock(&p->lock);
     p->session = session->number;
-    p->nc = session->nc;
     p->max_payload = (uint64_t)natsConnection_GetMaxPayload(session->nc);
     p->refusals = 0;
     p->refusals_trusted_ms = 0;
@@ -76,9 +121,13 @@ static void on_turn(void *ctx, struct nats_session *session)
     }
     nats_slots_expire(p, clock_monotonic_ms(p->bus->options.clock), "no acknowledgement in time");
     pthread_mutex_lock(&p->lock);
-    if (nats_group_starts(p))
-        atomic_store(&p->link.write_wanted, true);
+    p->draining = false;
+    bool starts = nats_group_starts(p, true);
     pthread_mutex_unlock(&p->lock);
+    if (starts) {
+        append_groups(p, session);
+        atomic_store(&p->link.write_wanted, true);
+    }
 }
 
 static void on_down(void *ctx, struct nats_session *session)
@@ -87,7 +136,6 @@ static void on_down(void *ctx, struct nats_session *session)
     (void)session;
     pthread_mutex_lock(&p->lock);
     p->session = 0;
-    p->nc = NULL;
     p->refusals = 0;
     pthread_mutex_unlock(&p->lock);
     nats_slots_expire(p, INT64_MAX, "the connection to the bus broke");
@@ -182,26 +230,21 @@ static enum err reserve(struct nats_publisher *p, size_t size, struct place *ret
     return e;
 }
 
-/* Appends the message to nats.c's buffer and sets its slot off, if the connection is still the
- * one that it was built for. */
+/* Adds the message to the group, if the connection is still the one that it was built for. */
 static enum err set_off(struct nats_publisher *p, const struct place *place, natsMsg *msg,
-                        bool *ret_write)
+                        bool *ret_starts)
 {
-    enum err e = ERR_UNAVAILABLE;
     pthread_mutex_lock(&p->lock);
-    if (p->session == place->session) {
-        nats_link_quiet = true;
-        e = nats_err_of(natsConnection_PublishMsg(p->nc, msg), 0);
-        nats_link_quiet = false;
-    }
-    if (e == ERR_NONE) {
+    bool same = p->session == place->session;
+    if (same) {
+        p->slots[place->slot].msg = msg;
         nats_slot_set_off(p, place->slot);
-        *ret_write = nats_group_starts(p);
+        *ret_starts = nats_group_starts(p, false);
     } else {
         nats_slot_give_back(p, place->slot);
     }
     pthread_mutex_unlock(&p->lock);
-    return e;
+    return same ? ERR_NONE : ERR_UNAVAILABLE;
 }
 
 static void give_back(struct nats_publisher *p, uint32_t slot)
@@ -226,7 +269,7 @@ enum err nats_publish(struct bus_log *base, const struct bus_message *message,
     size_t size = encoded_size(message);
     struct place place;
     natsMsg *msg = NULL;
-    bool write = false;
+    bool starts = false;
     if (!may_publish(bus, log))
         return ERR_UNAVAILABLE;
     enum err e = reserve(p, size, &place);
@@ -243,10 +286,11 @@ enum err nats_publish(struct bus_log *base, const struct bus_message *message,
         give_back(p, place.slot);
         return nats_err_of(s, 0);
     }
-    e = set_off(p, &place, msg, &write);
-    natsMsg_Destroy(msg);
-    if (write)
-        nats_link_write(&p->link);
+    e = set_off(p, &place, msg, &starts);
+    if (e != ERR_NONE)
+        natsMsg_Destroy(msg);
+    if (starts)
+        write_groups(p);
     return e;
 }
 

@@ -16,7 +16,10 @@
 
 #include <stdlib.h>
 
-enum { REFUSALS_DISTRUST_MS = 10000 };
+enum {
+    REFUSALS_DISTRUST_MS = 10000,
+    LATE_MS = 50, /* after its start a group holds up the next one no longer */
+};
 
 struct completion {
     bus_published_fn done;
@@ -33,6 +36,7 @@ enum err nats_slots_make(struct nats_publisher *p, uint32_t count)
     p->slot_count = count;
     p->oldest = NATS_NO_SLOT;
     p->newest = NATS_NO_SLOT;
+    p->unwritten = NATS_NO_SLOT;
     for (uint32_t i = 0; i < count; ++i)
         p->slots[i].next = i + 1 < count ? i + 1 : NATS_NO_SLOT;
     return ERR_NONE;
@@ -57,6 +61,8 @@ void nats_slot_set_off(struct nats_publisher *p, uint32_t number)
     struct nats_slot *slot = &p->slots[number];
     slot->taken_in = true;
     slot->group = p->group;
+    if (p->unwritten == NATS_NO_SLOT)
+        p->unwritten = number;
     slot->prev = p->newest;
     slot->next = NATS_NO_SLOT;
     *(p->newest == NATS_NO_SLOT ? &p->oldest : &p->slots[p->newest].next) = number;
@@ -69,25 +75,57 @@ void nats_slot_set_off(struct nats_publisher *p, uint32_t number)
 static struct completion slot_return(struct nats_publisher *p, uint32_t number)
 {
     struct nats_slot *slot = &p->slots[number];
+    if (p->unwritten == number)
+        p->unwritten = slot->next;
+    natsMsg_Destroy(slot->msg);
+    slot->msg = NULL;
     *(slot->prev == NATS_NO_SLOT ? &p->oldest : &p->slots[slot->prev].next) = slot->next;
     *(slot->next == NATS_NO_SLOT ? &p->newest : &p->slots[slot->next].prev) = slot->prev;
     slot->taken_in = false;
     p->bytes -= slot->bytes;
     if (--p->in_flight == 0)
         p->refusals = 0;
-    --*(slot->group < p->group ? &p->awaited : &p->filling);
+    if (slot->group == p->group)
+        --p->filling;
+    else if (slot->group >= p->awaited_from)
+        --p->awaited;
     nats_slot_give_back(p, number);
     return (struct completion){slot->done, slot->ctx};
 }
 
-bool nats_group_starts(struct nats_publisher *p)
+/* ---- groups ---- */
+
+bool nats_group_starts(struct nats_publisher *p, bool late)
 {
-    if (p->filling == 0 || p->awaited > p->refusals)
+    if (p->filling == 0 || p->draining)
         return false;
+    bool back = p->awaited <= p->refusals;
+    int64_t now = nats_now_ms();
+    if (!back && (!late || now - p->started_ms < LATE_MS))
+        return false;
+    if (!back) {
+        p->awaited_from = p->group;
+        p->awaited = 0;
+    }
+    p->started_ms = now;
     ++p->group;
     p->awaited += p->filling;
     p->filling = 0;
     return true;
+}
+
+size_t nats_slots_take_messages(struct nats_publisher *p, natsMsg **ret, size_t max)
+{
+    size_t count = 0;
+    while (count < max && p->unwritten != NATS_NO_SLOT) {
+        struct nats_slot *slot = &p->slots[p->unwritten];
+        if (slot->group == p->group)
+            break;
+        ret[count++] = slot->msg;
+        slot->msg = NULL;
+        p->unwritten = slot->next;
+    }
+    return count;
 }
 
 /* ---- completing ---- */
@@ -185,47 +223,77 @@ static bool belongs(const struct nats_slot *slot, uint32_t turn, const struct na
     return unnamed || view_equal(ack->stream, view_of(slot->log->name));
 }
 
-static void take_ack(struct nats_publisher *p, natsMsg *msg)
+/* What came together: acks, and refusals that nobody knows whose they are. */
+enum { BATCH_MAX = 64 };
+struct batch {
+    struct nats_ack acks[BATCH_MAX];
+    struct completion completions[BATCH_MAX]; /* done NULL: a stray */
+    natsMsg *msgs[BATCH_MAX];
+    size_t count;
+    uint32_t refusals;
+};
+
+static bool gather(natsSubscription *acks, struct batch *batch)
+{
+    natsStatus s = NATS_OK;
+    batch->count = 0;
+    batch->refusals = 0;
+    while (batch->count < BATCH_MAX && (s == NATS_OK || s == NATS_NO_RESPONDERS)) {
+        s = natsSubscription_NextMsg(&batch->msgs[batch->count], acks, 0);
+        batch->refusals += s == NATS_NO_RESPONDERS;
+        batch->count += s == NATS_OK;
+    }
+    return batch->count > 0 || batch->refusals > 0;
+}
+
+static struct completion take_ack(struct nats_publisher *p, const natsMsg *msg,
+                                  const struct nats_ack *ack)
+{
+    uint32_t number;
+    uint32_t turn;
+    if (ack->kind != NATS_ACK_FOREIGN && parse_token(p, natsMsg_GetSubject(msg), &number, &turn) &&
+        belongs(&p->slots[number], turn, ack))
+        return slot_return(p, number);
+    atomic_fetch_add(&p->strays, 1);
+    return (struct completion){NULL, NULL};
+}
+
+static void take(struct nats_publisher *p, struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; ++i) {
+        const natsMsg *msg = batch->msgs[i];
+        struct view text = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)};
+        nats_ack_parse(text, &batch->acks[i]);
+    }
+    pthread_mutex_lock(&p->lock);
+    p->draining = true;
+    if (p->in_flight > 0 && nats_now_ms() >= p->refusals_trusted_ms)
+        p->refusals += batch->refusals;
+    for (size_t i = 0; i < batch->count; ++i)
+        batch->completions[i] = take_ack(p, batch->msgs[i], &batch->acks[i]);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void tell(struct batch *batch)
 {
     static const enum bus_outcome outcomes[] = {[NATS_ACK_STORED] = BUS_STORED,
                                                 [NATS_ACK_DUPLICATE] = BUS_DUPLICATE,
                                                 [NATS_ACK_ERROR] = BUS_REFUSED,
                                                 [NATS_ACK_UNKNOWN] = BUS_UNKNOWN};
-    struct view text = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)};
-    struct completion c = {NULL, NULL};
-    struct nats_ack ack;
-    uint32_t number;
-    uint32_t turn;
-    nats_ack_parse(text, &ack);
-    if (ack.kind != NATS_ACK_FOREIGN && parse_token(p, natsMsg_GetSubject(msg), &number, &turn)) {
-        pthread_mutex_lock(&p->lock);
-        if (belongs(&p->slots[number], turn, &ack))
-            c = slot_return(p, number);
-        pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < batch->count; ++i) {
+        const struct nats_ack *ack = &batch->acks[i];
+        if (batch->completions[i].done)
+            complete(batch->completions[i], outcomes[ack->kind], ack->position, ack->why,
+                     ack->description);
+        natsMsg_Destroy(batch->msgs[i]);
     }
-    if (c.done)
-        complete(c, outcomes[ack.kind], ack.position, ack.why, ack.description);
-    else
-        atomic_fetch_add(&p->strays, 1);
-}
-
-static void take_refusal(struct nats_publisher *p)
-{
-    pthread_mutex_lock(&p->lock);
-    p->refusals += p->in_flight > 0 && nats_now_ms() >= p->refusals_trusted_ms;
-    pthread_mutex_unlock(&p->lock);
 }
 
 void nats_slots_drain(struct nats_publisher *p, natsSubscription *acks)
 {
-    natsMsg *msg = NULL;
-    natsStatus s;
-    while ((s = natsSubscription_NextMsg(&msg, acks, 0)) == NATS_OK || s == NATS_NO_RESPONDERS) {
-        if (s == NATS_NO_RESPONDERS) {
-            take_refusal(p);
-            continue;
-        }
-        take_ack(p, msg);
-        natsMsg_Destroy(msg);
+    struct batch batch;
+    while (gather(acks, &batch)) {
+        take(p, &batch);
+        tell(&batch);
     }
 }

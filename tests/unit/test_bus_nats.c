@@ -132,15 +132,17 @@ static void a_publish_allocates_nothing_of_ours(void **state)
 
 /* ---- fetching ---- */
 
+/* Of the server's buffers, by the request, and of ours. */
 static void a_fetch_is_bounded_in_bytes(void **state)
 {
     enum { EVENTS = 40, SIZE = 1000000, BOUND = 16 * 1024 * 1024 };
     struct bus_fixture f;
     struct bus_receipt receipt;
     struct bus_delivery *deliveries[EVENTS];
-    char subject[64];
+    char subject[128];
+    char reply[128];
+    char request[256];
     size_t all = 0;
-    int fetches = 0;
     char *text = calloc(1, SIZE);
     assert_non_null(text);
     bus_fixture_begin(&f, *state, NULL);
@@ -148,18 +150,23 @@ static void a_fetch_is_bounded_in_bytes(void **state)
     const struct bus_message message = {.subject = subject, .payload = {text, SIZE}};
     for (int i = 0; i < EVENTS; i++)
         assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    struct nats_peer *peer = nats_peer_open(port_of(&f));
+    snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.group", f.name);
+    nats_peer_subscribe(peer, subject);
     struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
-    for (; all < EVENTS; fetches++) {
+    while (all < EVENTS) {
         size_t count = 0;
         assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries, EVENTS, &count), ERR_NONE);
-        assert_true(count <= BOUND / SIZE);
+        assert_true(count <= BOUND / SIZE + 1);
         for (size_t i = 0; i < count; i++) {
             assert_int_equal(deliveries[i]->record->position, ++all);
             assert_int_equal(deliveries[i]->delivered, 1);
             bus_settle(deliveries[i], BUS_ACK, 0);
         }
     }
-    assert_true(fetches >= 2);
+    assert_true(nats_peer_next(peer, TEST_LIMIT_MS, reply, request, sizeof request));
+    assert_non_null(strstr(request, "\"max_bytes\":16777216"));
+    nats_peer_close(peer);
     free(text);
     bus_consumer_close(consumer);
     bus_fixture_end(&f);
