@@ -4,6 +4,7 @@
 #include "event-processor/admin.h"
 #include "event-processor/processor.h"
 #include "event-processor/rpc_events.h"
+#include "event-processor/wait.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -179,13 +180,17 @@ static void unblock_signals(struct service *s)
 
 static void stop(struct service *s, int64_t drain_ms)
 {
+    struct timespec until = wait_until(drain_ms + RPC_GRACE_MS);
     atomic_store(&s->admin.draining, true);
     if (s->rpc)
         set_serving(s, false);
     if (s->processor_running && !processor_drain(&s->processor, drain_ms))
         log_warn("left unfinished work to other processors", LOG_I64("drain_timeout_ms", drain_ms));
+    if (s->processor_running && bus_state(s->bus, NULL) != BUS_READY)
+        processor_give_up(&s->processor);
+    int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
-        rpc_stop(s->rpc, RPC_GRACE_MS);
+        rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
     if (s->http)
         http_stop(s->http);
     if (s->processor_running)

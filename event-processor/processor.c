@@ -106,6 +106,11 @@ bool processor_drain(struct processor *processor, int64_t timeout_ms)
     return done;
 }
 
+void processor_give_up(struct processor *processor)
+{
+    follower_stop(processor->follower);
+}
+
 void processor_stop(struct processor *processor)
 {
     if (!processor->consumer && processor->timer)

@@ -39,6 +39,9 @@ must_check enum err processor_start(const struct processor_options *options,
 /* Takes no more work and finishes what is in progress; queries are still answered. False: some was
  * left when the time was over; other processors will do it. */
 bool processor_drain(struct processor *processor, int64_t timeout_ms);
+/* For a bus that does not answer: from now on nothing waits for it, so queries that would have to
+ * are answered with ERR_UNAVAILABLE. */
+void processor_give_up(struct processor *processor);
 /* After processor_drain, and when nobody asks or reads metrics any more. */
 void processor_stop(struct processor *processor);
 /* After processor_stop and bus_close. */

@@ -4,6 +4,7 @@
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* Each test opens a world of its own, and `finish` closes it. */
@@ -279,6 +280,37 @@ static void test_a_drain_of_a_frozen_bus_ends_in_time(void **state)
     ones_finish(&one, 1);
 }
 
+static void on_answer(void *ctx, enum err e, const char *message, const struct event_status *status)
+{
+    (void)message;
+    (void)status;
+    atomic_store((_Atomic int *)ctx, (int)e);
+}
+
+static void test_nobody_waits_for_a_bus_that_is_given_up(void **state)
+{
+    (void)state;
+    static struct one one;
+    static _Atomic int answer = -1;
+    one_start_simulating(&world, &one, "one", 0);
+    assert_until(follower_ready(one.processor.follower) != 0);
+    mem_world_set_readers(&world, NULL, ERR_DEADLINE);
+    mem_processor_publish(&world, 1);
+    query_ask(
+        one.processor.query,
+        &(struct query_ask){.request = {.event_id = VIEW("00000000-0000-0000-0000-0000000000ff")},
+                            .timeout_ms = 3600 * 1000,
+                            .done = on_answer,
+                            .ctx = &answer});
+    (void)one_drain(&one, 100);
+    assert_int_equal(atomic_load(&answer), -1);
+    processor_give_up(&one.processor);
+    for (int i = 0; i < 2000 && atomic_load(&answer) < 0; i++) /* it had ten seconds */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_int_equal(atomic_load(&answer), ERR_UNAVAILABLE);
+    ones_finish(&one, 1);
+}
+
 static void test_a_bad_list_of_handlers_starts_nothing(void **state)
 {
     (void)state;
@@ -320,6 +352,7 @@ int main(void)
         test(test_what_a_drain_has_no_time_for_comes_to_another),
         test(test_a_drain_without_the_bus_ends_in_time),
         test(test_a_drain_of_a_frozen_bus_ends_in_time),
+        test(test_nobody_waits_for_a_bus_that_is_given_up),
         test(test_a_bad_list_of_handlers_starts_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
