@@ -19,6 +19,8 @@ static bool bus_probe(void *ctx, struct err_detail *detail)
 static bool table_probe(void *ctx, struct err_detail *detail)
 {
     struct admin *admin = ctx;
+    if (follower_stands(admin->follower, detail))
+        return false;
     if (follower_ready(admin->follower) != 0)
         return true;
     err_set(detail, ERR_UNAVAILABLE, "the status table is being read from the logs");

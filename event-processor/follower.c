@@ -7,6 +7,7 @@ enum {
     READ_TIMEOUT_MS = 200, /* also how long a stop may take to be noticed */
     END_TIMEOUT_MS = 2000,
     RETRY_MS = 200,
+    STILL_MS = 10000,
     PAUSE_FIRST_MS = 250,
     PAUSE_LAST_MS = 5000,
     CALM_MS = 30000, /* after so long without a rebuild the next one begins at once again */
@@ -28,7 +29,9 @@ void follower_announce(struct follower *follower)
     status_table_reflects(follower->table, &reflects);
     bool ready = true;
     for (size_t i = 0; i < FOLLOWER_SIDES; i++) {
-        const struct side *side = &follower->sides[i];
+        struct side *side = &follower->sides[i];
+        if (side->epoch == reflects.epoch)
+            follower_note_progress(side, &reflects);
         ready = ready && side->epoch == reflects.epoch &&
                 side_position(side, &reflects) >= side->catch_up;
     }
@@ -98,6 +101,7 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     side->behind = false;
     side->end = *end;
     side->end_at = wait_until(0);
+    side->moved_at = side->end_at;
     wait_unlock(&follower->wait);
     side->event_last = 0;
     (void)!follower_drop_head(side, epoch, end); /* else when the end is asked for next */
@@ -261,6 +265,7 @@ enum err follower_start(const struct follower_options *options, struct follower 
     follower->table = options->table;
     follower->event_stream = options->event_stream;
     follower->ns = options->ns;
+    follower->still_ms = options->still_ms ? options->still_ms : STILL_MS;
     init_sides(follower, options);
     follower->rebuilds =
         metrics_counter(options->metrics, "tidings_follower_rebuilds_total", NULL,

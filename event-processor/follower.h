@@ -31,6 +31,7 @@ struct follower_options {
     struct bus_log *status_log;
     struct status_table *table; /* written by nobody else */
     struct metrics *metrics;
+    int64_t still_ms; /* see follower_stands; 0: 10 s */
 };
 #define FOLLOWER_MALFORMED_NAME "(malformed)" /* the name of messages that are no events */
 
@@ -43,6 +44,10 @@ void follower_free(struct follower *follower);
 /* The epoch in which both logs have been folded up to the ends they had when it began; 0: not yet.
  */
 uint64_t follower_ready(struct follower *follower);
+
+/* Whether one of the logs is known to go on behind what has been folded, but nothing has been for
+ * still_ms: the bus refuses to be read, or memory is short, say. The detail says which. */
+bool follower_stands(struct follower *follower, struct err_detail *detail);
 
 /* How far the table must have come. */
 struct follower_target {

@@ -44,6 +44,7 @@ static enum verdict judge(struct side *side, const struct status_reflects *befor
     uint64_t position = side_position(side, before);
     wait_lock(&side->follower->wait);
     if (side->epoch == before->epoch) {
+        follower_note_progress(side, before); /* by the end known so far */
         bool early = end->last < position || end->last < side->catch_up;
         verdict = early ? judge_early(side, position, end) : OURS;
         if (end->created_ns != side->created_ns)
@@ -144,6 +145,37 @@ static int64_t ms_since(struct timespec then)
 {
     struct timespec now = wait_until(0);
     return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
+}
+
+void follower_note_progress(struct side *side, const struct status_reflects *reflects)
+{
+    uint64_t position = side_position(side, reflects);
+    if (position != side->seen || position >= side->end.last)
+        side->moved_at = wait_until(0);
+    side->seen = position;
+}
+
+bool follower_stands(struct follower *follower, struct err_detail *detail)
+{
+    struct status_reflects reflects;
+    bool stands = false;
+    wait_lock(&follower->wait);
+    status_table_reflects(follower->table, &reflects);
+    for (size_t i = 0; i < FOLLOWER_SIDES && !stands; i++) {
+        const struct side *side = &follower->sides[i];
+        uint64_t position = side_position(side, &reflects);
+        int64_t for_ms = ms_since(side->moved_at);
+        stands = side->epoch == reflects.epoch && position < side->end.last &&
+                 for_ms > follower->still_ms;
+        if (stands)
+            err_set(detail, ERR_UNAVAILABLE,
+                    "the %s has not been read for %lld s: it ends at %llu, the status table has "
+                    "come to %llu",
+                    side->what, (long long)for_ms / 1000, (unsigned long long)side->end.last,
+                    (unsigned long long)position);
+    }
+    wait_unlock(&follower->wait);
+    return stands;
 }
 
 double follower_lag(struct side *side)

@@ -33,8 +33,10 @@ struct side {
     /* Guarded by follower->wait. */
     bool behind; /* the log ended before the position folded when last asked */
     struct timespec behind_until;
-    struct bus_log_end end; /* as last asked */
-    struct timespec end_at; /* when that was; zero: never */
+    struct bus_log_end end;   /* as last asked */
+    struct timespec end_at;   /* when that was; zero: never */
+    uint64_t seen;            /* the position when last looked, */
+    struct timespec moved_at; /* and when it had changed, or was at the log's end, last */
 
     struct timespec check_at; /* the side's thread: when it asks for the end next */
     uint64_t event_last; /* the status side's thread: an end of the event log seen in this epoch */
@@ -51,6 +53,7 @@ struct follower {
     /* Guarded by `wait`: no log is read before resume_at; rebuilds before calm_at are paced. */
     struct timespec resume_at, calm_at;
     int64_t pause_ms; /* before the present epoch's reading */
+    int64_t still_ms; /* so long may a side stand before its log's end and count as moving */
     struct metric *rebuilds;
     struct metric *broken;
 };
@@ -73,6 +76,8 @@ must_check enum err follower_drop_head(struct side *side, uint64_t epoch,
                                        const struct bus_log_end *end);
 /* Asks for the log's end if that was long ago; for the side's thread. */
 void follower_check_end(struct side *side);
+/* With follower->wait locked: notes whether it moves. */
+void follower_note_progress(struct side *side, const struct status_reflects *reflects);
 /* Records not folded yet, by the end that was last asked for; NaN where that is too long ago. */
 double follower_lag(struct side *side);
 

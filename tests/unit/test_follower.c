@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, STILL_MS = 300 };
 
 static const struct status_state processed = {.status = STATUS_PROCESSED, .attempt = 1};
 static const struct status_state retrying = {.status = STATUS_RETRYING, .attempt = 1};
@@ -29,6 +29,7 @@ static void start(struct mem_world *world, struct replica *replica)
                                                                .ns = MEM_WORLD_NS,
                                                                .status_log = world->statuses,
                                                                .table = replica->table,
+                                                               .still_ms = STILL_MS,
                                                                .metrics = replica->metrics},
                                     &replica->follower),
                      ERR_NONE);
@@ -270,6 +271,32 @@ static int64_t ms_since(struct timespec then)
     return (now.tv_sec - then.tv_sec) * 1000 + (now.tv_nsec - then.tv_nsec) / 1000000;
 }
 
+static void test_it_says_when_it_stands_before_a_logs_end(void **state)
+{
+    struct mem_world *world = *state;
+    struct replica replica;
+    struct err_detail detail = {""};
+    struct event_id id = {{0}};
+    start(world, &replica);
+    fill(world, 3);
+    (void)caught_up(&replica);
+    mem_world_set_readers(world, NULL, ERR_UNAVAILABLE);
+    nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL); /* there is nothing to be read */
+    assert_false(follower_stands(replica.follower, &detail));
+    mem_world_event(world, "n", "", &id);
+    assert_until(follower_stands(replica.follower, &detail));
+    assert_non_null(strstr(detail.text, "event log"));
+    assert_non_null(strstr(detail.text, "ends at 4, the status table has come to 3"));
+    mem_world_set_readers(world, NULL, ERR_NONE);
+    assert_until(!follower_stands(replica.follower, &detail));
+    mem_world_set_readers(world, NULL, ERR_UNAVAILABLE);
+    mem_world_change(world, &id, 4, processed, 0, "");
+    assert_until(follower_stands(replica.follower, &detail));
+    assert_non_null(strstr(detail.text, "status log"));
+    mem_world_set_readers(world, NULL, ERR_NONE);
+    stop(&replica);
+}
+
 static double lag(struct replica *replica)
 {
     return mem_world_metric(replica->metrics, "tidings_follower_lag_records{log=\"events\"}");
@@ -398,6 +425,7 @@ int main(void)
         test(test_waiting_ends_with_the_time_and_with_the_follower),
         test(test_it_catches_up_although_the_rest_expires_before_it_is_read),
         test(test_it_catches_up_although_the_tail_is_lost_before_it_is_read),
+        test(test_it_says_when_it_stands_before_a_logs_end),
         test(test_lag_is_told_without_asking_the_bus),
         test(test_an_event_log_made_anew_is_read_anew),
         test(test_a_status_log_made_anew_is_read_anew),
