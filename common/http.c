@@ -145,13 +145,14 @@ static enum err acquire(struct http_server *server, struct err_detail *detail)
 {
     server->stand_in = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     if (server->stand_in < 0)
-        return err_set(detail, ERR_UNAVAILABLE, "no event descriptor: %s", strerror(errno));
+        return err_set(detail, ERR_UNAVAILABLE, "no event descriptor: %s", strerrordesc_np(errno));
     return http_watch_init(server, detail);
 }
 
 static enum err fail_memory(struct err_detail *detail)
 {
-    return err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
+    err_set(detail, ERR_MEMORY, "no memory for the HTTP server");
+    return ERR_MEMORY;
 }
 
 static enum err server_new(const struct http_options *options, struct http_server **ret,

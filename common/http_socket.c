@@ -92,7 +92,7 @@ enum err http_descriptors_allow(uint64_t count, struct err_detail *detail)
     limit.rlim_cur = count;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return err_set(detail, ERR_UNAVAILABLE, "the limit of open files cannot be raised: %s",
-                       strerror(errno));
+                       strerrordesc_np(errno));
     return ERR_NONE;
 }
 

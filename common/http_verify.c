@@ -22,9 +22,10 @@ static enum err malformed(struct err_detail *detail, const char *what)
 
 /* ---- layout ---- */
 
-/* Whether something that civetweb skips stands before it. At the buffer's beginning that is a byte of
- * the allocator's: glibc's top byte of the block's size, which is zero. With other allocators there
- * may be no memory before, so the kernel is asked; if it does not say, nothing stands there. */
+/* Whether something that civetweb skips stands before it. At the buffer's beginning that is a byte
+ * of the allocator's: glibc's top byte of the block's size, which is zero. With other allocators
+ * there may be no memory before, so the kernel is asked; if it does not say, nothing stands there.
+ */
 static bool blank_before(const char *at)
 {
     char byte = '\0';

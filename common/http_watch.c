@@ -288,7 +288,7 @@ static void note_sight(struct http_watch *watch, bool seen)
 {
     if (!seen && !watch->blind)
         log_error("connections cannot be looked at: none is ended for being slow or idle",
-                  LOG_TEXT("detail", strerror(errno)));
+                  LOG_TEXT("detail", strerrordesc_np(errno)));
     watch->blind = !seen;
 }
 
@@ -354,7 +354,7 @@ enum err http_watch_init(struct http_server *server, struct err_detail *detail)
     watch->descriptors = http_descriptors_open();
     if (!watch->descriptors)
         return err_set(detail, ERR_UNAVAILABLE, "/proc/self/fd cannot be opened: %s",
-                       strerror(errno));
+                       strerrordesc_np(errno));
     watch->cuts = mem_zero(server->worker_count, sizeof *watch->cuts);
     if (!watch->cuts) {
         closedir(watch->descriptors);

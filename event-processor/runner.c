@@ -159,7 +159,7 @@ size_t runner_wants(struct runner *runner)
     int64_t takes_ns = runner->mean_ns;
     int64_t since_ns = runner->running > 0 ? now_ns() - runner->ended_ns : 0;
     wait_unlock(&runner->wait);
-    if (takes_ns == 0)
+    if (takes_ns <= 0)
         return runner->concurrency;
     if (since_ns > takes_ns) /* those in progress take longer than those before */
         takes_ns = since_ns;

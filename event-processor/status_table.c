@@ -283,8 +283,8 @@ static enum err pass_on(struct status_table *table, uint64_t position, uint64_t 
 {
     struct segment *segment;
     uint64_t heir = status_copies_next(table->copies, position);
-    if (heir >= first) {
-        struct status_cell *cell = find_cell(table, heir, &segment);
+    struct status_cell *cell = heir >= first ? find_cell(table, heir, &segment) : NULL;
+    if (cell) {
         if (status_index_add(table->index, hash_of(table, &cell->id), (uint32_t)heir))
             return ERR_MEMORY;
         count_cell(table, segment, cell, heir, -1);

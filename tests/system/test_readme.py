@@ -160,7 +160,7 @@ def test_a_child_that_dies_ends_all_with_the_reason(run, victim):
 
 
 def runs(pid):
-    """Not so a process that has ended and that nobody asks about: in a container, there may be no init."""
+    """Not so a process that has ended and that nobody asks about: a container may have no init."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"

@@ -132,7 +132,7 @@ static void test_few_runs_at_once_are_no_reason_for_small_fetches(void **state)
     mem_processor_publish(&world, EVENTS);
     one_start_simulating(&world, &one, "one", 0);
     assert_until(one_stats(&one).counts[STATUS_PROCESSED] == EVENTS);
-    assert_true(mem_world_metric(one.metrics, "tidings_fetches_total") < EVENTS / 10);
+    assert_true(mem_world_metric(one.metrics, "tidings_fetches_total") < EVENTS / 10.0);
     assert_true(one_drain(&one, DRAIN_MS));
     ones_finish(&one, 1);
 }

@@ -232,7 +232,8 @@ static void a_caller_that_gives_up_leaves_nothing_behind(void **state)
     assert_true(rpc_wait_until(cancelled_once, *state));
 }
 
-/* Answers beyond what HTTP/2's flow control lets through stop the server in the middle of a write. */
+/* Answers beyond what HTTP/2's flow control lets through stop the server in the middle of a write.
+ */
 static void a_caller_that_gives_up_unread_answers_leaves_nothing_behind(void **state)
 {
     Request m;
