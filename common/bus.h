@@ -194,9 +194,9 @@ enum bus_settlement {
     BUS_RETRY, /* again, after delay_ms */
     BUS_LEAVE, /* nothing is sent; it comes back after ack_wait */
 };
-/* Waits up to timeout_ms for one delivery, then puts those that are there, at most max and at most
- * 16 MiB (or twice the server's max_payload), into the array `ret`. ERR_DEADLINE: none. ERR_UNAVAILABLE: away. Each delivery must be settled exactly
- * once. */
+/* Waits up to timeout_ms for one delivery, then puts those that are there, at most max and about
+ * 16 MiB, into the array `ret`. ERR_DEADLINE: none. ERR_UNAVAILABLE: away. Each delivery must be
+ * settled exactly once. */
 must_check enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms,
                               struct bus_delivery **ret, size_t max, size_t *ret_count);
 /* Ends and frees the delivery. Does not wait; an acknowledgement that is lost means a

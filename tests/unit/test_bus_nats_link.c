@@ -107,8 +107,8 @@ static void closing_waits_for_no_answers(void **state)
     assert_int_equal(bus_open(&options, &bus, NULL), ERR_NONE);
     for (int i = 0; i < LOGS; i++) {
         struct bus_log *log = NULL;
-        char name[16];
-        char subject[16];
+        char name[24];
+        char subject[24];
         snprintf(name, sizeof name, "SILENT%d", i);
         snprintf(subject, sizeof subject, "silent%d.>", i);
         const struct bus_log_spec spec = {
