@@ -117,8 +117,8 @@ tsan-test: ## All tests under ThreadSanitizer
 asan-test tsan-test: %-test:
 	@scripts/deps test
 	$(again) $*
-	@scripts/sanitized $* scripts/unit $(UNIT:build/%=build/$*/%)
-	@scripts/sanitized $* scripts/system
+	@failed=0; scripts/sanitized $* scripts/unit $(UNIT:build/%=build/$*/%) || failed=1; \
+	    scripts/sanitized $* scripts/system || failed=1; exit $$failed
 lint: ## Format, clang-tidy, lengths, shellcheck
 	@scripts/deps check
 	$(again) $(GEN_C)
