@@ -11,6 +11,7 @@ enum {
     HELD_BYTES = 64 << 20,
     WAIT_MS = 200, /* also how long a stop may take to be noticed */
     RETRY_MS = 100,
+    RESTART_MS = 2000, /* for one try to begin anew */
     PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
 };
 
@@ -25,6 +26,7 @@ struct consumer {
     struct wait_flag stop;
     struct wait wait; /* guards the flags of the threads; woken when one changes */
     pthread_t fetcher, reporter;
+    uint64_t losses;          /* of the event log, after which the group has begun anew */
     bool started;             /* the fetcher */
     bool fetching, reporting; /* until they have ended, or shall end */
     struct metric *fetched, *redelivered, *batches;
@@ -121,6 +123,19 @@ static void process(struct consumer *consumer, struct batch *batch)
     }
 }
 
+/* What has ended is delivered again too, and only acknowledged then. */
+static bool begin_anew_if_lost(struct consumer *consumer)
+{
+    uint64_t losses = follower_event_log_losses(consumer->use.follower);
+    if (losses == consumer->losses)
+        return true;
+    if (bus_consumer_restart(consumer->bus, RESTART_MS))
+        return false;
+    log_warn("the group begins anew, since the event log is not the one it was");
+    consumer->losses = losses;
+    return true;
+}
+
 static void *run_fetcher(void *arg)
 {
     struct consumer *consumer = arg;
@@ -129,7 +144,7 @@ static void *run_fetcher(void *arg)
     while (!wait_flag_is_set(&consumer->stop)) {
         if (follower_wait(consumer->use.follower, &nothing, WAIT_MS, NULL))
             continue;
-        if (!barrier_is_open(&consumer->barrier))
+        if (!barrier_is_open(&consumer->barrier) || !begin_anew_if_lost(consumer))
             wait_flag_pause(&consumer->stop, RETRY_MS);
         else if (fetch(consumer, &batch))
             process(consumer, &batch);

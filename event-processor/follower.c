@@ -88,6 +88,18 @@ void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why
     follower_announce(follower);
 }
 
+void side_lost(struct side *side, uint64_t epoch)
+{
+    if (side->is_event_log)
+        atomic_fetch_add(&side->follower->losses, 1);
+    follower_rebuild(side->follower, epoch, side->stale);
+}
+
+uint64_t follower_event_log_losses(struct follower *follower)
+{
+    return atomic_load(&follower->losses);
+}
+
 /* ---- following ---- */
 
 /* Begins an epoch on this side: where the log ends now is where it has caught up. */
@@ -149,7 +161,7 @@ static void follow(struct side *side, struct bus_reader *reader)
         if (e == ERR_NONE) {
             side->fold(side, records, count);
         } else if (e == ERR_STALE) {
-            follower_rebuild(side->follower, side->epoch, side->stale);
+            side_lost(side, side->epoch);
         } else if (e != ERR_DEADLINE && e != ERR_UNAVAILABLE) {
             log_error("cannot read", LOG_TEXT("log", side->what), LOG_TEXT("error", err_title(e)));
             if (!follower_pause(side->follower, RETRY_MS))

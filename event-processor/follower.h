@@ -45,6 +45,11 @@ void follower_free(struct follower *follower);
  */
 uint64_t follower_ready(struct follower *follower);
 
+/* How often the event log turned out not to be the one that was followed. The bus may then believe
+ * that the group has had events which were lost and whose positions are given out again, so the
+ * group must begin anew (bus_consumer_restart). */
+uint64_t follower_event_log_losses(struct follower *follower);
+
 /* Whether one of the logs is known to go on behind what has been folded, but nothing has been for
  * still_ms: the bus refuses to be read, or memory is short, say. The detail says which. */
 bool follower_stands(struct follower *follower, struct err_detail *detail);

@@ -91,7 +91,7 @@ static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_pos
     if (verdict == EARLY)
         return ERR_UNAVAILABLE;
     if (verdict == STALE)
-        follower_rebuild(side->follower, before.epoch, side->stale);
+        side_lost(side, before.epoch);
     if (verdict == SHORTER)
         follower_announce(side->follower);
     if (verdict == OURS || verdict == SHORTER)

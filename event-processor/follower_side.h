@@ -50,6 +50,7 @@ struct follower {
     struct side sides[FOLLOWER_SIDES];
     _Atomic bool stopping;
     _Atomic uint64_t ready_epoch; /* written with `wait` locked */
+    _Atomic uint64_t losses;      /* see follower_event_log_losses */
     /* Guarded by `wait`: no log is read before resume_at; rebuilds before calm_at are paced. */
     struct timespec resume_at, calm_at;
     int64_t pause_ms; /* before the present epoch's reading */
@@ -65,6 +66,8 @@ static inline uint64_t side_position(const struct side *side,
 }
 /* False: stopped, or another epoch has begun. */
 bool side_current(struct side *side);
+/* The side's log is not the one that was followed in this epoch. */
+void side_lost(struct side *side, uint64_t epoch);
 /* To be called without the table's lock after each change of a position. */
 void follower_announce(struct follower *follower);
 /* Waits that long, or until stopped: false. */

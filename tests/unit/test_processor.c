@@ -119,6 +119,22 @@ static void test_what_is_no_event_ends_dead_with_the_reason(void **state)
 
 /* ---- when the bus fails ---- */
 
+static void test_the_group_begins_anew_after_a_lost_tail(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct event_id id = {{0}};
+    one_start_simulating(&world, &one, "one", 0);
+    mem_processor_publish(&world, 5);
+    assert_until(one_deliveries(&one, "processed") == 5);
+    bus_mem_lose_tail(world.events, 3);
+    mem_world_event(&world, "n", "x", &id); /* at a position that the group had */
+    assert_until(one_deliveries(&one, "processed") == 6);
+    assert_until(one_deliveries(&one, "ended") == 3); /* the bus had believed these were done */
+    assert_true(one_drain(&one, DRAIN_MS));
+    ones_finish(&one, 1);
+}
+
 static void test_nothing_is_acknowledged_without_a_record(void **state)
 {
     (void)state;
@@ -344,6 +360,7 @@ int main(void)
         test(test_copies_are_acknowledged_and_not_run),
         test(test_what_has_ended_is_acknowledged_and_not_run),
         test(test_what_is_no_event_ends_dead_with_the_reason),
+        test(test_the_group_begins_anew_after_a_lost_tail),
         test(test_nothing_is_acknowledged_without_a_record),
         test(test_what_the_table_does_not_reach_goes_back_to_the_bus),
         test(test_all_is_processed_although_the_bus_comes_and_goes),
