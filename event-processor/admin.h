@@ -20,8 +20,8 @@ struct admin {
 /* Registers the table's metrics and listens. Errors: those of http_start. */
 must_check enum err admin_start(struct admin *admin, const char *listen, struct http_server **ret,
                                 struct err_detail *detail);
-/* Whether the processor may be asked: the bus is ready, the table has caught up and goes on. If not, the
- * detail says what is missing. */
+/* Whether the processor may be asked: the bus is ready, the table has caught up and goes on. If
+ * not, the detail says what is missing. */
 bool admin_ready(struct admin *admin, struct err_detail *detail);
 
 #endif

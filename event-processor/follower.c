@@ -88,10 +88,15 @@ void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why
     follower_announce(follower);
 }
 
-void side_lost(struct side *side, uint64_t epoch)
+void side_note_loss(struct side *side)
 {
     if (side->is_event_log)
         atomic_fetch_add(&side->follower->losses, 1);
+}
+
+void side_lost(struct side *side, uint64_t epoch)
+{
+    side_note_loss(side);
     follower_rebuild(side->follower, epoch, side->stale);
 }
 

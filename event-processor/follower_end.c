@@ -92,8 +92,10 @@ static enum err ask_end(struct side *side, int64_t timeout_ms, uint64_t *ret_pos
         return ERR_UNAVAILABLE;
     if (verdict == STALE)
         side_lost(side, before.epoch);
-    if (verdict == SHORTER)
+    if (verdict == SHORTER) {
+        side_note_loss(side);
         follower_announce(side->follower);
+    }
     if (verdict == OURS || verdict == SHORTER)
         e = follower_drop_head(side, before.epoch, &end);
     if (e)

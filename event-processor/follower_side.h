@@ -68,6 +68,8 @@ static inline uint64_t side_position(const struct side *side,
 bool side_current(struct side *side);
 /* The side's log is not the one that was followed in this epoch. */
 void side_lost(struct side *side, uint64_t epoch);
+/* It is, but some of it was lost before it was read. */
+void side_note_loss(struct side *side);
 /* To be called without the table's lock after each change of a position. */
 void follower_announce(struct follower *follower);
 /* Waits that long, or until stopped: false. */

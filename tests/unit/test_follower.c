@@ -261,6 +261,7 @@ static void test_it_catches_up_although_the_tail_is_lost_before_it_is_read(void 
     struct status_table_stats stats = caught_up(&replica);
     assert_int_equal(stats.counts[STATUS_PROCESSED], 15);
     assert_int_equal(stats.reflects.epoch, 1);
+    assert_int_equal(follower_event_log_losses(replica.follower), 1);
     stop(&replica);
 }
 
