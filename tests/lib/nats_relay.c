@@ -27,6 +27,7 @@ struct nats_relay {
     struct nats_peer *sink; /* hears what is silenced, so that nobody refuses it either */
     _Atomic(const char *) silenced;
     atomic_bool stop;
+    atomic_int taken;
     int fds[2 * PAIRS_MAX];
 
     pthread_mutex_t lock;
@@ -64,6 +65,7 @@ static void take_client(struct nats_relay *relay)
     if (pair < PAIRS_MAX && connect(server, (struct sockaddr *)&at, sizeof at) == 0) {
         relay->fds[2 * pair] = client;
         relay->fds[2 * pair + 1] = server;
+        atomic_fetch_add(&relay->taken, 1);
     } else {
         close(client);
         close(server);
@@ -183,6 +185,11 @@ void nats_relay_cut(struct nats_relay *relay)
     while (relay->cut)
         pthread_cond_wait(&relay->done, &relay->lock);
     pthread_mutex_unlock(&relay->lock);
+}
+
+int nats_relay_taken(const struct nats_relay *relay)
+{
+    return atomic_load(&relay->taken);
 }
 
 void nats_relay_silence(struct nats_relay *relay, const char *subject)
