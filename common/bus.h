@@ -98,6 +98,13 @@ struct bus_record {
 /* The header's value, or an empty view. Not thread-safe on one record. */
 struct view bus_record_header(const struct bus_record *record, const char *name);
 
+struct bus_header_view {
+    struct view name, value;
+};
+/* All headers of a record in the order they came, several of one name included. Returns how many
+ * there are; `ret` gets the first `max` of them. Not thread-safe on one record. */
+size_t bus_record_headers(const struct bus_record *record, struct bus_header_view *ret, size_t max);
+
 /* Reads one record. ERR_NOT_FOUND: nothing is kept at that position. Free with bus_record_free. */
 must_check enum err bus_log_read(struct bus_log *log, uint64_t position, int64_t timeout_ms,
                                  struct bus_record **ret);

@@ -24,10 +24,13 @@
     X(ERR_METHOD, "method-not-allowed", "The method is not allowed here", 405, 12)               \
     X(ERR_NOT_ACCEPTABLE, "not-acceptable", "No acceptable representation", 406, 3)              \
     X(ERR_SLOW, "request-timeout", "The request took too long to arrive", 408, 4)                \
+    X(ERR_ID_REUSED, "id-reused", "The id belongs to another event", 409, 6)                     \
     X(ERR_LENGTH_REQUIRED, "length-required", "A length is required", 411, 3)                    \
     X(ERR_TOO_LARGE, "too-large", "The request is too large", 413, 8)                            \
     X(ERR_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported", 415, 3)       \
     X(ERR_INVALID, "invalid", "The request is well-formed but invalid", 422, 3)                  \
+    X(ERR_KEY_REUSED, "idempotency-key-reused", "The Idempotency-Key belongs to another event",  \
+      422, 6)                                                                                    \
     X(ERR_BUSY, "too-many-requests", "Too many requests at once", 429, 8)                        \
     X(ERR_CANCELLED, "cancelled", "The caller gave up", 499, 1)                                  \
     X(ERR_INTERNAL, "internal", "Internal error", 500, 13)                                       \

@@ -16,6 +16,17 @@
 #define EVENT_TIME_MAX 64
 #define EVENT_CONTENT_TYPE_MAX 256
 #define EVENT_TRACESTATE_MAX 512
+#define EVENT_SUBJECT_MAX 512
+#define EVENT_DATASCHEMA_MAX 512
+#define EVENT_EXTENSIONS_MAX 24     /* besides key, traceparent and tracestate */
+#define EVENT_EXTENSION_NAME_MAX 40 /* the specification recommends 20 at most */
+#define EVENT_EXTENSIONS_BYTES 4096 /* names and values of all of them together */
+
+/* A CloudEvents extension: a name of [a-z0-9], and its value in the string form that the
+ * specification's type system gives it (section 2.4). */
+struct event_extension {
+    struct view name, value;
+};
 
 struct event {
     struct event_id id;
@@ -27,6 +38,11 @@ struct event {
     struct view content_type; /* of the payload; empty: there is none */
     struct view traceparent;  /* W3C Trace Context; empty: none */
     struct view tracestate;
+    struct view subject;                      /* CloudEvents `subject`; empty: none */
+    struct view dataschema;                   /* CloudEvents `dataschema`, a URI; empty: none */
+    const struct event_extension *extensions; /* the others, in ascending order of their names */
+    size_t extension_count;
+    struct view digest; /* event_digest.h; empty: none */
     struct view payload;
 };
 
@@ -69,6 +85,18 @@ struct event_text {
 must_check enum err event_of_record(const struct bus_record *record, const char *ns,
                                     struct event_text *text, struct event *ret,
                                     struct err_detail *detail);
+
+/* Holds what the members below point to besides the record. */
+struct event_more {
+    size_t used;
+    struct event_extension extensions[EVENT_EXTENSIONS_MAX];
+    char bytes[EVENT_SUBJECT_MAX + EVENT_DATASCHEMA_MAX + EVENT_EXTENSIONS_BYTES];
+};
+
+/* Sets what event_of_record leaves empty, because few need it and it must look at every header:
+ * subject, dataschema and the extensions. Of a message from elsewhere with more than fits, the
+ * first in order of their names are kept; false: some were not. */
+bool event_read_more(const struct bus_record *record, struct event_more *more, struct event *event);
 
 /* The id that the status table knows a record by: its event_id, or the UUIDv5 of its position if
  * it is malformed (and then an empty name). True if it is a proper event: then event_of_record

@@ -3,11 +3,12 @@
 #ifndef TIDINGS_EVENT_STATUS_H
 #define TIDINGS_EVENT_STATUS_H
 
-#include "common/id.h"
+#include "common/event.h"
 #include "common/status.h"
 
 struct event_status_request {
-    struct view event_id; /* as the caller wrote it */
+    struct view event_id; /* as the caller wrote it: an event_id or a producer's id */
+    struct view source;   /* of the producer's id; empty: the default source */
     bool full;
     uint64_t min_position;
 };
@@ -29,7 +30,9 @@ struct event_status {
     uint64_t position;
     /* FULL view only */
     bool full;
-    struct view producer_id, source, key, content_type, payload;
+    struct view producer_id, source, key, content_type, subject, dataschema, payload;
+    const struct event_extension *extensions;
+    size_t extension_count;
     int64_t time_ms; /* 0: unknown */
     const struct event_status_change *history;
     size_t history_count;

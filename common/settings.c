@@ -107,3 +107,11 @@ void settings_status_log(const struct settings *s, const char *group, struct log
     snprintf(names->subject, sizeof names->subject, "%.32s.status.%.32s", s->ns, group);
     *ret = spec_of(s, names);
 }
+
+void settings_dead_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret)
+{
+    stream_name(s, "DEAD", names);
+    snprintf(names->subject, sizeof names->subject, "%.32s.dead.>", s->ns);
+    *ret = spec_of(s, names);
+    ret->max_age_ms = 0;
+}

@@ -93,4 +93,7 @@ void settings_event_log(const struct settings *s, struct log_names *names,
 void settings_status_log(const struct settings *s, const char *group, struct log_names *names,
                          struct bus_log_spec *ret);
 
+/* The dead letters of all groups: TIDINGS_DEAD, tidings.dead.>. Of unlimited size and age. */
+void settings_dead_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret);
+
 #endif

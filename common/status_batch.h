@@ -16,7 +16,13 @@ struct status_change {
     int64_t time_ms;           /* wall clock of the processor */
     /* In the status log: the batch with the event's previous change; 0: there is none. */
     uint64_t previous_position;
-    struct view error; /* UTF-8; empty: none */
+    struct view error;        /* UTF-8; empty: none */
+    uint64_t letter_position; /* of its dead letter, in TIDINGS_DEAD; 0: none */
+    /* For `dead` of a copy that is another event than the first of its id: `id` is then the UUIDv5
+     * of its position (id_of_position), and these are the id that it came with and the position of
+     * the first. 0: no such copy. */
+    struct event_id conflict_id;
+    uint64_t conflict_position;
 };
 
 /* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID;
