@@ -178,12 +178,14 @@ static enum err why_of(const struct answer *answer)
         if (mentions(answer->description, "maximum") || mentions(answer->description, "no space"))
             return ERR_FULL;
         return ERR_UNKNOWN_OUTCOME;
-    case 0:     /* raft's own: it may have been proposed */
-    case 10158: /* another copy of the message id is on its way */
+    case 0: /* raft's own: it may have been proposed */
         return ERR_UNKNOWN_OUTCOME;
     case 10054: /* message size exceeds maximum allowed */
+    case 10097: /* header size exceeds maximum allowed */
         return ERR_TOO_LARGE;
     case 10008: /* system temporarily unavailable */
+    case 10158: /* the first message with this id is still being stored; this one is not */
+    case 10167: /* too many requests: the stream's ingest queue is full */
     case 10039: /* not enabled for account */
     case 10076: /* not enabled */
     case 10118: /* stream is offline */
@@ -217,10 +219,10 @@ static void judge(const struct answer *answer, struct nats_ack *ret)
         judge_error(answer, ret);
     } else if (answer->stream.len > 0 && answer->position > 0) {
         ret->kind = answer->duplicate ? NATS_ACK_DUPLICATE : NATS_ACK_STORED;
-    } else if (answer->stream.len > 0 && answer->duplicate) {
-        ret->kind = NATS_ACK_UNKNOWN;
-        ret->why = ERR_UNKNOWN_OUTCOME;
-        ret->description = VIEW("another copy of it is being stored");
+    } else if (answer->stream.len > 0 && answer->duplicate) { /* 10158 in clusters before 2.11 */
+        ret->kind = NATS_ACK_ERROR;
+        ret->why = ERR_UNAVAILABLE;
+        ret->description = VIEW("duplicate message id is in process");
     }
 }
 
