@@ -75,10 +75,67 @@ static bool add_errors(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
     return !arena->failed;
 }
 
+static bool add_letters(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                        const struct status_change *changes, size_t count)
+{
+    size_t letters = 0;
+    for (size_t i = 0; i < count; i++)
+        letters += changes[i].letter_position != 0;
+    if (!letters)
+        return true;
+    m->letter_rows = proto_arena_alloc(arena, letters, sizeof *m->letter_rows);
+    m->letter_positions = proto_arena_alloc(arena, letters, sizeof *m->letter_positions);
+    if (arena->failed)
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].letter_position)
+            continue;
+        m->letter_rows[next] = (uint32_t)i;
+        m->letter_positions[next++] = changes[i].letter_position;
+    }
+    m->n_letter_rows = m->n_letter_positions = letters;
+    return true;
+}
+
+static bool add_conflicts(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                          const struct status_change *changes, size_t count)
+{
+    size_t conflicts = 0;
+    for (size_t i = 0; i < count; i++)
+        conflicts += changes[i].conflict_position != 0;
+    if (!conflicts)
+        return true;
+    m->conflict_rows = proto_arena_alloc(arena, conflicts, sizeof *m->conflict_rows);
+    m->conflict_ids.data = proto_arena_alloc(arena, conflicts, ID_SIZE);
+    m->conflict_positions = proto_arena_alloc(arena, conflicts, sizeof *m->conflict_positions);
+    if (arena->failed)
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].conflict_position)
+            continue;
+        memcpy(m->conflict_ids.data + next * ID_SIZE, changes[i].conflict_id.bytes, ID_SIZE);
+        m->conflict_rows[next] = (uint32_t)i;
+        m->conflict_positions[next++] = changes[i].conflict_position;
+    }
+    m->n_conflict_rows = m->n_conflict_positions = conflicts;
+    m->conflict_ids.len = conflicts * ID_SIZE;
+    return true;
+}
+
+static bool are_allowed(const struct status_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].conflict_position != 0 && changes[i].state.status != STATUS_DEAD)
+            return false;
+    return count >= 1 && count <= STATUS_BATCH_MAX;
+}
+
 enum err status_batch_write(const struct status_change *changes, size_t count,
                             struct view processor, struct buf *out)
 {
-    if (count == 0 || count > STATUS_BATCH_MAX)
+    if (!are_allowed(changes, count))
         return ERR_INVALID;
     _Alignas(max_align_t) char stack[4096]; /* a small batch allocates nothing */
     size_t row = ID_SIZE + 3 * sizeof(uint64_t) + 3 * sizeof(uint32_t);
@@ -92,7 +149,8 @@ enum err status_batch_write(const struct status_change *changes, size_t count,
     enum err e = ERR_MEMORY;
     if (add_columns(&m, &arena, count)) {
         fill_columns(&m, changes, count);
-        if (add_errors(&m, &arena, changes, count) && m.processor)
+        if (m.processor && add_errors(&m, &arena, changes, count) &&
+            add_letters(&m, &arena, changes, count) && add_conflicts(&m, &arena, changes, count))
             e = proto_append(&m.base, out);
     }
     proto_arena_free(&arena);
@@ -107,7 +165,9 @@ static bool columns_agree(const Tidings__Log__StatusBatch *m)
     return count >= 1 && count <= STATUS_BATCH_MAX && m->event_ids.len == count * ID_SIZE &&
            m->n_event_positions == count && m->n_attempts == count && m->n_generations == count &&
            m->n_times_ms == count && m->n_previous_positions == count &&
-           m->n_error_rows == m->n_error_texts;
+           m->n_error_rows == m->n_error_texts && m->n_letter_rows == m->n_letter_positions &&
+           m->n_conflict_rows == m->n_conflict_positions &&
+           m->conflict_ids.len == m->n_conflict_rows * ID_SIZE;
 }
 
 static bool state_is_known(uint32_t column, uint32_t generation, uint32_t attempt)
@@ -118,12 +178,20 @@ static bool state_is_known(uint32_t column, uint32_t generation, uint32_t attemp
            generation <= STATUS_GENERATION_MAX && attempt <= STATUS_ATTEMPT_MAX;
 }
 
+/* The rows of a sparse column: they ascend, and there are such changes. */
+static bool rows_are_sound(const uint32_t *rows, size_t count, size_t changes)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i] >= changes || (i > 0 && rows[i] <= rows[i - 1]))
+            return false;
+    return true;
+}
+
 static bool errors_are_sound(const Tidings__Log__StatusBatch *m)
 {
+    if (!rows_are_sound(m->error_rows, m->n_error_rows, m->n_statuses))
+        return false;
     for (size_t i = 0; i < m->n_error_rows; i++) {
-        bool ascends = i == 0 || m->error_rows[i] > m->error_rows[i - 1];
-        if (!ascends || m->error_rows[i] >= m->n_statuses)
-            return false;
         struct view text = view_of(m->error_texts[i]);
         if (text.len > STATUS_ERROR_MAX || !view_is_utf8(text))
             return false;
@@ -131,9 +199,30 @@ static bool errors_are_sound(const Tidings__Log__StatusBatch *m)
     return true;
 }
 
+static bool letters_are_sound(const Tidings__Log__StatusBatch *m)
+{
+    if (!rows_are_sound(m->letter_rows, m->n_letter_rows, m->n_statuses))
+        return false;
+    for (size_t i = 0; i < m->n_letter_rows; i++)
+        if (m->letter_positions[i] == 0)
+            return false;
+    return true;
+}
+
+static bool conflicts_are_sound(const Tidings__Log__StatusBatch *m)
+{
+    if (!rows_are_sound(m->conflict_rows, m->n_conflict_rows, m->n_statuses))
+        return false;
+    for (size_t i = 0; i < m->n_conflict_rows; i++)
+        if (m->conflict_positions[i] == 0 || m->statuses[m->conflict_rows[i]] != STATUS_DEAD)
+            return false;
+    return true;
+}
+
 static bool message_is_sound(const Tidings__Log__StatusBatch *m)
 {
-    if (m->version != VERSION || !columns_agree(m) || !errors_are_sound(m))
+    if (m->version != VERSION || !columns_agree(m) || !errors_are_sound(m) ||
+        !letters_are_sound(m) || !conflicts_are_sound(m))
         return false;
     for (size_t i = 0; i < m->n_statuses; i++) {
         if (!state_is_known(m->statuses[i], m->generations[i], m->attempts[i]))
@@ -173,21 +262,35 @@ size_t status_batch_count(const struct status_batch *batch)
     return batch->message->n_statuses;
 }
 
-/* Rows with an error are few and ascending. */
-static struct view error_of(const Tidings__Log__StatusBatch *m, size_t row)
+/* Where the row is in a sparse column; false: it has nothing there. Such rows are few, and
+ * ascend. */
+static bool find_row(const uint32_t *rows, size_t count, size_t row, size_t *ret)
 {
     size_t low = 0;
-    size_t high = m->n_error_rows;
+    size_t high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (m->error_rows[middle] < row)
+        if (rows[middle] < row)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < m->n_error_rows && m->error_rows[low] == row)
-        return view_of(m->error_texts[low]);
-    return (struct view){"", 0};
+    *ret = low;
+    return low < count && rows[low] == row;
+}
+
+/* What the sparse columns have for the row. */
+static void get_sparse(const Tidings__Log__StatusBatch *m, size_t row, struct status_change *change)
+{
+    size_t i;
+    if (find_row(m->error_rows, m->n_error_rows, row, &i))
+        change->error = view_of(m->error_texts[i]);
+    if (find_row(m->letter_rows, m->n_letter_rows, row, &i))
+        change->letter_position = m->letter_positions[i];
+    if (find_row(m->conflict_rows, m->n_conflict_rows, row, &i)) {
+        change->conflict_position = m->conflict_positions[i];
+        memcpy(change->conflict_id.bytes, m->conflict_ids.data + i * ID_SIZE, ID_SIZE);
+    }
 }
 
 struct status_change status_batch_get(const struct status_batch *batch, size_t index)
@@ -201,9 +304,10 @@ struct status_change status_batch_get(const struct status_batch *batch, size_t i
                   .attempt = m->attempts[index]},
         .time_ms = m->times_ms[index],
         .previous_position = m->previous_positions[index],
-        .error = error_of(m, index),
+        .error = {"", 0},
     };
     memcpy(change.id.bytes, m->event_ids.data + index * ID_SIZE, ID_SIZE);
+    get_sparse(m, index, &change);
     return change;
 }
 

@@ -25,8 +25,8 @@ struct status_change {
     uint64_t conflict_position;
 };
 
-/* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID;
- * ERR_MEMORY). An error text that isn't UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX
+/* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID, as
+ * for a conflict_position with another status than `dead`; ERR_MEMORY). An error text that isn't UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX
  * bytes. */
 must_check enum err status_batch_write(const struct status_change *changes, size_t count,
                                        struct view processor, struct buf *out);
@@ -34,7 +34,8 @@ must_check enum err status_batch_write(const struct status_change *changes, size
 /* A decoded batch: count changes, columns owned by it. */
 struct status_batch;
 /* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown
- * status, a generation or attempt beyond its maximum, no change or more than STATUS_BATCH_MAX).
+ * status, a generation or attempt beyond its maximum, a sparse column whose rows do not ascend or
+ * are beyond the batch, a conflict that isn't `dead`, no change or more than STATUS_BATCH_MAX).
  * ERR_MEMORY. */
 must_check enum err status_batch_read(struct view bytes, struct status_batch **ret);
 void status_batch_free(struct status_batch *batch);

@@ -43,6 +43,9 @@ static void write_sound(struct buf *b)
     changes[1].previous_position = 77;
     changes[2].time_ms = 1700000000000;
     changes[2].error = VIEW("connection refused");
+    changes[2].letter_position = 12;
+    changes[2].conflict_id = (struct event_id){{4}};
+    changes[2].conflict_position = 299;
     if (status_batch_write(changes, 3, VIEW("host-1"), b) != ERR_NONE)
         abort();
 }

@@ -27,6 +27,12 @@ static struct status_change change_of(size_t i)
     for (size_t k = 0; k < sizeof change.id.bytes; k++)
         change.id.bytes[k] = (uint8_t)(i * 31 + k);
     change.state.alone = change.state.status == STATUS_PROCESSING && i % 2;
+    if (change.state.status == STATUS_DEAD)
+        change.letter_position = i % 2 ? 5000 + i : 0;
+    if (change.state.status == STATUS_DEAD && i % 3 == 0) {
+        change.conflict_position = 1 + i * 77;
+        memset(change.conflict_id.bytes, (int)(i % 251) + 1, sizeof change.conflict_id.bytes);
+    }
     return change;
 }
 
@@ -48,6 +54,9 @@ static void check_change(const struct status_change *got, const struct status_ch
     assert_true(got->time_ms == expected->time_ms);
     assert_true(got->previous_position == expected->previous_position);
     assert_true(view_equal(got->error, expected->error));
+    assert_true(got->letter_position == expected->letter_position);
+    assert_true(id_equal(&got->conflict_id, &expected->conflict_id));
+    assert_true(got->conflict_position == expected->conflict_position);
 }
 
 static void check_round_trip(const struct status_change *changes, size_t count)
@@ -87,9 +96,29 @@ static void extreme_values_come_back_as_they_were(void **state)
     changes[0].event_position = changes[0].previous_position = UINT64_MAX;
     changes[0].time_ms = INT64_MIN;
     changes[1].time_ms = INT64_MAX;
+    changes[0].state.status = STATUS_DEAD;
+    changes[0].letter_position = changes[0].conflict_position = UINT64_MAX;
+    changes[0].conflict_id = (struct event_id){{0}};
     changes[1].state =
         (struct status_state){STATUS_PROCESSING, true, STATUS_GENERATION_MAX, STATUS_ATTEMPT_MAX};
     check_round_trip(changes, 2);
+}
+
+static void only_what_is_dead_may_be_a_conflict(void **state)
+{
+    (void)state;
+    for (int status = STATUS_ACCEPTED; status < STATUS_COUNT; status++) {
+        struct status_change changes[2] = {change_of(0), change_of(0)};
+        struct buf b;
+        changes[1].state.status = (enum status)status;
+        changes[1].conflict_position = 7;
+        buf_init(&b, MAX);
+        assert_int_equal(status_batch_write(changes, 2, VIEW("p"), &b),
+                         status == STATUS_DEAD ? ERR_NONE : ERR_INVALID);
+        if (status != STATUS_DEAD)
+            assert_int_equal(b.len, 0);
+        buf_free(&b);
+    }
 }
 
 static void a_batch_is_appended(void **state)
@@ -169,6 +198,7 @@ static int64_t two_times[2] = {1, 2};
 static uint32_t two_rows[2] = {0, 1};
 static char *two_texts[2] = {"a", "b"};
 static uint8_t two_ids[32] = {1};
+static uint32_t second_row[1] = {1}; /* the one that is dead */
 
 static Tidings__Log__StatusBatch sound_message(void)
 {
@@ -186,6 +216,10 @@ static Tidings__Log__StatusBatch sound_message(void)
     m.times_ms = two_times;
     m.error_rows = two_rows;
     m.error_texts = two_texts;
+    m.n_letter_rows = m.n_letter_positions = m.n_conflict_rows = m.n_conflict_positions = 1;
+    m.letter_rows = m.conflict_rows = second_row;
+    m.letter_positions = m.conflict_positions = two_positions;
+    m.conflict_ids = (ProtobufCBinaryData){16, two_ids};
     return m;
 }
 
@@ -270,6 +304,58 @@ static void text_not_utf8(Tidings__Log__StatusBatch *m)
     static char *texts[2] = {"a", "\xFF"};
     m->error_texts = texts;
 }
+static void short_letters(Tidings__Log__StatusBatch *m)
+{
+    m->n_letter_positions = 0;
+}
+static void letter_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[1] = {2};
+    m->letter_rows = rows;
+}
+static void letters_descend(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[2] = {1, 0};
+    m->letter_rows = rows;
+    m->letter_positions = two_positions;
+    m->n_letter_rows = m->n_letter_positions = 2;
+}
+static void letter_nowhere(Tidings__Log__StatusBatch *m)
+{
+    static uint64_t positions[1] = {0};
+    m->letter_positions = positions;
+}
+static void short_conflict_ids(Tidings__Log__StatusBatch *m)
+{
+    m->conflict_ids.len = 15;
+}
+static void short_conflict_positions(Tidings__Log__StatusBatch *m)
+{
+    m->n_conflict_positions = 0;
+}
+static void conflict_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[1] = {2};
+    m->conflict_rows = rows;
+}
+static void conflict_twice(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[2] = {1, 1};
+    m->conflict_rows = rows;
+    m->conflict_positions = two_positions;
+    m->n_conflict_rows = m->n_conflict_positions = 2;
+    m->conflict_ids.len = 32;
+}
+static void conflict_nowhere(Tidings__Log__StatusBatch *m)
+{
+    static uint64_t positions[1] = {0};
+    m->conflict_positions = positions;
+}
+static void conflict_of_what_is_not_dead(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[1] = {0};
+    m->conflict_rows = rows;
+}
 static void status_none(Tidings__Log__StatusBatch *m)
 {
     static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_NONE};
@@ -308,13 +394,37 @@ static void empty(Tidings__Log__StatusBatch *m)
 
 static void what_is_not_a_batch_is_refused(void **state)
 {
-    static void (*const spoilers[])(Tidings__Log__StatusBatch *) = {
-        other_version,  no_version,           short_ids,         short_positions,
-        short_statuses, short_attempts,       short_generations, short_times,
-        short_previous, short_texts,          row_beyond,        rows_descend,
-        row_twice,      text_not_utf8,        status_none,       status_beyond,
-        status_huge,    alone_when_processed, generation_beyond, attempt_beyond,
-        empty};
+    static void (*const spoilers[])(Tidings__Log__StatusBatch *) = {other_version,
+                                                                    no_version,
+                                                                    short_ids,
+                                                                    short_positions,
+                                                                    short_statuses,
+                                                                    short_attempts,
+                                                                    short_generations,
+                                                                    short_times,
+                                                                    short_previous,
+                                                                    short_texts,
+                                                                    row_beyond,
+                                                                    rows_descend,
+                                                                    row_twice,
+                                                                    text_not_utf8,
+                                                                    status_none,
+                                                                    status_beyond,
+                                                                    status_huge,
+                                                                    alone_when_processed,
+                                                                    generation_beyond,
+                                                                    attempt_beyond,
+                                                                    short_letters,
+                                                                    letter_beyond,
+                                                                    letters_descend,
+                                                                    letter_nowhere,
+                                                                    short_conflict_ids,
+                                                                    short_conflict_positions,
+                                                                    conflict_beyond,
+                                                                    conflict_twice,
+                                                                    conflict_nowhere,
+                                                                    conflict_of_what_is_not_dead,
+                                                                    empty};
     (void)state;
     Tidings__Log__StatusBatch m = sound_message();
     assert_int_equal(read_message(&m), ERR_NONE);
@@ -338,6 +448,9 @@ static void a_batch_cut_anywhere_is_refused_or_sound(void **state)
     struct buf b;
     (void)state;
     changes[1].error = VIEW("text");
+    changes[2].conflict_position = 5;
+    changes[2].letter_position = 6;
+    assert_int_equal(changes[2].state.status, STATUS_DEAD);
     buf_init(&b, MAX);
     assert_int_equal(status_batch_write(changes, 3, VIEW("p"), &b), ERR_NONE);
     for (size_t len = 0; len < b.len; len++) {
@@ -346,7 +459,7 @@ static void a_batch_cut_anywhere_is_refused_or_sound(void **state)
         memcpy(copy, b.data, len);
         enum err e = status_batch_read((struct view){copy, len}, &batch);
         free(copy);
-        if (e == ERR_NONE) /* only the errors at the end may be missing */
+        if (e == ERR_NONE) /* only the sparse columns at the end may be missing */
             assert_int_equal(status_batch_count(batch), 3);
         else
             assert_int_equal(e, ERR_MALFORMED);
@@ -365,6 +478,9 @@ static void short_memory_is_told_and_nothing_leaks(void **state)
     for (size_t i = 0; i < 200; i++) {
         changes[i] = change_of(i);
         changes[i].error = VIEW("why it failed");
+        changes[i].letter_position = i + 1; /* all sparse columns are full */
+        changes[i].state = (struct status_state){.status = STATUS_DEAD};
+        changes[i].conflict_position = i + 1;
     }
     buf_init(&sound, MAX);
     assert_int_equal(status_batch_write(changes, 200, VIEW("p"), &sound), ERR_NONE);
@@ -415,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_of_any_size_come_back_as_they_were),
         cmocka_unit_test(extreme_values_come_back_as_they_were),
+        cmocka_unit_test(only_what_is_dead_may_be_a_conflict),
         cmocka_unit_test(a_batch_is_appended),
         cmocka_unit_test(no_change_and_too_many_are_refused),
         cmocka_unit_test(error_texts_are_made_utf8_and_cut_between_characters),
