@@ -180,6 +180,9 @@ static void ask(struct nats_peer *peer, const char *verb, const char *stream, co
     char answer[4096];
     snprintf(subject, sizeof subject, "$JS.API.STREAM.%s.%s", verb, stream);
     nats_peer_ask(peer, subject, body, answer, sizeof answer);
+    /* Some servers cannot read for a moment what they have just stored. */
+    for (int i = 0; i < 100 && strstr(answer, "stream store EOF"); i++)
+        nats_peer_ask(peer, subject, body, answer, sizeof answer);
     if (strstr(answer, "\"error\""))
         fail_msg("%s: %s", subject, answer);
 }
