@@ -1,15 +1,14 @@
 #include "common/event_json.h"
 
-#include "common/mem.h"
-#include "common/text.h"
+#include "common/attribute.h"
+#include "common/json_string.h"
 
-#include <cjson/cJSON.h>
-#include <pthread.h>
+#include <stddef.h>
 
-/* Each byte of a text may come as an escape of six. */
-#define RAW_MAX(bytes) (6 * (size_t)(bytes))
 #define MEMBER_NAME_MAX 64
-#define HOLDER_MAX RAW_MAX(EVENT_NAME_MAX + EVENT_KEY_MAX + EVENT_TIME_MAX + MEMBER_NAME_MAX)
+#define HOLDER_MAX                                                                  \
+    JSON_STRING_RAW_MAX(EVENT_NAME_MAX + EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + \
+                        EVENT_KEY_MAX + EVENT_TIME_MAX + MEMBER_NAME_MAX)
 
 struct reader {
     struct event_json *holder;
@@ -17,161 +16,83 @@ struct reader {
     struct err_detail *detail;
 };
 
-/* ---- texts with escapes: cJSON ---- */
-
-static _Thread_local bool memory_is_short;
-
-static void *cjson_alloc(size_t size)
-{
-    void *block = mem_alloc(size);
-
-    if (!block)
-        memory_is_short = true;
-    return block;
-}
-
-static void set_hooks(void)
-{
-    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = cjson_alloc, .free_fn = mem_free});
-}
-
-/* Decodes a JSON string (with its quotes) that the scanner has accepted. */
-static enum err unescape(struct reader *r, struct view raw, struct view *ret)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct buf *text = &r->holder->text;
-    size_t start = text->len;
-    cJSON *item;
-
-    pthread_once(&once, set_hooks);
-    /* all that will ever be needed at once, so that earlier texts don't move */
-    if (!buf_reserve(text, HOLDER_MAX - text->len))
-        return err_set(r->detail, ERR_MEMORY, "no memory to read the event");
-    memory_is_short = false;
-    item = cJSON_ParseWithLengthOpts(raw.data, raw.len, NULL, 0);
-    if (!item && memory_is_short)
-        return err_set(r->detail, ERR_MEMORY, "no memory to read the event");
-    if (!item || !cJSON_IsString(item)) {
-        cJSON_Delete(item);
-        return err_set(r->detail, ERR_MALFORMED, "not a JSON string");
-    }
-    buf_add_text(text, item->valuestring);
-    cJSON_Delete(item);
-    *ret = (struct view){text->data + start, text->len - start};
-    return ERR_NONE;
-}
+static const struct rule {
+    const char *name;
+    size_t member; /* of struct event */
+    enum attribute_rule rule;
+    size_t max; /* bytes; 0: any JSON value */
+} rules[] = {
+    {"name", offsetof(struct event, name), ATTRIBUTE_NAME, EVENT_NAME_MAX},
+    {"payload", offsetof(struct event, payload), ATTRIBUTE_TEXT, 0},
+    {"key", offsetof(struct event, key), ATTRIBUTE_TEXT, EVENT_KEY_MAX},
+    {"time", offsetof(struct event, time), ATTRIBUTE_TIME, EVENT_TIME_MAX},
+    {"id", offsetof(struct event, producer_id), ATTRIBUTE_TEXT, EVENT_PRODUCER_ID_MAX},
+    {"source", offsetof(struct event, source), ATTRIBUTE_URI, EVENT_SOURCE_MAX},
+};
+#define RULES (sizeof rules / sizeof rules[0])
+#define ALLOWED "name, payload, key, time, id and source"
+/* One more than there are names: then one is unknown or comes twice. */
+#define MEMBERS_KEPT (RULES + 1)
 
 /* `raw` is what stands between the quotes in the body. */
-static enum err text_of(struct reader *r, struct view raw, struct view *ret)
+static enum err decode(struct reader *r, struct view raw, struct view *ret)
 {
-    if (raw.len == 0 || !memchr(raw.data, '\\', raw.len)) {
-        *ret = raw;
-        return ERR_NONE;
-    }
-    return unescape(r, (struct view){raw.data - 1, raw.len + 2}, ret);
+    struct buf *text = &r->holder->text;
+
+    /* all that will ever be needed at once, so that earlier texts don't move */
+    if (json_string_has_escapes(raw) && !buf_reserve(text, HOLDER_MAX - text->len))
+        return err_set(r->detail, ERR_MEMORY, "no memory to read the event");
+    return json_string_decode(raw, text, ret, r->detail);
 }
 
-static enum err take_text(struct reader *r, const struct json_member *member, const char *what,
-                          size_t max, struct view *ret)
+static enum err take_text(struct reader *r, const struct rule *rule,
+                          const struct json_member *member, struct view *ret)
 {
     struct view raw = {member->value.data + 1, member->value.len - 2}, text = {0};
     enum err e;
 
     if (member->kind != JSON_STRING)
-        return err_set(r->detail, ERR_INVALID, "%s must be a string", what);
-    if (raw.len > RAW_MAX(max))
+        return err_set(r->detail, ERR_INVALID, "%s must be a string", rule->name);
+    if (raw.len > JSON_STRING_RAW_MAX(rule->max))
         return err_set(r->detail, ERR_INVALID, "%s is too long; at most %zu bytes are allowed",
-                       what, max);
-    e = text_of(r, raw, &text);
-    if (e)
-        return e;
-    if (text.len > max)
-        return err_set(r->detail, ERR_INVALID, "%s has %zu bytes; at most %zu are allowed", what,
-                       text.len, max);
-    *ret = text;
-    return ERR_NONE;
+                       rule->name, rule->max);
+    e = decode(r, raw, &text);
+    if (!e && rule->rule == ATTRIBUTE_NAME)
+        e = event_name_check(text, r->detail);
+    else if (!e)
+        e = attribute_check(rule->name, text, rule->rule, rule->max, r->detail);
+    if (!e)
+        *ret = text;
+    return e;
 }
 
-/* ---- members ---- */
-
-static enum err take_name(struct reader *r, const struct json_member *member)
+static enum err take_member(struct reader *r, const struct rule *rule,
+                            const struct json_member *member)
 {
-    enum err e = take_text(r, member, "name", EVENT_NAME_MAX, &r->event.name);
-
-    return e ? e : event_name_check(r->event.name, r->detail);
-}
-
-static enum err take_key(struct reader *r, const struct json_member *member)
-{
-    enum err e = take_text(r, member, "key", EVENT_KEY_MAX, &r->event.key);
-
-    if (e)
-        return e;
-    if (r->event.key.len == 0)
-        return err_set(r->detail, ERR_INVALID, "key is empty; leave it out if there is none");
-    for (size_t i = 0, length; i < r->event.key.len; i += length) {
-        length = text_utf8_length(r->event.key.data + i, r->event.key.len - i);
-        if (text_is_control(r->event.key.data + i, length))
-            return err_set(r->detail, ERR_INVALID, "key must not hold control characters");
-    }
-    return ERR_NONE;
-}
-
-static enum err take_time(struct reader *r, const struct json_member *member)
-{
-    enum err e = take_text(r, member, "time", EVENT_TIME_MAX, &r->event.time);
-    int64_t ms;
-
-    if (e)
-        return e;
-    if (!clock_parse(r->event.time.data, r->event.time.len, &ms))
-        return err_set(r->detail, ERR_INVALID,
-                       "time is not an RFC 3339 date-time such as 2026-01-02T03:04:05.678Z");
-    return ERR_NONE;
-}
-
-static enum err take_payload(struct reader *r, const struct json_member *member)
-{
+    if (rule->max > 0)
+        return take_text(r, rule, member, (struct view *)((char *)&r->event + rule->member));
     r->event.payload = member->value;
     r->event.content_type = VIEW("application/json");
     return ERR_NONE;
 }
 
-static enum err refuse_identity(struct reader *r, const struct json_member *member)
-{
-    return err_set(r->detail, ERR_INVALID,
-                   "%.*s is not supported yet: this version makes the ids of events itself and "
-                   "sets their source",
-                   (int)member->name.len, member->name.data);
-}
-
-static const struct rule {
-    struct view name;
-    enum err (*take)(struct reader *r, const struct json_member *member);
-} rules[] = {
-    {{"name", 4}, take_name}, {{"payload", 7}, take_payload}, {{"key", 3}, take_key},
-    {{"time", 4}, take_time}, {{"id", 2}, refuse_identity},   {{"source", 6}, refuse_identity},
-};
-#define RULES (sizeof rules / sizeof rules[0])
-/* One more than there are names: then one is unknown or comes twice. */
-#define MEMBERS_KEPT (RULES + 1)
-
 static enum err find_rule(struct reader *r, const struct json_member *member,
                           const struct rule **ret)
 {
     struct view name = member->name;
-    enum err e = name.len > RAW_MAX(MEMBER_NAME_MAX) ? ERR_NONE : text_of(r, name, &name);
+    enum err e = ERR_NONE;
 
+    if (name.len <= JSON_STRING_RAW_MAX(MEMBER_NAME_MAX))
+        e = decode(r, name, &name);
     if (e)
         return e;
     for (size_t i = 0; i < RULES; i++) {
-        if (!view_equal(name, rules[i].name))
+        if (!view_equal(name, view_of(rules[i].name)))
             continue;
         *ret = &rules[i];
         return ERR_NONE;
     }
-    return err_set(r->detail, ERR_INVALID,
-                   "unknown member \"%.*s\"; allowed are name, payload, key and time",
+    return err_set(r->detail, ERR_INVALID, "unknown member \"%.*s\"; allowed are " ALLOWED,
                    (int)(name.len < MEMBER_NAME_MAX ? name.len : MEMBER_NAME_MAX), name.data);
 }
 
@@ -186,9 +107,9 @@ static enum err take_members(struct reader *r, const struct json_member *members
         if (e)
             return e;
         if (seen[rule - rules])
-            return err_set(r->detail, ERR_MALFORMED, "the member %s comes twice", rule->name.data);
+            return err_set(r->detail, ERR_MALFORMED, "the member %s comes twice", rule->name);
         seen[rule - rules] = true;
-        e = rule->take(r, &members[i]);
+        e = take_member(r, rule, &members[i]);
         if (e)
             return e;
     }
@@ -213,7 +134,11 @@ enum err event_json_read(struct event_json *holder, struct view body, struct eve
 {
     struct json_member members[MEMBERS_KEPT];
     struct json_text text = {.members = members, .capacity = MEMBERS_KEPT};
-    struct reader r = {.holder = holder, .event = *ret, .detail = detail};
+    struct reader r = {
+        .holder = holder,
+        .event = {.id = ret->id, .digest = ret->digest},
+        .detail = detail,
+    };
     enum err e = json_scan(body, &text, detail);
 
     if (e)
@@ -222,7 +147,6 @@ enum err event_json_read(struct event_json *holder, struct view body, struct eve
         return err_set(detail, ERR_INVALID,
                        "an event is a JSON object such as {\"name\":\"order.created\"}");
     buf_clear(&holder->text);
-    r.event.key = r.event.payload = r.event.content_type = (struct view){0};
     e = take_members(&r, members, text.count < MEMBERS_KEPT ? text.count : MEMBERS_KEPT);
     if (e)
         return e;

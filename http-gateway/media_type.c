@@ -53,14 +53,3 @@ enum err media_type_check_json(struct view content_type, struct err_detail *deta
     }
     return ERR_NONE;
 }
-
-bool media_type_is_json(struct view content_type)
-{
-    static const struct view suffix = {"+json", 5};
-    struct view type = take_until(&content_type, ';');
-
-    if (view_equal_nocase(type, VIEW("application/json")))
-        return true;
-    return type.len > suffix.len &&
-           view_equal_nocase((struct view){type.data + type.len - suffix.len, suffix.len}, suffix);
-}

@@ -3,12 +3,10 @@
 #ifndef TIDINGS_GATEWAY_MEDIA_TYPE_H
 #define TIDINGS_GATEWAY_MEDIA_TYPE_H
 
-#include "common/buf.h"
+#include "common/media_type.h"
 
 /* Whether a Content-Type is application/json, with no parameter but charset=utf-8. ERR_MEDIA_TYPE:
  * the detail names what is allowed. */
 must_check enum err media_type_check_json(struct view content_type, struct err_detail *detail);
-/* Whether the type's values are JSON: application/json or anything that ends in +json. */
-bool media_type_is_json(struct view content_type);
 
 #endif

@@ -24,7 +24,8 @@ static int clean_up(void **state)
 
 static enum err read(const char *body)
 {
-    event = (struct event){.time = VIEW("untouched"), .source = VIEW("/source")};
+    event = (struct event){
+        .time = VIEW("untouched"), .subject = VIEW("untouched"), .digest = VIEW("kept")};
     detail.text[0] = '\0';
     return event_json_read(&holder, view_of(body), &event, &detail);
 }
@@ -39,14 +40,17 @@ static void reads_all_members(void **state)
 {
     (void)state;
     assert_int_equal(read(" {\"payload\" : {\"a\":[1, 2.50]} , \"name\":\"order.created\",\r\n"
-                          "\"key\":\"customer 7\",\"time\":\"2026-01-02T03:04:05+01:00\"} "),
+                          "\"key\":\"customer 7\",\"time\":\"2026-01-02T03:04:05+01:00\","
+                          "\"id\":\"4 711\",\"source\":\"/shop?a=%20b\"} "),
                      ERR_NONE);
     assert_view(event.name, "order.created");
     assert_view(event.payload, "{\"a\":[1, 2.50]}");
     assert_view(event.content_type, "application/json");
     assert_view(event.key, "customer 7");
     assert_view(event.time, "2026-01-02T03:04:05+01:00");
-    assert_view(event.source, "/source");
+    assert_view(event.producer_id, "4 711");
+    assert_view(event.source, "/shop?a=%20b");
+    assert_view(event.digest, "kept");
 }
 
 static void only_the_name_is_required(void **state)
@@ -57,7 +61,10 @@ static void only_the_name_is_required(void **state)
     assert_view(event.payload, "");
     assert_view(event.content_type, "");
     assert_view(event.key, "");
-    assert_view(event.time, "untouched");
+    assert_view(event.time, "");
+    assert_view(event.producer_id, "");
+    assert_view(event.source, "");
+    assert_view(event.subject, "");
 }
 
 static void payloads_are_kept_byte_for_byte(void **state)
@@ -171,10 +178,16 @@ static void invalid_events(void **state)
         {"{\"name\":\"a\",\"time\":\"yesterday\"}", ERR_INVALID, "RFC 3339"},
         {"{\"name\":\"a\",\"time\":\"2026-02-30T00:00:00Z\"}", ERR_INVALID, "RFC 3339"},
         {"{\"name\":\"a\",\"time\":1234567}", ERR_INVALID, "time must be a string"},
-        {"{\"name\":\"a\",\"id\":\"1\"}", ERR_INVALID, "id is not supported yet"},
-        {"{\"name\":\"a\",\"source\":\"/x\"}", ERR_INVALID, "source is not supported yet"},
+        {"{\"name\":\"a\",\"id\":\"\"}", ERR_INVALID, "id is empty; 1 to 256 bytes are allowed"},
+        {"{\"name\":\"a\",\"id\":7}", ERR_INVALID, "id must be a string"},
+        {"{\"name\":\"a\",\"id\":\"a\\tb\"}", ERR_INVALID, "id must not hold control"},
+        {"{\"name\":\"a\",\"id\":\"\\uffff\"}", ERR_INVALID, "id must not hold code points"},
+        {"{\"name\":\"a\",\"source\":\"\"}", ERR_INVALID, "source is empty"},
+        {"{\"name\":\"a\",\"source\":null}", ERR_INVALID, "source must be a string"},
+        {"{\"name\":\"a\",\"source\":\"/a b\"}", ERR_INVALID, "a space in it is written %20"},
+        {"{\"name\":\"a\",\"source\":\"/a\\u007f\"}", ERR_INVALID, "source must not hold control"},
         {"{\"name\":\"a\",\"Payload\":1}", ERR_INVALID,
-         "unknown member \"Payload\"; allowed are name, payload, key and time"},
+         "unknown member \"Payload\"; allowed are name, payload, key, time, id and source"},
         {"{\"name\":\"a\",\"x\\n\":1}", ERR_INVALID, "unknown member"},
         {"{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"name\":\"a\"}",
          ERR_INVALID, "unknown member \"a\""},
@@ -208,6 +221,11 @@ static void lengths_are_bounded(void **state)
     assert_int_equal(read_long("key", 'k', EVENT_KEY_MAX), ERR_NONE);
     assert_int_equal(read_long("key", 'k', EVENT_KEY_MAX + 1), ERR_INVALID);
     assert_int_equal(read_long("time", '1', EVENT_TIME_MAX + 1), ERR_INVALID);
+    assert_int_equal(read_long("id", 'i', EVENT_PRODUCER_ID_MAX), ERR_NONE);
+    assert_int_equal(read_long("id", 'i', EVENT_PRODUCER_ID_MAX + 1), ERR_INVALID);
+    assert_non_null(strstr(detail.text, "id has 257 bytes; at most 256 are allowed"));
+    assert_int_equal(read_long("source", '/', EVENT_SOURCE_MAX), ERR_NONE);
+    assert_int_equal(read_long("source", '/', EVENT_SOURCE_MAX + 1), ERR_INVALID);
 }
 
 static void escapes_up_to_the_longest(void **state)
