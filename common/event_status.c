@@ -8,7 +8,9 @@
 #include <string.h>
 
 #define TEXT_MAX (64u * 1024) /* bytes of one string; longer ones are cut */
-#define EVENT_ID_FIELD 1      /* GetEventStatusRequest.event_id */
+/* Of GetEventStatusRequest: */
+#define EVENT_ID_FIELD 1
+#define SOURCE_FIELD 4
 /* The years 0001 to 9999, as google/protobuf/timestamp.proto allows. */
 #define SECONDS_MIN (-62135596800)
 #define SECONDS_MAX 253402300799
@@ -102,6 +104,7 @@ enum err event_status_request_write(const struct event_status_request *request, 
     m.event_id = proto_arena_text(&arena, request->event_id, TEXT_MAX);
     m.view = request->full ? EVENTS__EVENT_VIEW__FULL : EVENTS__EVENT_VIEW__BASIC;
     m.min_position = request->min_position;
+    m.source = proto_arena_text(&arena, request->source, TEXT_MAX);
     enum err e = arena.failed ? ERR_MEMORY : proto_append(&m.base, out);
     proto_arena_free(&arena);
     return e;
@@ -163,10 +166,12 @@ enum err event_status_request_read(struct view bytes, struct event_status_holder
         &h->arena.allocator, bytes.len, (const uint8_t *)bytes.data);
     if (!m || (int)m->view < EVENTS__EVENT_VIEW__EVENT_VIEW_UNSPECIFIED ||
         (int)m->view > EVENTS__EVENT_VIEW__FULL || !view_is_utf8(view_of(m->event_id)) ||
-        text_has_nul(bytes, EVENT_ID_FIELD))
+        !view_is_utf8(view_of(m->source)) || text_has_nul(bytes, EVENT_ID_FIELD) ||
+        text_has_nul(bytes, SOURCE_FIELD))
         return refuse(h);
     *ret = (struct event_status_request){
         .event_id = view_of(m->event_id),
+        .source = view_of(m->source),
         .full = m->view == EVENTS__EVENT_VIEW__FULL,
         .min_position = m->min_position,
     };
@@ -216,6 +221,27 @@ static void history_write(const struct event_status *status, struct proto_arena 
     m->error = rows[count - 1].message.error;
 }
 
+typedef Events__EventStatus__ExtensionsEntry Entry;
+
+static void extensions_write(const struct event_status *status, struct proto_arena *arena,
+                             Events__EventStatus *m)
+{
+    size_t count = status->extension_count;
+    if (!count)
+        return;
+    Entry *entries = proto_arena_alloc(arena, count, sizeof *entries);
+    m->extensions = proto_arena_alloc(arena, count, sizeof *m->extensions);
+    if (arena->failed)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        events__event_status__extensions_entry__init(&entries[i]);
+        entries[i].key = proto_arena_text(arena, status->extensions[i].name, TEXT_MAX);
+        entries[i].value = proto_arena_text(arena, status->extensions[i].value, TEXT_MAX);
+        m->extensions[i] = &entries[i];
+    }
+    m->n_extensions = count;
+}
+
 static void full_write(const struct event_status *status, struct proto_arena *arena,
                        Timestamp *time, Events__EventStatus *m)
 {
@@ -223,12 +249,15 @@ static void full_write(const struct event_status *status, struct proto_arena *ar
     m->source = proto_arena_text(arena, status->source, TEXT_MAX);
     m->key = proto_arena_text(arena, status->key, TEXT_MAX);
     m->content_type = proto_arena_text(arena, status->content_type, TEXT_MAX);
+    m->subject = proto_arena_text(arena, status->subject, TEXT_MAX);
+    m->dataschema = proto_arena_text(arena, status->dataschema, TEXT_MAX);
     m->payload.data = (uint8_t *)status->payload.data; /* only read by the encoder */
     m->payload.len = status->payload.len;
     if (status->time_ms) {
         time_write(status->time_ms, time);
         m->time = time;
     }
+    extensions_write(status, arena, m);
     history_write(status, arena, m);
 }
 
@@ -284,6 +313,23 @@ static bool history_read(const Events__EventStatus *m, struct proto_arena *arena
     return true;
 }
 
+static bool extensions_read(const Events__EventStatus *m, struct proto_arena *arena,
+                            struct event_status *ret)
+{
+    if (!m->n_extensions)
+        return true;
+    struct event_extension *extensions =
+        proto_arena_alloc(arena, m->n_extensions, sizeof *extensions);
+    if (!extensions)
+        return false;
+    for (size_t i = 0; i < m->n_extensions; i++)
+        extensions[i] = (struct event_extension){view_of(m->extensions[i]->key),
+                                                 view_of(m->extensions[i]->value)};
+    ret->extensions = extensions;
+    ret->extension_count = m->n_extensions;
+    return true;
+}
+
 static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
                         struct event_status *ret)
 {
@@ -296,12 +342,14 @@ static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
         .source = view_of(m->source),
         .key = view_of(m->key),
         .content_type = view_of(m->content_type),
+        .subject = view_of(m->subject),
+        .dataschema = view_of(m->dataschema),
         .payload = {(const char *)m->payload.data, m->payload.len},
     };
     return id_parse(view_of(m->event_id), &ret->id) &&
            state_read(m->status, m->generation, m->attempt, &ret->state) &&
            time_read(m->updated_at, &ret->updated_ms) && time_read(m->time, &ret->time_ms) &&
-           history_read(m, arena, ret);
+           extensions_read(m, arena, ret) && history_read(m, arena, ret);
 }
 
 enum err event_status_read(struct view bytes, struct event_status_holder **holder,

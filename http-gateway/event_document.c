@@ -76,14 +76,31 @@ static void add_change(struct buf *out, const struct event_status_change *c)
     buf_add_text(out, "}");
 }
 
+static void add_extensions(struct buf *out, const struct event_status *s)
+{
+    if (s->extension_count == 0)
+        return;
+    buf_add_text(out, ",\"extensions\":{");
+    for (size_t i = 0; i < s->extension_count; i++) {
+        buf_add_text(out, i > 0 ? "," : "");
+        buf_add_json(out, s->extensions[i].name);
+        buf_add_text(out, ":");
+        buf_add_json(out, s->extensions[i].value);
+    }
+    buf_add_text(out, "}");
+}
+
 static void add_full(struct buf *out, const struct event_status *s)
 {
     add_text(out, "id", s->producer_id);
     add_text(out, "source", s->source);
     add_text_if_any(out, "key", s->key);
+    add_text_if_any(out, "subject", s->subject);
     if (s->time_ms != 0)
         add_time(out, "time", s->time_ms);
     add_text_if_any(out, "content_type", s->content_type);
+    add_text_if_any(out, "dataschema", s->dataschema);
+    add_extensions(out, s);
     add_payload(out, s);
     buf_add_text(out, ",\"history\":[");
     for (size_t i = 0; i < s->history_count; i++) {

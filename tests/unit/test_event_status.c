@@ -26,6 +26,12 @@ static const struct event_status_change history[] = {
      .error = {"gave up", 7}},
 };
 
+static const struct event_extension extensions[] = {
+    {{"custom", 6}, {"caf\xC3\xA9 \"7\"", 9}},
+    {{"empty", 5}, {"", 0}},
+    {{"z", 1}, {"-1", 2}},
+};
+
 static struct event_status full_status(void)
 {
     struct event_status status = {
@@ -39,6 +45,10 @@ static struct event_status full_status(void)
         .source = VIEW("/shop"),
         .key = VIEW("customer-7"),
         .content_type = VIEW("application/json"),
+        .subject = VIEW("order 7"),
+        .dataschema = VIEW("https://example.com/order"),
+        .extensions = extensions,
+        .extension_count = 3,
         .payload = {"{\"a\":\0}", 7}, /* bytes, whatever they are */
         .time_ms = 1699999999999,
         .history = history,
@@ -85,6 +95,13 @@ static void check_status(const struct event_status *got, const struct event_stat
     assert_true(view_equal(got->source, expected->source));
     assert_true(view_equal(got->key, expected->key));
     assert_true(view_equal(got->content_type, expected->content_type));
+    assert_true(view_equal(got->subject, expected->subject));
+    assert_true(view_equal(got->dataschema, expected->dataschema));
+    assert_int_equal(got->extension_count, expected->extension_count);
+    for (size_t i = 0; i < expected->extension_count; i++) {
+        assert_true(view_equal(got->extensions[i].name, expected->extensions[i].name));
+        assert_true(view_equal(got->extensions[i].value, expected->extensions[i].value));
+    }
     assert_true(view_equal(got->payload, expected->payload));
     assert_true(got->time_ms == expected->time_ms);
     assert_int_equal(got->history_count, expected->history_count);
@@ -143,6 +160,12 @@ static void what_grpcurl_shows_is_what_the_protocol_says(void **state)
     assert_int_equal(m->n_history, 3);
     assert_string_equal(m->history[0]->processor, "");
     assert_string_equal(m->error, "gave up");
+    assert_string_equal(m->subject, "order 7");
+    assert_string_equal(m->dataschema, "https://example.com/order");
+    assert_int_equal(m->n_extensions, 3);
+    assert_string_equal(m->extensions[0]->key, "custom");
+    assert_string_equal(m->extensions[0]->value, "caf\xC3\xA9 \"7\"");
+    assert_string_equal(m->extensions[1]->value, "");
     events__event_status__free_unpacked(m, NULL);
     buf_free(&b);
 }
@@ -199,7 +222,11 @@ static void basic_answers_allocate_nothing(void **state)
 
 static void requests_come_back_as_they_were(void **state)
 {
-    struct event_status_request request = {VIEW("123"), true, UINT64_MAX}, got;
+    struct event_status_request request = {.event_id = VIEW("123"),
+                                           .source = VIEW("/shop"),
+                                           .full = true,
+                                           .min_position = UINT64_MAX},
+                                got;
     struct event_status_holder *holder = NULL;
     struct buf b;
     (void)state;
@@ -208,6 +235,7 @@ static void requests_come_back_as_they_were(void **state)
     assert_int_equal(event_status_request_read(buf_view(&b), &holder, &got), ERR_NONE);
     buf_free(&b);
     assert_true(view_equal(got.event_id, VIEW("123")));
+    assert_true(view_equal(got.source, VIEW("/shop")));
     assert_true(got.full);
     assert_true(got.min_position == UINT64_MAX);
     event_status_holder_free(holder);
@@ -220,6 +248,7 @@ static void an_empty_request_is_basic(void **state)
     (void)state;
     assert_int_equal(event_status_request_read(VIEW(""), &holder, &got), ERR_NONE);
     assert_int_equal(got.event_id.len, 0);
+    assert_int_equal(got.source.len, 0);
     assert_false(got.full);
     assert_true(got.min_position == 0);
     event_status_holder_free(holder);
@@ -245,6 +274,7 @@ static void requests_that_make_no_sense_are_refused(void **state)
     assert_int_equal(read_request(VIEW("\x10\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01")),
                      ERR_MALFORMED);                                     /* view: -1 */
     assert_int_equal(read_request(VIEW("\x0A\x01\xFF")), ERR_MALFORMED); /* id: not UTF-8 */
+    assert_int_equal(read_request(VIEW("\x22\x01\xFF")), ERR_MALFORMED); /* source: the same */
     assert_int_equal(read_request(VIEW("\x0A\x7F"
                                        "abc")),
                      ERR_MALFORMED); /* id: cut */
@@ -262,6 +292,10 @@ static void ids_with_nul_are_refused(void **state)
     assert_int_equal(read_request(VIEW("\x0A\x02"
                                        "a\0")),
                      ERR_MALFORMED);
+    assert_int_equal(read_request(VIEW("\x0A\x01"
+                                       "a\x22\x03"
+                                       "b\0c")),
+                     ERR_MALFORMED); /* nor is a source cut there */
     /* behind members of each kind, its length and tag longer than they need be */
     assert_int_equal(read_request(VIEW("\x18\xAC\x02\x9A\x06\x03xyz\xA1\x06"
                                        "12345678\xAD\x06"
@@ -388,14 +422,14 @@ static void a_stats_request_names_a_floor_or_none(void **state)
 static void short_memory_is_told_and_nothing_leaks(void **state)
 {
     struct event_status status = full_status();
-    struct event_status_request request = {VIEW("123"), true, 1};
+    struct event_status_request request = {.event_id = VIEW("123"), .full = true};
     struct event_stats stats = {.processor = VIEW("p"), .group = VIEW("g")};
     struct buf sound;
     char long_text[5000]; /* beyond what is kept on the stack */
     (void)state;
     memset(long_text, 'x', sizeof long_text);
     status.source = (struct view){long_text, sizeof long_text};
-    request.event_id = stats.group = status.source;
+    request.event_id = request.source = stats.group = status.source;
     buf_init(&sound, MAX);
     assert_int_equal(event_status_write(&status, &sound), ERR_NONE);
     for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
