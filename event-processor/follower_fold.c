@@ -121,20 +121,59 @@ static bool wait_for_event(struct side *side, uint64_t position)
     return side_current(side);
 }
 
-static void apply_batch(struct side *side, uint64_t position, const struct status_batch *batch)
+/* With the table's lock held. ERR_MEMORY: nothing was applied. */
+static enum err apply(struct side *side, const struct status_change *change, uint64_t position,
+                      uint32_t place)
+{
+    struct status_table *table = side->follower->table;
+    struct event_id own;
+    if (change->conflict_position == 0) {
+        (void)status_table_apply(table, change, position, place);
+        return ERR_NONE;
+    }
+    id_of_position(view_of(side->follower->event_stream), change->event_position, &own);
+    if (!id_equal(&change->id, &own)) /* of another stream: the operator has renamed something */
+        return ERR_NONE;
+    return status_table_apply_conflict(table, change, position, place);
+}
+
+/* Applies the changes from *done on, as many as memory allows, and passes the batch with the last
+ * one. */
+static enum err apply_changes(struct side *side, uint64_t position,
+                              const struct status_batch *batch, size_t *done)
 {
     struct status_table *table = side->follower->table;
     size_t count = batch ? status_batch_count(batch) : 0;
+    enum err e = ERR_NONE;
     status_table_write_begin(table);
     if (status_table_epoch(table) == side->epoch) {
-        for (size_t i = 0; i < count; i++) {
-            struct status_change change = status_batch_get(batch, i);
-            (void)status_table_apply(table, &change, position, (uint32_t)i);
+        while (*done < count) {
+            struct status_change change = status_batch_get(batch, *done);
+            e = apply(side, &change, position, (uint32_t)*done);
+            if (e)
+                break;
+            ++*done;
         }
-        status_table_passed_status(table, position);
+        if (!e)
+            status_table_passed_status(table, position);
     }
     status_table_write_end(table);
     follower_announce(side->follower);
+    return e;
+}
+
+/* False: stopped. */
+static bool apply_batch(struct side *side, uint64_t position, const struct status_batch *batch)
+{
+    size_t done = 0;
+    enum err e;
+    while ((e = apply_changes(side, position, batch, &done)) != ERR_NONE) {
+        log_error("cannot apply a change to the status table", LOG_TEXT("error", err_title(e)),
+                  LOG_U64("position", position));
+        if (!follower_pause(side->follower, SHORTAGE_MS))
+            return false;
+    }
+    return true;
 }
 
 /* False: the side is no longer current. */
@@ -154,8 +193,7 @@ static bool fold_record(struct side *side, const struct bus_record *record)
                   LOG_U64("position", record->position));
     }
     bool current = !batch || wait_for_event(side, last_event_of(batch));
-    if (current)
-        apply_batch(side, record->position, batch);
+    current = current && apply_batch(side, record->position, batch);
     status_batch_free(batch);
     return current;
 }

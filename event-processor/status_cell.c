@@ -18,6 +18,7 @@ uint64_t status_cell_digest(const struct status_cell *cell, uint64_t event_posit
     uint64_t digest = mix(event_position + 0x9e3779b97f4a7c15u);
     digest = mix(digest ^ status_cell_load(cell->id.bytes, 8));
     digest = mix(digest ^ status_cell_load(cell->id.bytes + 8, 8));
-    digest = mix(digest ^ (state | STATUS_CELL_GET(cell, change_place) << 24));
+    digest = mix(digest ^ (state | STATUS_CELL_GET(cell, change_place) << 24 |
+                           (uint64_t)cell->conflict << 40));
     return mix(digest ^ STATUS_CELL_GET(cell, change_position));
 }

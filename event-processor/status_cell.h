@@ -17,7 +17,8 @@ struct status_cell {
     uint8_t state[3];   /* from the lowest bit: status 3, alone 1, attempt 10, generation 10 */
     uint8_t seconds[4]; /* since 1970, unsigned: until 2106 */
     uint8_t name[3];    /* number of the interned name */
-    bool copy;          /* a later copy of an id: nothing of its state shows */
+    bool copy : 1;      /* a later copy of an id: nothing of its state shows */
+    bool conflict : 1;  /* its id is that of its position, it came with another one */
 };
 static_assert(sizeof(struct status_cell) == 34, "a cell takes 34 bytes");
 static_assert(STATUS_COUNT <= 8 && STATUS_ATTEMPT_MAX < 1 << 10 && STATUS_GENERATION_MAX < 1 << 10,

@@ -8,12 +8,13 @@
 
 struct link {
     uint64_t position; /* 0: a free slot */
-    uint64_t next;
-    uint64_t last; /* of the chain; only the event's own link knows it */
+    uint64_t next;     /* 0: the last copy */
+    uint64_t previous; /* of the event itself: the last copy */
 };
 
 /* Invariant: links are found by their position with linear probing, each as near to its home as
- * possible; at most half of the slots are used. The last copy of a chain has no link. */
+ * possible; at most half of the slots are used. Each event that has copies has a link, and each
+ * copy that is not its event's only one. */
 struct status_copies {
     struct link *links;
     size_t capacity; /* a power of two, or 0 */
@@ -103,23 +104,36 @@ static void remove_link(struct status_copies *copies, struct link *link)
 
 /* ---- chains ---- */
 
+static void insert(struct status_copies *copies, struct link link)
+{
+    *find(copies->links, copies->capacity, link.position) = link;
+    copies->count++;
+}
+
+static bool has_one_copy(const struct link *event)
+{
+    return event->next == event->previous;
+}
+
 enum err status_copies_add(struct status_copies *copies, uint64_t event, uint64_t copy)
 {
-    if (copies->count * 2 >= copies->capacity) {
+    if ((copies->count + 2) * 2 > copies->capacity) {
         enum err e = resize(copies, copies->capacity ? copies->capacity * 2 : SLOTS_FIRST);
         if (e)
             return e;
     }
-    struct link *head = find(copies->links, copies->capacity, event);
-    if (head->position == 0) {
-        *head = (struct link){.position = event, .next = copy, .last = copy};
-    } else {
-        uint64_t last = head->last;
-        head->last = copy;
-        *find(copies->links, copies->capacity, last) =
-            (struct link){.position = last, .next = copy};
+    struct link *head = get(copies, event);
+    if (!head) {
+        insert(copies, (struct link){.position = event, .next = copy, .previous = copy});
+        return ERR_NONE;
     }
-    copies->count++;
+    uint64_t last = head->previous;
+    if (has_one_copy(head))
+        insert(copies, (struct link){.position = last, .next = copy, .previous = event});
+    else
+        get(copies, last)->next = copy;
+    head->previous = copy;
+    insert(copies, (struct link){.position = copy, .previous = last});
     return ERR_NONE;
 }
 
@@ -134,15 +148,42 @@ uint64_t status_copies_next(const struct status_copies *copies, uint64_t positio
     return link ? link->next : 0;
 }
 
+/* After a copy has gone. */
+static void drop_link_of_only_copy(struct status_copies *copies, uint64_t event)
+{
+    const struct link *head = get(copies, event);
+    if (has_one_copy(head))
+        remove_link(copies, get(copies, head->next));
+}
+
 void status_copies_forget(struct status_copies *copies, uint64_t event)
 {
-    struct link *link = get(copies, event);
-    if (!link)
+    struct link *head = get(copies, event);
+    if (!head)
         return;
-    struct link *heir = get(copies, link->next);
-    if (heir)
-        heir->last = link->last;
+    uint64_t heir = head->next;
+    uint64_t last = head->previous;
+    remove_link(copies, head);
+    if (heir == last)
+        return;
+    get(copies, heir)->previous = last;
+    drop_link_of_only_copy(copies, heir);
+}
+
+void status_copies_remove(struct status_copies *copies, uint64_t event, uint64_t copy)
+{
+    struct link *head = get(copies, event);
+    if (has_one_copy(head)) {
+        remove_link(copies, head);
+        return;
+    }
+    struct link *link = get(copies, copy);
+    uint64_t next = link->next;
+    uint64_t previous = link->previous;
     remove_link(copies, link);
+    get(copies, next ? next : event)->previous = previous;
+    get(copies, previous)->next = next;
+    drop_link_of_only_copy(copies, event);
 }
 
 size_t status_copies_bytes(const struct status_copies *copies)

@@ -1,9 +1,9 @@
 /* The later copies of events in the status table: which position has the next copy of an id.
  *
  * A chain for each event that has copies: from its position to its first copy's, from there to the
- * next one's, and so on. When an event is forgotten, its next copy becomes the event. 24 bytes a
- * slot, one to two slots a copy; nothing for events without. Not thread-safe: guarded by the status
- * table's lock.
+ * next one's, and so on, and back. When an event is forgotten, its next copy becomes the event. 24
+ * bytes a slot, two to four slots for an event and for each of its copies but an only one; nothing
+ * for events without. Not thread-safe: guarded by the status table's lock.
  */
 #ifndef TIDINGS_STATUS_COPIES_H
 #define TIDINGS_STATUS_COPIES_H
@@ -25,6 +25,8 @@ bool status_copies_none(const struct status_copies *copies);
 uint64_t status_copies_next(const struct status_copies *copies, uint64_t position);
 /* Forgets the event at this position; from now on its next copy is the event. */
 void status_copies_forget(struct status_copies *copies, uint64_t event);
+/* Takes a copy of the event at `event` out of its chain. */
+void status_copies_remove(struct status_copies *copies, uint64_t event, uint64_t copy);
 size_t status_copies_bytes(const struct status_copies *copies);
 
 #endif

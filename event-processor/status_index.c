@@ -91,6 +91,14 @@ static uint32_t slot_low(const struct slot *slot)
     return low;
 }
 
+/* Whether what is indexed there has the slot's hash still, as far as the slot shows. */
+static bool is_live(const struct status_index *index, const struct shard *shard,
+                    const struct slot *slot, uint64_t *ret_hash)
+{
+    return slot->tag != 0 && index->hash_of(index->ctx, slot_low(slot), ret_hash) &&
+           tag_of(*ret_hash) == slot->tag && &index->shards[shard_of(*ret_hash)] == shard;
+}
+
 /* Moves the shard's live slots into a new array. */
 static enum err resize(struct status_index *index, struct shard *shard, uint32_t capacity)
 {
@@ -99,11 +107,10 @@ static enum err resize(struct status_index *index, struct shard *shard, uint32_t
         return ERR_MEMORY;
     uint32_t live = 0;
     for (uint32_t i = 0; i < shard->capacity; i++) {
-        uint32_t low = slot_low(&shard->slots[i]);
         uint64_t hash;
-        if (shard->slots[i].tag == 0 || !index->hash_of(index->ctx, low, &hash))
+        if (!is_live(index, shard, &shard->slots[i], &hash))
             continue;
-        place(slots, capacity, hash, low);
+        place(slots, capacity, hash, slot_low(&shard->slots[i]));
         live++;
     }
     mem_free(shard->slots);

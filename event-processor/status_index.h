@@ -20,7 +20,7 @@
 struct status_index;
 
 /* Growing needs the hash of what is indexed at a position (its low 32 bits); false: there is no
- * such event any more. */
+ * such event any more. Of another hash than it was indexed with: it has another id now. */
 typedef bool (*status_index_hash_fn)(const void *ctx, uint32_t low, uint64_t *ret_hash);
 
 must_check enum err status_index_new(status_index_hash_fn hash_of, const void *ctx,

@@ -8,10 +8,14 @@
  *
  * An event is the first copy of its id that the event log keeps: only its position is indexed and
  * counted. A later copy has a cell that shows STATUS_NONE; changes are folded into it all the same,
- * and it becomes the event, with what they have made of it, when all before it are forgotten. So
+ * and it becomes the event, with what they have made of it, when all before it are forgotten. A
+ * copy with other content than the first is a conflict: once that is recorded, it is an event of
+ * its own, dead, known by the UUIDv5 of its position. So
  * what the table holds depends on the logs' records and the event log's first position alone, not
  * on how they were batched or when the two logs were read: as long as a change is applied after its
- * event was added (the follower sees to that).
+ * event was added (the follower sees to that). The one exception: a conflict recorded in an earlier
+ * life of the event log is told apart from those of today by what is at its first's position, so
+ * only while that is kept.
  *
  * Threads: one rwlock that prefers writers. Writers (the followers) call status_table_write_begin,
  * then the functions of "writing", then status_table_write_end. The functions of "reading" take the
@@ -46,6 +50,14 @@ must_check enum err status_table_add(struct status_table *table, uint64_t positi
  * What it makes of a copy does not show: false. */
 bool status_table_apply(struct status_table *table, const struct status_change *change,
                         uint64_t position, uint32_t place);
+/* The same for a change with a conflict_position, by its conflict_id: if it wins, the event at its
+ * event_position is one of its own from then on, known by the change's id, which must be the
+ * UUIDv5 of its position (the table does not know the event log's name). Of the id it came with it
+ * is no copy any more; if it was that event, the next copy is. It loses too if what is at its
+ * conflict_position came with another id. ERR_MEMORY: nothing was applied, try again. */
+must_check enum err status_table_apply_conflict(struct status_table *table,
+                                                const struct status_change *change,
+                                                uint64_t position, uint32_t place);
 /* Forgets all events before this position, the event log's first one, and passes them. Unless it is
  * higher than ever before nothing changes. ERR_MEMORY: only some were forgotten, try again. */
 must_check enum err status_table_forget(struct status_table *table, uint64_t first);
@@ -72,6 +84,7 @@ struct status_reflects {
 
 struct status_entry {
     struct event_id id;
+    bool conflict;             /* it came with another id, that of an event with other content */
     struct status_state state; /* STATUS_NONE: a later copy of an id */
     uint64_t event_position;
     uint64_t change_position; /* in the status log, of the last change that won; 0: none, or a
@@ -81,7 +94,8 @@ struct status_entry {
     struct view name;
 };
 
-/* False: the id is not in the table. *ret_reflects (may be NULL) is set in both cases. */
+/* False: the id is not in the table. An event that came with the id goes before a conflict that was
+ * given it. *ret_reflects (may be NULL) is set in both cases. */
 bool status_table_find(struct status_table *table, const struct event_id *id,
                        struct status_entry *ret, struct status_reflects *ret_reflects);
 /* What is at a position of the event log, copies too. */

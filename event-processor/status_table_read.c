@@ -1,0 +1,89 @@
+/* What readers of the status table are told. */
+#include "event-processor/status_table_cells.h"
+
+static void read_cell(const struct status_table *table, const struct status_cell *cell,
+                      uint64_t position, struct status_entry *ret)
+{
+    *ret = (struct status_entry){
+        .id = cell->id,
+        .event_position = position,
+        .updated_ms = (int64_t)STATUS_CELL_GET(cell, seconds) * 1000,
+        .conflict = cell->conflict,
+        .name = status_names_get(table->names, (uint32_t)STATUS_CELL_GET(cell, name)),
+    };
+    if (cell->copy)
+        return;
+    ret->state = status_cell_state(cell);
+    ret->change_position = STATUS_CELL_GET(cell, change_position);
+    ret->change_place = (uint32_t)STATUS_CELL_GET(cell, change_place);
+}
+
+bool status_table_find(struct status_table *table, const struct event_id *id,
+                       struct status_entry *ret, struct status_reflects *ret_reflects)
+{
+    uint64_t hash = status_table_hash(table, id);
+    uint64_t position;
+    pthread_rwlock_rdlock(&table->lock);
+    const struct status_cell *cell = status_table_any(table, id, hash, &position);
+    if (cell)
+        read_cell(table, cell, position, ret);
+    if (ret_reflects)
+        *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+    return cell != NULL;
+}
+
+bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
+                     struct status_reflects *ret_reflects)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    const struct status_cell *cell = status_table_cell(table, position, NULL);
+    if (cell)
+        read_cell(table, cell, position, ret);
+    if (ret_reflects)
+        *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+    return cell != NULL;
+}
+
+void status_table_reflects(struct status_table *table, struct status_reflects *ret)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    *ret = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+}
+
+static uint64_t digest_of(const struct status_segment *segment, uint64_t floor_position)
+{
+    uint64_t first = segment->number * STATUS_SEGMENT_CELLS;
+    if (first >= floor_position)
+        return segment->digest;
+    uint64_t digest = 0;
+    for (uint64_t i = floor_position - first; i < STATUS_SEGMENT_CELLS; i++)
+        digest += status_cell_digest(&segment->cells[i], first + i);
+    return digest;
+}
+
+static uint64_t bytes_of(const struct status_table *table)
+{
+    return sizeof *table + table->segment_capacity * sizeof *table->segments +
+           table->segment_count * sizeof **table->segments + status_index_bytes(table->index) +
+           status_copies_bytes(table->copies) + status_names_bytes(table->names);
+}
+
+void status_table_stats(struct status_table *table, uint64_t floor_position,
+                        struct status_table_stats *ret)
+{
+    struct status_table_stats stats = {0};
+    pthread_rwlock_rdlock(&table->lock);
+    stats.reflects = table->reflects;
+    memcpy(stats.counts, table->counts, sizeof stats.counts);
+    stats.bytes = bytes_of(table);
+    for (size_t i = 0; i < table->segment_count; i++)
+        stats.digest += digest_of(table->segments[i], floor_position);
+    pthread_rwlock_unlock(&table->lock);
+    for (int i = STATUS_ACCEPTED; i < STATUS_COUNT; i++)
+        stats.events += stats.counts[i];
+    stats.copies = stats.counts[STATUS_NONE];
+    *ret = stats;
+}
