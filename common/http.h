@@ -39,14 +39,14 @@ typedef enum err (*http_handler)(struct http_request *request, struct http_respo
                                  struct err_detail *detail, void *ctx);
 
 struct http_route {
-    const char *method;  /* "GET" (also answers HEAD), "POST" */
+    const char *method;  /* "GET" (also answers HEAD), "POST", "OPTIONS" */
     const char *pattern; /* "/api/v1/events/{id}": braces match one non-empty segment */
     http_handler handler;
     /* What it answers with, "application/json": a request whose Accept excludes it (and problem
      * documents) gets 406. NULL: Accept is not looked at. */
     const char *produces;
-    /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow. Any other
-     * path: 404 that names the known ones. */
+    /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow, to which a route
+     * of that method may add. Any other path: 404 that names the known ones. */
 };
 #define HTTP_ROUTES_MAX 32
 
@@ -93,6 +93,9 @@ struct view http_parameter(const struct http_request *r,
 /* All of that name, one with each call; *at is 0 before the first. False: there are no more.
  * Several are one list (RFC 9110, section 5.3). */
 bool http_header_next(const struct http_request *r, const char *name, int *at, struct view *ret);
+/* The field at that index (from 0), in the order they came. False: there are no more. */
+bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
+                    struct view *ret_value);
 /* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
 struct view http_request_id(const struct http_request *r);

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#define ALLOW_SIZE 128
+
 struct segment {
     const char *start;
     size_t len;
@@ -55,7 +57,7 @@ static void write_allow(const struct http_request *r, struct buf *out)
     size_t count;
 
     for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
-        if (!matches(p->pattern, r->path, parameters, &count))
+        if (strcmp(p->method, "OPTIONS") == 0 || !matches(p->pattern, r->path, parameters, &count))
             continue;
         buf_add_text(out, p->method);
         buf_add_text(out, strcmp(p->method, "GET") == 0 ? ", HEAD, " : ", ");
@@ -63,25 +65,44 @@ static void write_allow(const struct http_request *r, struct buf *out)
     buf_add_text(out, "OPTIONS");
 }
 
-static enum err answer_other_method(struct http_request *r, struct http_response *response,
-                                    bool *ret_done, struct err_detail *detail)
+/* Writes the methods to `text`, too. */
+static enum err add_allow(struct http_request *r, struct http_response *response,
+                          char text[ALLOW_SIZE], struct err_detail *detail)
 {
-    char bytes[128];
     struct buf *allow = &r->worker->decoded;
-    struct view allowed;
 
     buf_clear(allow);
     write_allow(r, allow);
     if (buf_failed(allow))
         return err_set(detail, ERR_MEMORY, "no memory for the answer");
-    snprintf(bytes, sizeof bytes, "%.*s", (int)allow->len, allow->data);
-    allowed = view_of(bytes);
-    http_add_header(response, "Allow", allowed);
+    snprintf(text, ALLOW_SIZE, "%.*s", (int)allow->len, allow->data);
+    http_add_header(response, "Allow", view_of(text));
+    return ERR_NONE;
+}
+
+static enum err answer_other_method(struct http_request *r, struct http_response *response,
+                                    bool *ret_done, struct err_detail *detail)
+{
+    char allowed[ALLOW_SIZE];
+    enum err e = add_allow(r, response, allowed, detail);
+
+    if (e)
+        return e;
     if (!view_equal(r->method, VIEW("OPTIONS")))
-        return err_set(detail, ERR_METHOD, "allowed here: %s", bytes);
+        return err_set(detail, ERR_METHOD, "allowed here: %s", allowed);
     response->status = 204;
     *ret_done = true;
     return ERR_NONE;
+}
+
+/* A handler of its own adds to the automatic answer. */
+static enum err begin_options(struct http_request *r, struct http_response *response,
+                              struct err_detail *detail)
+{
+    char allowed[ALLOW_SIZE];
+
+    response->status = 204;
+    return add_allow(r, response, allowed, detail);
 }
 
 /* "OPTIONS *" asks whether the server lives (RFC 9110, section 9.3.7). */
@@ -173,6 +194,23 @@ static bool acceptable(const struct http_request *r, const char *produces)
     return !asked;
 }
 
+/* The path is the route's, and the method too. */
+static enum err enter(struct http_request *r, const struct http_route *route,
+                      const struct view *parameters, size_t count, struct http_response *response,
+                      struct err_detail *detail)
+{
+    enum err e = ERR_NONE;
+
+    r->route = route;
+    if (route->produces && !acceptable(r, route->produces))
+        return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", route->produces);
+    if (view_equal(r->method, VIEW("OPTIONS")))
+        e = begin_options(r, response, detail);
+    if (!e && http_request_decode(r, parameters, count))
+        e = err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
+    return e;
+}
+
 enum err http_route_find(struct http_request *r, struct http_response *response, bool *ret_done,
                          struct err_detail *detail)
 {
@@ -186,14 +224,8 @@ enum err http_route_find(struct http_request *r, struct http_response *response,
         if (!matches(p->pattern, r->path, parameters, &count))
             continue;
         known = p;
-        if (!serves(p, r->method))
-            continue;
-        r->route = p;
-        if (p->produces && !acceptable(r, p->produces))
-            return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", p->produces);
-        if (http_request_decode(r, parameters, count))
-            return err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
-        return ERR_NONE;
+        if (serves(p, r->method))
+            return enter(r, p, parameters, count, response, detail);
     }
     return known ? answer_other_method(r, response, ret_done, detail)
                  : fail_unknown_path(r, detail);

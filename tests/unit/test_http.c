@@ -123,10 +123,22 @@ static enum err show_metrics(struct http_request *r, struct http_response *respo
     return http_write_metrics(response, metrics);
 }
 
+/* Adds to the automatic answer, or fails. */
+static enum err more_options(struct http_request *r, struct http_response *response,
+                             struct err_detail *detail, void *ctx)
+{
+    (void)ctx;
+    if (view_equal(http_parameter(r, 0), VIEW("bad one")))
+        return err_set(detail, ERR_MALFORMED, "not this one");
+    http_add_header(response, "X-More", http_parameter(r, 1));
+    return ERR_NONE;
+}
+
 static const struct http_route routes[] = {
     {"POST", "/echo", echo, "application/json"},
     {"GET", "/items/{id}", show_item, "application/json"},
     {"GET", "/items/{id}/parts/{part}", show_item, "application/json"},
+    {"OPTIONS", "/items/{id}/parts/{part}", more_options, NULL},
     {"POST", "/items/{id}", echo, "application/json"},
     {"GET", "/fail/{number}", fail_with, NULL},
     {"GET", "/bad-header", bad_header, NULL},
@@ -284,6 +296,15 @@ static void other_methods_are_told_which(void **state)
     get("GET /echo", "");
     assert_int_equal(reply.status, 405);
     assert_header("Allow", "POST, OPTIONS");
+    get("OPTIONS /items/7/parts/a", "");
+    assert_int_equal(reply.status, 204);
+    assert_header("Allow", "GET, HEAD, OPTIONS");
+    assert_header("X-More", "a");
+    get("OPTIONS /items/bad%20one/parts/a", "");
+    assert_int_equal(reply.status, 400);
+    get("POST /items/7/parts/a", "Content-Length: 0\r\n");
+    assert_int_equal(reply.status, 405);
+    assert_header("Allow", "GET, HEAD, OPTIONS");
     get("OPTIONS /items/7", "");
     assert_int_equal(reply.status, 204);
     assert_header("Allow", "GET, HEAD, POST, OPTIONS");
