@@ -8,6 +8,8 @@
 
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx);
+enum err options_event(struct http_request *request, struct http_response *response,
+                       struct err_detail *detail, void *ctx);
 enum err get_event(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
 enum err get_health(struct http_request *request, struct http_response *response,

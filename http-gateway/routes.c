@@ -2,6 +2,7 @@
 
 const struct http_route gateway_routes[] = {
     {"POST", "/api/v1/events", post_event, "application/json"},
+    {"OPTIONS", "/api/v1/events", options_event, NULL},
     {"GET", "/api/v1/events/{id}", get_event, "application/json"},
     {"GET", "/health", get_health, NULL},
     {"GET", "/ready", get_ready, NULL},

@@ -1,5 +1,7 @@
 #include "http-gateway/settings.h"
 
+#include "http-gateway/webhook_origins.h"
+
 #define HOUR_MS (3600 * 1000u)
 
 static const struct config_setting settings[] = {
@@ -16,6 +18,12 @@ static const struct config_setting settings[] = {
      .help = "Where to ask for statuses; all addresses of a name, or of a list, in turn",
      .kind = CONFIG_TEXT,
      .offset = offsetof(struct gateway_settings, processor)},
+    {.flag = "webhook-origins",
+     .environment = "TIDINGS_WEBHOOK_ORIGINS",
+     .fallback = "none",
+     .help = "Senders of webhooks that are told they may deliver here, separated by commas; *: any",
+     .kind = CONFIG_TEXT,
+     .offset = offsetof(struct gateway_settings, webhook_origins)},
     {.flag = "drain-timeout",
      .environment = "TIDINGS_DRAIN_TIMEOUT",
      .fallback = "25s",
@@ -79,7 +87,9 @@ static const struct config_setting settings[] = {
 static enum err check(const void *values, struct err_detail *detail)
 {
     const struct gateway_settings *s = values;
-    return settings_check(&s->shared, detail);
+    enum err e = webhook_origins_check(s->webhook_origins, detail);
+
+    return e ? e : settings_check(&s->shared, detail);
 }
 
 const struct config_program gateway_program = {

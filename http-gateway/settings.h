@@ -9,6 +9,7 @@ struct gateway_settings {
     struct settings shared;
     char *listen;
     char *processor;
+    char *webhook_origins; /* webhook_origins.h */
     uint64_t max_body;
     uint64_t max_connections;
     uint64_t max_in_flight;
