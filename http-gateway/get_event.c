@@ -1,4 +1,5 @@
-/* GET /api/v1/events/{id}: what became of an event. A processor answers, over gRPC.
+/* GET /api/v1/events/{id}: what became of an event, by its event_id, or by the id and the source
+ * that its producer gave it. A processor answers, over gRPC.
  */
 #include "common/event_status.h"
 #include "http-gateway/event_document.h"
@@ -7,30 +8,66 @@
 #define ANSWER_MS 5000
 #define REQUEST_MAX 65536
 
-static enum err read_parameters(const struct http_request *request,
+static bool is_text(struct view v, size_t max)
+{
+    return v.len <= max && view_is_utf8(v) && (v.len == 0 || !memchr(v.data, '\0', v.len));
+}
+
+static enum err read_parameters(const struct gateway *g, const struct http_request *request,
                                 struct event_status_request *ret, struct err_detail *detail)
 {
     struct view view = VIEW("basic"), position = VIEW("0");
 
     http_query(request, "view", &view);
     http_query(request, "min_position", &position);
+    http_query(request, "source", &ret->source);
     ret->event_id = http_parameter(request, 0);
+    if (ret->source.len == 0)
+        ret->source = view_of(g->settings.shared.source);
     ret->full = view_equal(view, VIEW("full"));
     if (!ret->full && !view_equal(view, VIEW("basic")))
         return err_set(detail, ERR_INVALID, "view must be basic or full");
     if (!view_parse_u64(position, &ret->min_position))
         return err_set(detail, ERR_INVALID,
                        "min_position must be a number: the position of an earlier answer");
-    if (ret->event_id.len > 256 || !view_is_utf8(ret->event_id))
+    if (!is_text(ret->event_id, EVENT_PRODUCER_ID_MAX))
         return err_set(detail, ERR_INVALID,
-                       "an event_id is at most 256 bytes of UTF-8; ours are UUIDs");
+                       "an id is at most %d bytes of UTF-8 without NUL, percent-encoded",
+                       EVENT_PRODUCER_ID_MAX);
+    if (!is_text(ret->source, EVENT_SOURCE_MAX))
+        return err_set(detail, ERR_INVALID,
+                       "source is at most %d bytes of UTF-8 without NUL, percent-encoded",
+                       EVENT_SOURCE_MAX);
     return ERR_NONE;
 }
 
+/* As much of a text as a message can show. */
+static int shown(struct view v)
+{
+    return (int)(v.len < 50 ? v.len : 50);
+}
+
+static enum err explain_unknown_id(const struct event_status_request *request,
+                                   const struct err_detail *why, struct err_detail *detail)
+{
+    struct event_id id;
+
+    if (id_parse(request->event_id, &id))
+        return err_set(detail, ERR_NOT_FOUND, "%s", why->text);
+    return err_set(detail, ERR_NOT_FOUND,
+                   "no event has the id \"%.*s\" and the source \"%.*s\"; a producer's id, unlike "
+                   "an event_id, goes with its source (?source=)",
+                   shown(request->event_id), request->event_id.data, shown(request->source),
+                   request->source.data);
+}
+
 /* What the processor's failure means to a client of the gateway. */
-static enum err explain(enum err e, const struct err_detail *why, struct err_detail *detail)
+static enum err explain(enum err e, const struct event_status_request *request,
+                        const struct err_detail *why, struct err_detail *detail)
 {
     switch (e) {
+    case ERR_NOT_FOUND:
+        return explain_unknown_id(request, why, detail);
     case ERR_DEADLINE:
         return err_set(detail, e, "no processor has answered within %d ms", ANSWER_MS);
     case ERR_UNAVAILABLE:
@@ -59,7 +96,7 @@ static enum err ask(struct gateway *g, const struct event_status_request *reques
         e = rpc_call_unary(g->processor, EVENT_STATUS_METHOD, buf_view(&bytes), ANSWER_MS, answer,
                            &why);
     buf_free(&bytes);
-    return e ? explain(e, &why, detail) : ERR_NONE;
+    return e ? explain(e, request, &why, detail) : ERR_NONE;
 }
 
 static enum err write_answer(struct view answer, struct http_response *response,
@@ -83,7 +120,7 @@ enum err get_event(struct http_request *request, struct http_response *response,
 {
     struct event_status_request asked = {0};
     struct buf answer;
-    enum err e = read_parameters(request, &asked, detail);
+    enum err e = read_parameters(ctx, request, &asked, detail);
 
     if (e)
         return e;

@@ -26,7 +26,7 @@ static struct raw_reply reply;
 /* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct question {
-    char id[512];
+    char id[1024], source[1024];
     bool full;
     uint64_t position;
 } question;
@@ -48,6 +48,8 @@ static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
     } else {
         snprintf(question.id, sizeof question.id, "%.*s", (int)request.event_id.len,
                  request.event_id.data);
+        snprintf(question.source, sizeof question.source, "%.*s", (int)request.source.len,
+                 request.source.data);
         question.full = request.full;
         question.position = request.min_position;
         if (answer_error)
@@ -104,6 +106,7 @@ static int start(void **state)
         fail_msg("%s", detail.text);
     rpc_health_set(processor, "", true);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
+    gateway.settings.shared.source = "/the default";
     assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
     assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
     assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
@@ -126,7 +129,7 @@ static int stop(void **state)
 
 static void get(const char *path)
 {
-    char request[1024];
+    char request[2048];
 
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
     raw_exchange(http_port(server), request, &reply);
@@ -164,6 +167,7 @@ static void basic_view(void **state)
                 "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","
                 "\"event_position\":7,\"position\":11}\n");
     assert_string_equal(asked().id, ID);
+    assert_string_equal(asked().source, "/the default");
     assert_false(asked().full);
     assert_int_equal(asked().position, 0);
 }
@@ -182,6 +186,55 @@ static void what_is_asked_is_passed_on(void **state)
     get("/api/v1/events/" ID "?view=basic");
     assert_false(asked().full);
 }
+
+static void producers_ids_and_sources(void **state)
+{
+    static const struct {
+        const char *path, *id, *source;
+    } cases[] = {
+        {"/api/v1/events/123?source=/shop", "123", "/shop"},
+        {"/api/v1/events/123?source=", "123", "/the default"},
+        {"/api/v1/events/a%2Fb%2fc?source=https%3A%2F%2Fexample.com%2F%3Fa%3Db%26c", "a/b/c",
+         "https://example.com/?a=b&c"},
+        {"/api/v1/events/caf%C3%A9%20%F0%9F%90%8C?source=%2Fcaf%C3%A9+%231",
+         "caf\xC3\xA9 \xF0\x9F\x90\x8C", "/caf\xC3\xA9 #1"},
+        {"/api/v1/events/100%25%3F?view=full", "100%?", "/the default"},
+        {"/api/v1/events/a+b?view=full&source=urn:x&source=urn:y", "a+b", "urn:x"},
+    };
+    struct event_status status = basic_status();
+
+    (void)state;
+    set_answer(ERR_NONE, NULL, &status);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        get(cases[i].path);
+        assert_int_equal(reply.status, 200);
+        assert_string_equal(asked().id, cases[i].id);
+        assert_string_equal(asked().source, cases[i].source);
+    }
+}
+
+static void ids_and_sources_have_limits(void **state)
+{
+    struct event_status status = basic_status();
+    char path[1024];
+
+    (void)state;
+    set_answer(ERR_NONE, NULL, &status);
+    snprintf(path, sizeof path, "/api/v1/events/%0256d?source=%0512d", 7, 7);
+    get(path);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(strlen(asked().id), EVENT_PRODUCER_ID_MAX);
+    assert_int_equal(strlen(asked().source), EVENT_SOURCE_MAX);
+    snprintf(path, sizeof path, "/api/v1/events/%0257d", 7);
+    get(path);
+    assert_int_equal(reply.status, 422);
+    snprintf(path, sizeof path, "/api/v1/events/7?source=%0513d", 7);
+    get(path);
+    assert_int_equal(reply.status, 422);
+}
+
+static const struct event_extension extensions[] = {{{"custom", 6}, {"a \"b\"", 5}},
+                                                    {{"n", 1}, {"7", 1}}};
 
 static const struct event_status_change history[] = {
     {.state = {.status = STATUS_ACCEPTED}, .time_ms = 1767323045678, .position = 7},
@@ -203,6 +256,10 @@ static void full_view(void **state)
     status.key = VIEW("k");
     status.time_ms = 1767323045678;
     status.content_type = VIEW("application/json");
+    status.subject = VIEW("order 7");
+    status.dataschema = VIEW("https://example.com/order");
+    status.extensions = extensions;
+    status.extension_count = 2;
     status.payload = VIEW("{\"n\": 1.50}");
     status.history = history;
     status.history_count = 2;
@@ -212,7 +269,9 @@ static void full_view(void **state)
         "{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
         "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.678Z\","
         "\"event_position\":7,\"position\":11,\"id\":\"7\",\"source\":\"/shop\",\"key\":\"k\","
-        "\"time\":\"2026-01-02T03:04:05.678Z\",\"content_type\":\"application/json\","
+        "\"subject\":\"order 7\",\"time\":\"2026-01-02T03:04:05.678Z\","
+        "\"content_type\":\"application/json\",\"dataschema\":\"https://example.com/order\","
+        "\"extensions\":{\"custom\":\"a \\\"b\\\"\",\"n\":\"7\"},"
         "\"payload\":{\"n\": 1.50},\"history\":["
         "{\"status\":\"accepted\",\"attempt\":0,\"generation\":0,"
         "\"time\":\"2026-01-02T03:04:05.678Z\",\"position\":7},"
@@ -299,18 +358,37 @@ static void failures_become_problems(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         set_answer(failures[i].e, "what the processor said", NULL);
-        get("/api/v1/events/123");
+        get("/api/v1/events/" ID);
         if (reply.status != failures[i].status ||
             !strstr(text_member("detail"), "what the processor said"))
             fail_msg("%d: %d %s", (int)failures[i].e, reply.status, reply.body);
     }
 }
 
+static void an_unknown_id_says_how_ids_are_looked_up(void **state)
+{
+    (void)state;
+    set_answer(ERR_NOT_FOUND, "no event has this id", NULL);
+    get("/api/v1/events/123");
+    assert_int_equal(reply.status, 404);
+    assert_non_null(
+        strstr(text_member("detail"), "the id \"123\" and the source \"/the default\""));
+    get("/api/v1/events/123?source=/shop");
+    assert_non_null(strstr(text_member("detail"), "the source \"/shop\""));
+    get("/api/v1/events/" ID);
+    assert_string_equal(text_member("detail"), "no event has this id");
+}
+
 static void bad_parameters(void **state)
 {
-    static const char *const paths[] = {
-        "/api/v1/events/1?view=everything", "/api/v1/events/1?min_position=x",
-        "/api/v1/events/1?min_position=-1", "/api/v1/events/1?min_position=", "/api/v1/events/%ff"};
+    static const char *const paths[] = {"/api/v1/events/1?view=everything",
+                                        "/api/v1/events/1?min_position=x",
+                                        "/api/v1/events/1?min_position=-1",
+                                        "/api/v1/events/1?min_position=",
+                                        "/api/v1/events/%ff",
+                                        "/api/v1/events/a%00b",
+                                        "/api/v1/events/a?source=%ff",
+                                        "/api/v1/events/a?source=a%00"};
 
     (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -383,10 +461,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(basic_view),
         cmocka_unit_test(what_is_asked_is_passed_on),
+        cmocka_unit_test(producers_ids_and_sources),
+        cmocka_unit_test(ids_and_sources_have_limits),
         cmocka_unit_test(full_view),
         cmocka_unit_test(payloads_that_are_no_json),
         cmocka_unit_test(the_largest_payload_is_told),
         cmocka_unit_test(failures_become_problems),
+        cmocka_unit_test(an_unknown_id_says_how_ids_are_looked_up),
         cmocka_unit_test(bad_parameters),
         cmocka_unit_test(readiness_names_the_processor),
         cmocka_unit_test(readiness_does_not_wait_for_a_processor_that_hangs),
