@@ -37,8 +37,18 @@ enum err attribute_check_text(const char *label, struct view value, struct err_d
 static enum err check_uri(const char *label, struct view value, struct err_detail *detail)
 {
     if (memchr(value.data, ' ', value.len))
-        return err_set(detail, ERR_INVALID,
-                       "%s must be a URI reference; a space in it is written %%20", label);
+        return err_set(detail, ERR_INVALID, "%s must be a URI; a space in it is written %%20",
+                       label);
+    return ERR_NONE;
+}
+
+static enum err check_visible(const char *label, struct view value, struct err_detail *detail)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.data[i] <= ' ' || value.data[i] > '~' || strchr("\"%", value.data[i]))
+            return err_set(detail, ERR_INVALID,
+                           "%s must be of printable ASCII without spaces, quotes and percent signs",
+                           label);
     return ERR_NONE;
 }
 
@@ -89,6 +99,8 @@ enum err attribute_check(const char *label, struct view value, enum attribute_ru
         break;
     case ATTRIBUTE_URI:
         return check_uri(label, value, detail);
+    case ATTRIBUTE_VISIBLE:
+        return check_visible(label, value, detail);
     case ATTRIBUTE_TIME:
         return check_time(label, value, detail);
     case ATTRIBUTE_MEDIA_TYPE:

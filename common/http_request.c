@@ -105,16 +105,27 @@ struct view http_request_id(const struct http_request *r)
     return (struct view){r->request_id, r->request_id_len};
 }
 
+bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
+                    struct view *ret_value)
+{
+    if (index >= (size_t)r->info->num_headers)
+        return false;
+    *ret_name = view_of(r->info->http_headers[index].name);
+    *ret_value = view_of(r->info->http_headers[index].value);
+    while (ret_value->len > 0 && ret_value->data[ret_value->len - 1] == ' ')
+        ret_value->len--;
+    return true;
+}
+
 bool http_header_next(const struct http_request *r, const char *name, int *at, struct view *ret)
 {
-    while (*at < r->info->num_headers) {
-        const struct mg_header *field = &r->info->http_headers[(*at)++];
+    struct view field, value;
 
-        if (!view_equal_nocase(view_of(field->name), view_of(name)))
+    while (http_header_at(r, (size_t)*at, &field, &value)) {
+        ++*at;
+        if (!view_equal_nocase(field, view_of(name)))
             continue;
-        *ret = view_of(field->value);
-        while (ret->len > 0 && ret->data[ret->len - 1] == ' ')
-            ret->len--;
+        *ret = value;
         return true;
     }
     return false;
