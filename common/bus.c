@@ -183,6 +183,11 @@ struct view bus_record_header(const struct bus_record *record, const char *name)
     return bus_record_box_of(record)->driver->record_header(record, name);
 }
 
+size_t bus_record_headers(const struct bus_record *record, struct bus_header_view *ret, size_t max)
+{
+    return bus_record_box_of(record)->driver->record_headers(record, ret, max);
+}
+
 void bus_record_free(struct bus_record *record)
 {
     if (record)

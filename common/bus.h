@@ -101,7 +101,8 @@ struct view bus_record_header(const struct bus_record *record, const char *name)
 struct bus_header_view {
     struct view name, value;
 };
-/* All headers of a record in the order they came, several of one name included. Returns how many
+/* All headers of a record as they were stored, several of one name included, those of one name in
+ * the order of their storing, and perhaps headers of the bus's own (Nats-...). Returns how many
  * there are; `ret` gets the first `max` of them. Not thread-safe on one record. */
 size_t bus_record_headers(const struct bus_record *record, struct bus_header_view *ret, size_t max);
 

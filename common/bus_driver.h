@@ -23,6 +23,8 @@ struct bus_driver {
     enum err (*log_read)(struct bus_log *log, uint64_t position, int64_t timeout_ms,
                          struct bus_record **ret);
     struct view (*record_header)(const struct bus_record *record, const char *name);
+    size_t (*record_headers)(const struct bus_record *record, struct bus_header_view *ret,
+                             size_t max);
     void (*record_free)(struct bus_record *record);
     enum err (*publish)(struct bus_log *log, const struct bus_message *message,
                         bus_published_fn done, void *ctx);

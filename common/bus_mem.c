@@ -357,6 +357,7 @@ const struct bus_driver bus_mem_driver = {
     .log_end = mem_log_end,
     .log_read = mem_log_read,
     .record_header = mem_record_header,
+    .record_headers = mem_record_headers,
     .record_free = mem_record_free,
     .publish = mem_publish,
     .reader_open = mem_reader_open,

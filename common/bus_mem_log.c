@@ -112,6 +112,14 @@ struct view mem_record_header(const struct bus_record *record, const char *name)
     return VIEW("");
 }
 
+size_t mem_record_headers(const struct bus_record *record, struct bus_header_view *ret, size_t max)
+{
+    const struct mem_record *of = mem_handout_of(record)->record;
+    for (size_t i = 0; i < of->header_count && i < max; ++i)
+        ret[i] = (struct bus_header_view){view_of(of->headers[i].name), of->headers[i].value};
+    return of->header_count;
+}
+
 /* ---- message ids ---- */
 
 static size_t chain_of(const char *message_id)

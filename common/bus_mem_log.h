@@ -90,6 +90,7 @@ static inline struct mem_handout *mem_handout_of(const struct bus_record *record
                                   offsetof(struct mem_handout, box));
 }
 struct view mem_record_header(const struct bus_record *record, const char *name);
+size_t mem_record_headers(const struct bus_record *record, struct bus_header_view *ret, size_t max);
 
 /* Waits for something to change, at most until `deadline_ms` (CLOCK_MONOTONIC) and never longer
  * than a few milliseconds, because what is due may go by a clock that only the test turns. False:

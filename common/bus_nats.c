@@ -185,6 +185,7 @@ const struct bus_driver bus_nats_driver = {
     .log_end = nats_log_end,
     .log_read = nats_log_read,
     .record_header = nats_record_header,
+    .record_headers = nats_record_headers,
     .record_free = nats_record_free,
     .publish = nats_publish,
     .reader_open = nats_reader_open,

@@ -292,6 +292,8 @@ int nats_status_of(
 bool nats_status_says(natsMsg *msg, const char *text);
 void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nats_origin *origin);
 struct view nats_record_header(const struct bus_record *record, const char *name);
+size_t nats_record_headers(const struct bus_record *record, struct bus_header_view *ret,
+                           size_t max);
 void nats_record_free(struct bus_record *record);
 
 /* ---- bus_nats_inbox.c: a subscription and the queue behind it ---- */

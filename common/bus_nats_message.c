@@ -80,20 +80,46 @@ static struct view trimmed(const char *from, const char *to)
     return (struct view){from, (size_t)(to - from)};
 }
 
-static struct view find_header(struct view block, struct view name)
+/* The next line of a block of headers, without its line feed. *at: the line feed before it, at
+ * first that of "NATS/1.0". */
+static bool next_line(struct view block, const char **at, struct view *ret)
 {
     const char *end = block.data + block.len;
-    const char *line = memchr(block.data, '\n', block.len);
-    while (line && ++line < end) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        if (!stop)
-            break;
-        if ((size_t)(stop - line) > name.len && line[name.len] == ':' &&
-            view_equal_nocase((struct view){line, name.len}, name))
-            return trimmed(line + name.len + 1, stop);
-        line = stop;
-    }
+    const char *line = *at ? *at + 1 : end;
+    const char *stop = line < end ? memchr(line, '\n', (size_t)(end - line)) : NULL;
+    if (!stop)
+        return false;
+    *ret = (struct view){line, (size_t)(stop - line)};
+    *at = stop;
+    return true;
+}
+
+static struct view find_header(struct view block, struct view name)
+{
+    const char *at = memchr(block.data, '\n', block.len);
+    struct view line;
+    while (next_line(block, &at, &line))
+        if (line.len > name.len && line.data[name.len] == ':' &&
+            view_equal_nocase((struct view){line.data, name.len}, name))
+            return trimmed(line.data + name.len + 1, line.data + line.len);
     return VIEW("");
+}
+
+static size_t all_headers(struct view block, struct bus_header_view *ret, size_t max)
+{
+    const char *at = memchr(block.data, '\n', block.len);
+    struct view line;
+    size_t count = 0;
+    while (next_line(block, &at, &line)) {
+        const char *colon = memchr(line.data, ':', line.len);
+        if (!colon || colon == line.data)
+            continue;
+        if (count < max)
+            ret[count] = (struct bus_header_view){{line.data, (size_t)(colon - line.data)},
+                                                  trimmed(colon + 1, line.data + line.len)};
+        ++count;
+    }
+    return count;
 }
 
 struct view nats_raw_header(natsMsg *msg, const char *name)
@@ -161,6 +187,42 @@ struct view nats_record_header(const struct bus_record *base, const char *name)
     if (record->raw)
         return find_header(raw_headers(record->msg), view_of(name));
     return get_header(record->msg, name);
+}
+
+static size_t get_values(natsMsg *msg, const char *name, struct bus_header_view *ret, size_t max)
+{
+    const char **values = NULL;
+    int count = 0;
+    if (natsMsgHeader_Values(msg, name, &values, &count) != NATS_OK)
+        return 0;
+    for (size_t i = 0; i < (size_t)count && i < max; ++i)
+        ret[i] = (struct bus_header_view){view_of(name), view_of(values[i])};
+    free((void *)values); /* nats.c's */
+    return (size_t)count;
+}
+
+/* The names in an order of nats.c's own, the values of each as they came. */
+static size_t get_headers(natsMsg *msg, struct bus_header_view *ret, size_t max)
+{
+    const char **names = NULL;
+    int name_count = 0;
+    size_t count = 0;
+    if (natsMsgHeader_Keys(msg, &names, &name_count) != NATS_OK)
+        return 0;
+    for (int i = 0; i < name_count; ++i) {
+        size_t room = count < max ? max - count : 0;
+        count += get_values(msg, names[i], ret + (room ? count : 0), room);
+    }
+    free((void *)names);
+    return count;
+}
+
+size_t nats_record_headers(const struct bus_record *base, struct bus_header_view *ret, size_t max)
+{
+    const struct nats_record *record = (const struct nats_record *)bus_record_box_of(base);
+    if (record->raw)
+        return all_headers(raw_headers(record->msg), ret, max);
+    return get_headers(record->msg, ret, max);
 }
 
 void nats_record_free(struct bus_record *base)

@@ -168,7 +168,7 @@ static size_t encoded_size(const struct bus_message *m)
 }
 
 /* nats.c wants a NUL behind the value. An empty one is left out: other clients cannot read it. */
-static natsStatus set_header(natsMsg *msg, const struct bus_header *header)
+static natsStatus add_header(natsMsg *msg, const struct bus_header *header)
 {
     char space[HEADER_SPACE];
     char *text = space;
@@ -178,7 +178,7 @@ static natsStatus set_header(natsMsg *msg, const struct bus_header *header)
         return NATS_NO_MEMORY;
     memcpy(text, header->value.data, header->value.len);
     text[header->value.len] = '\0';
-    natsStatus s = natsMsgHeader_Set(msg, header->name, text);
+    natsStatus s = natsMsgHeader_Add(msg, header->name, text);
     if (text != space)
         mem_free(text);
     return s;
@@ -195,7 +195,7 @@ static natsStatus make_message(const struct nats_publisher *p, const struct bus_
     if (s == NATS_OK && m->message_id)
         s = natsMsgHeader_Set(msg, MESSAGE_ID, m->message_id);
     for (size_t i = 0; s == NATS_OK && i < m->header_count; ++i)
-        s = set_header(msg, &m->headers[i]);
+        s = add_header(msg, &m->headers[i]);
     if (s == NATS_OK)
         *ret = msg;
     else

@@ -1,8 +1,8 @@
 #include "common/event.h"
 
-#include <stdio.h>
-
-#define EVENT_ID_HEADER "Tidings-Event-Id"
+#include "common/event_digest.h"
+#include "common/event_headers.h"
+#include "common/percent.h"
 
 /* ---- names ---- */
 
@@ -39,108 +39,19 @@ enum err event_name_check(struct view name, struct err_detail *detail)
     return ERR_NONE;
 }
 
-/* ---- percent-encoding of header values ---- */
+/* ---- back from the bus ---- */
 
-static bool must_encode(char c)
-{
-    return c <= ' ' || c > '~' || c == '"' || c == '%';
-}
-
-static struct view encoded(struct event_message *m, struct view value)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    char *start = m->text + m->encoded, *to = start;
-    size_t plain = 0;
-
-    while (plain < value.len && !must_encode(value.data[plain]))
-        plain++;
-    if (plain == value.len || value.len > (sizeof m->text - m->encoded) / 3)
-        return value;
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-
-        if (!must_encode(value.data[i])) {
-            *to++ = (char)c;
-            continue;
-        }
-        *to++ = '%';
-        *to++ = hex[c >> 4];
-        *to++ = hex[c & 15];
-    }
-    m->encoded += (size_t)(to - start);
-    return (struct view){start, (size_t)(to - start)};
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
-/* A percent sign that begins no escape stands for itself, as the binding says for receivers. */
 static struct view decoded(struct event_text *text, struct view value)
 {
-    char *start = text->bytes + text->used, *to = start;
+    char *to = text->bytes + text->used;
+    struct view ret;
 
-    if (value.len == 0 || !memchr(value.data, '%', value.len))
+    if (!percent_decode(value, to, sizeof text->bytes - text->used, &ret))
         return value;
-    for (size_t i = 0; i < value.len; i++) {
-        bool escape = value.data[i] == '%' && i + 2 < value.len;
-        int high = escape ? hex_value(value.data[i + 1]) : -1;
-        int low = escape ? hex_value(value.data[i + 2]) : -1;
-
-        if (to == text->bytes + sizeof text->bytes)
-            return value;
-        if (high >= 0 && low >= 0) {
-            *to++ = (char)(high << 4 | low);
-            i += 2;
-        } else {
-            *to++ = value.data[i];
-        }
-    }
-    text->used += (size_t)(to - start);
-    return (struct view){start, (size_t)(to - start)};
+    if (ret.data == to)
+        text->used += ret.len;
+    return ret;
 }
-
-/* ---- onto the bus ---- */
-
-static void add_header(struct event_message *m, const char *name, struct view value)
-{
-    if (value.len == 0)
-        return;
-    m->headers[m->message.header_count++] = (struct bus_header){name, value};
-}
-
-void event_to_message(const struct event *event, const char *ns, struct event_message *ret)
-{
-    ret->encoded = 0;
-    ret->message = (struct bus_message){
-        .subject = ret->subject,
-        .headers = ret->headers,
-        .payload = event->payload,
-    };
-    snprintf(ret->subject, sizeof ret->subject, "%s.events.%.*s", ns, (int)event->name.len,
-             event->name.data);
-    id_format(&event->id, ret->id_text);
-    add_header(ret, EVENT_ID_HEADER, view_of(ret->id_text));
-    add_header(ret, "ce-specversion", VIEW("1.0"));
-    add_header(ret, "ce-id", encoded(ret, event->producer_id));
-    add_header(ret, "ce-source", encoded(ret, event->source));
-    add_header(ret, "ce-type", event->name);
-    add_header(ret, "ce-time", encoded(ret, event->time));
-    add_header(ret, "ce-datacontenttype", encoded(ret, event->content_type));
-    add_header(ret, "content-type", event->content_type);
-    add_header(ret, "ce-partitionkey", encoded(ret, event->key));
-    add_header(ret, "ce-traceparent", event->traceparent);
-    add_header(ret, "ce-tracestate", encoded(ret, event->tracestate));
-}
-
-/* ---- back from it ---- */
 
 /* The part of the subject after "<namespace>.events."; false: it has another form. */
 static bool subject_name(const struct bus_record *record, const char *ns, struct view *ret)
@@ -168,11 +79,21 @@ static enum err check_identity(const struct bus_record *record, const char *ns,
                        record->subject, ns);
     if (event_name_check(name, detail))
         return ERR_MALFORMED;
-    if (!id_parse(bus_record_header(record, EVENT_ID_HEADER), ret_id))
+    if (!id_parse(bus_record_header(record, EVENT_HEADER_ID), ret_id))
         return err_set(detail, ERR_MALFORMED,
-                       "the header " EVENT_ID_HEADER " is missing or is no UUID");
+                       "the header " EVENT_HEADER_ID " is missing or is no UUID");
     *ret_name = name;
     return ERR_NONE;
+}
+
+static bool is_digest(struct view text)
+{
+    if (text.len != EVENT_DIGEST_TEXT_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (!strchr("0123456789abcdef", text.data[i]) || text.data[i] == '\0')
+            return false;
+    return true;
 }
 
 enum err event_of_record(const struct bus_record *record, const char *ns, struct event_text *text,
@@ -193,6 +114,9 @@ enum err event_of_record(const struct bus_record *record, const char *ns, struct
         event.content_type = decoded(text, bus_record_header(record, "ce-datacontenttype"));
     event.traceparent = bus_record_header(record, "ce-traceparent");
     event.tracestate = decoded(text, bus_record_header(record, "ce-tracestate"));
+    event.digest = bus_record_header(record, EVENT_HEADER_DIGEST);
+    if (!is_digest(event.digest))
+        event.digest = (struct view){0};
     *ret = event;
     return ERR_NONE;
 }

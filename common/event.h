@@ -50,25 +50,26 @@ struct event {
  * says which rule. */
 must_check enum err event_name_check(struct view name, struct err_detail *detail);
 
-#define EVENT_HEADERS_MAX 12
+#define EVENT_HEADERS_MAX (14 + EVENT_EXTENSIONS_MAX)
 /* The longest values, each byte percent-encoded. */
 #define EVENT_ENCODED_MAX                                                             \
     (3 * (EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + EVENT_KEY_MAX + EVENT_TIME_MAX + \
-          EVENT_CONTENT_TYPE_MAX + EVENT_TRACESTATE_MAX))
+          EVENT_CONTENT_TYPE_MAX + EVENT_TRACESTATE_MAX + EVENT_SUBJECT_MAX +         \
+          EVENT_DATASCHEMA_MAX + EVENT_EXTENSIONS_BYTES))
 struct event_message {
     struct bus_message message;
     struct bus_header headers[EVENT_HEADERS_MAX];
     char id_text[ID_TEXT_SIZE];
     char subject[64 + 8 + EVENT_NAME_MAX + 2]; /* <namespace>.events.<name> */
-    size_t encoded;                            /* bytes in use of: */
-    char text[EVENT_ENCODED_MAX];              /* values that had to be percent-encoded */
+    char names[EVENT_EXTENSIONS_MAX][sizeof "ce-" + EVENT_EXTENSION_NAME_MAX];
+    size_t encoded;               /* bytes in use of: */
+    char text[EVENT_ENCODED_MAX]; /* values that had to be percent-encoded */
 };
 /* Fills `ret` so that ret->message can be published: a CloudEvent in binary mode (docs/bus.md).
  * Values with spaces, quotes, percent signs or anything outside printable ASCII are
- * percent-encoded (CloudEvents HTTP binding 1.0.2, section 3.1.3.2), but for `content-type`. The
- * name must have been checked, the namespace have at most 32 characters, and no value may be
- * longer than its EVENT_..._MAX. `ret` holds views of the event and points into itself: do not
- * copy it. */
+ * percent-encoded (percent.h), but for `content-type`. The name must have been checked, the
+ * namespace have at most 32 characters, and nothing may be beyond its EVENT_..._MAX. `ret` holds
+ * views of the event and points into itself: do not copy it. Some 22 KiB. */
 void event_to_message(const struct event *event, const char *ns, struct event_message *ret);
 
 /* Holds what an event's views point to besides its record: values that were percent-encoded. */
@@ -78,14 +79,19 @@ struct event_text {
                EVENT_CONTENT_TYPE_MAX + EVENT_TRACESTATE_MAX];
 };
 
-/* Reads an event back from a record. Views point into the record and `text`, which need not be
- * prepared and may be used again for the next event. ERR_MALFORMED: it isn't one of ours (no
- * usable Tidings-Event-Id, no name), and the detail says why. The name is the subject's. A value
- * that came from elsewhere and does not fit into `text` is left percent-encoded. */
+/* Reads an event back from a record: all but subject, dataschema and the extensions. Views point
+ * into the record and `text`, which need not be prepared and may be used again for the next event.
+ * ERR_MALFORMED: it isn't one of ours (no usable Tidings-Event-Id, no name), and the detail says
+ * why.
+ * Of a message from elsewhere: the name is the subject's, whatever ce-type says; of several headers
+ * of one name the first counts; a percent sign that begins no escape stands for itself; a value
+ * may be invalid UTF-8 or hold control characters; one that does not fit into `text` is left
+ * percent-encoded; a digest that has not the form of one is none. */
 must_check enum err event_of_record(const struct bus_record *record, const char *ns,
                                     struct event_text *text, struct event *ret,
                                     struct err_detail *detail);
 
+#define EVENT_RECORD_HEADERS_MAX 128
 /* Holds what the members below point to besides the record. */
 struct event_more {
     size_t used;
@@ -94,8 +100,17 @@ struct event_more {
 };
 
 /* Sets what event_of_record leaves empty, because few need it and it must look at every header:
- * subject, dataschema and the extensions. Of a message from elsewhere with more than fits, the
- * first in order of their names are kept; false: some were not. */
+ * subject, dataschema and the extensions. Views point into the record and `more`, which need not
+ * be prepared. False: the message is not the gateway's, and something of it was left out.
+ *
+ * An extension is a header ce-<name> with a name of [a-z0-9] that is no attribute of the
+ * specification, `data`, or a member of struct event; capitals are taken for their small letters.
+ * Other headers are none of an event's, and no loss. Of several headers of one name the first
+ * counts. Left out are: a value that, decoded, is empty, invalid UTF-8 or holds control characters
+ * or noncharacters; what is longer than its EVENT_..._MAX; in ascending order of the names, an
+ * extension for which there is no place or that does not fit into EVENT_EXTENSIONS_BYTES any more,
+ * while a shorter one may follow; headers beyond the first EVENT_RECORD_HEADERS_MAX. So these
+ * members can be published again with event_to_message. */
 bool event_read_more(const struct bus_record *record, struct event_more *more, struct event *event);
 
 /* The id that the status table knows a record by: its event_id, or the UUIDv5 of its position if

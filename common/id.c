@@ -13,7 +13,14 @@
 static const uuid_t position_namespace = {0x23, 0xe6, 0xc6, 0x3b, 0x79, 0x3a, 0x46, 0x6c,
                                           0x83, 0x5f, 0x9c, 0x5f, 0xe4, 0xfc, 0xae, 0x40};
 
+/* ID_PRODUCER_NAMESPACE, a random UUID made for it. Changing it makes two events of each that is
+ * sent again, so it stays. */
+static const uuid_t producer_namespace = {0x8c, 0x3d, 0x57, 0xa5, 0xfe, 0x0b, 0x4f, 0x44,
+                                          0xb9, 0x34, 0x24, 0xbc, 0x65, 0xa6, 0xc9, 0x89};
+
 #define STREAM_MAX 255
+#define SOURCE_MAX 512
+#define PRODUCER_ID_MAX 256
 
 /* Up to 256 bytes come whole or not at all, and are interrupted by no signal (getrandom(2)). */
 struct random_pool {
@@ -51,15 +58,36 @@ void id_make(const struct clock *clock, struct event_id *ret)
     ret->bytes[8] = (uint8_t)(0x80 | (ret->bytes[8] & 0x3f)); /* variant 10 */
 }
 
+/* Puts at most `max` bytes of the view there; returns how many. */
+static size_t put(char *to, struct view from, size_t max)
+{
+    size_t len = from.len < max ? from.len : max;
+
+    if (len > 0)
+        memcpy(to, from.data, len);
+    return len;
+}
+
 void id_of_position(struct view stream, uint64_t position, struct event_id *ret)
 {
     char name[STREAM_MAX + sizeof ":18446744073709551615"];
-    size_t len = stream.len < STREAM_MAX ? stream.len : STREAM_MAX;
+    size_t len = put(name, stream, STREAM_MAX);
 
-    if (len > 0)
-        memcpy(name, stream.data, len);
     len += (size_t)snprintf(name + len, sizeof name - len, ":%llu", (unsigned long long)position);
     uuid_generate_sha1(ret->bytes, position_namespace, name, len);
+}
+
+void id_of_producer(struct view source, struct view producer_id, struct event_id *ret)
+{
+    char name[SOURCE_MAX + 1 + PRODUCER_ID_MAX];
+    size_t len = 0;
+
+    if (id_parse(producer_id, ret))
+        return;
+    len = put(name, source, SOURCE_MAX);
+    name[len++] = '\n';
+    len += put(name + len, producer_id, PRODUCER_ID_MAX);
+    uuid_generate_sha1(ret->bytes, producer_namespace, name, len);
 }
 
 static int hex_digit(char c)

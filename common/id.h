@@ -18,9 +18,10 @@ void id_make(const struct clock *clock, struct event_id *ret);
  * message that carries no event id of its own. */
 void id_of_position(struct view stream, uint64_t position, struct event_id *ret);
 /* The event_id of an event whose producer gave it an id (not empty): that id itself if it is a
- * UUID, whatever the source; else the UUIDv5 of source, a line feed and id in the namespace
- * ID_PRODUCER_NAMESPACE. Neither may hold control characters, so no two pairs look alike. Source
- * and id have at most 512 and 256 bytes. */
+ * UUID (id_parse), whatever the source; else the UUIDv5 of source, a line feed and id in the
+ * namespace ID_PRODUCER_NAMESPACE. Neither may hold control characters, so no two pairs look alike.
+ * Source and id have at most 512 and 256 bytes; the caller has checked that, what is beyond doesn't
+ * count. */
 #define ID_PRODUCER_NAMESPACE "8c3d57a5-fe0b-4f44-b934-24bc65a6c989"
 void id_of_producer(struct view source, struct view producer_id, struct event_id *ret);
 /* Any UUID in its 36-character form, upper or lower case. False: not one (also for the all-zero
