@@ -67,6 +67,9 @@ struct bus_log_spec {
     int64_t max_age_ms;          /* 0: for ever */
     int64_t duplicate_window_ms; /* above 0, and at most max_age_ms where that is set */
     uint32_t replicas;           /* 1, 3 or 5 */
+    /* The name of the log that this one's records are about: this one must then keep them at least
+     * as long, take them at any size, and get none from another stream. NULL: about none. */
+    const char *about;
 };
 
 /* Made at the next connect where missing (file storage, limits retention, discard new, deletes and

@@ -233,6 +233,7 @@ struct nats_log {
     struct bus_log base;
     char *name;
     char *subject;
+    char *about; /* NULL: nothing */
     struct bus_log_spec spec;
     struct nats_log *next;
     _Atomic uint64_t sound_round; /* the round in which it was found sound; see nats_bus.round */
@@ -260,6 +261,25 @@ static inline jsCtx *nats_js(const struct nats_session *session)
 {
     return session->own;
 }
+
+/* ---- bus_nats_rules.c: which settings of a stream break a promise. Pure ---- */
+
+/* A stream as it is found. */
+struct nats_stream {
+    const struct jsStreamConfig *config;
+    int64_t age_about_ns; /* max_age of the log that its records are about; 0: for ever */
+    /* Settings that the struct of our floor's nats.c lacks: */
+    bool transforms;  /* subject_transform, from nats-server 2.10 on */
+    bool expires;     /* allow_msg_ttl, 2.11 */
+    bool counts;      /* allow_msg_counter, 2.12 */
+    bool schedules;   /* allow_msg_schedules, 2.12 */
+    bool writes_late; /* persist_mode async, 2.12 */
+};
+/* Reads those from the answer to a STREAM.INFO request. False: it is none. */
+must_check bool nats_stream_read_newer(struct view answer, struct nats_stream *ret);
+/* False: the detail names the first setting that breaks a promise, the promise, and what mends it. */
+must_check bool nats_stream_is_sound(const struct nats_log *log, const struct nats_stream *stream,
+                                     struct err_detail *detail);
 
 /* ---- bus_nats_check.c: making and checking streams ---- */
 

@@ -15,87 +15,13 @@ enum {
 
 static const int64_t NS_PER_MS = 1000000;
 
-/* ---- is the stream what the promises need? ---- */
-
-/* Does the pattern take every subject that `subject`, itself perhaps a pattern, stands for? */
-static bool covers(const char *pattern, const char *subject)
+/* Logs are only ever added, at the list's head, and live as long as the bus. */
+static struct nats_log *first_log(struct nats_bus *bus)
 {
-    for (;;) {
-        size_t p = strcspn(pattern, ".");
-        size_t s = strcspn(subject, ".");
-        if (*pattern == '>')
-            return true;
-        if (*subject == '>')
-            return false;
-        if (*pattern != '*' && (p != s || memcmp(pattern, subject, p) != 0))
-            return false;
-        pattern += p;
-        subject += s;
-        if (*pattern == '\0' || *subject == '\0')
-            return *pattern == *subject;
-        ++pattern;
-        ++subject;
-    }
-}
-
-static bool takes_subject(const jsStreamConfig *config, const char *subject)
-{
-    for (int i = 0; i < config->SubjectsLen; ++i)
-        if (covers(config->Subjects[i], subject))
-            return true;
-    return false;
-}
-
-struct rule {
-    bool broken;
-    const char *what; /* the setting, and the promise that it breaks */
-    const char *mend; /* a flag of `nats stream edit`; NULL: it cannot be edited */
-};
-
-static void describe(const struct nats_log *log, const struct rule *rule, struct err_detail *detail)
-{
-    if (rule->mend)
-        (void)err_set(detail, ERR_INVALID, "stream %s: %s; mend it: nats stream edit %s %s",
-                      log->name, rule->what, log->name, rule->mend);
-    else
-        (void)err_set(detail, ERR_INVALID,
-                      "stream %s: %s; that cannot be edited: when its messages are not needed "
-                      "here any more, nats stream rm %s, and it is made as it should be",
-                      log->name, rule->what, log->name);
-}
-
-/* False: the detail says what is wrong and how to mend it. */
-static bool is_sound(const struct nats_log *log, const jsStreamConfig *c, struct err_detail *detail)
-{
-    char replicas[32];
-    char subjects[1200];
-    snprintf(replicas, sizeof replicas, "--replicas=%u", log->spec.replicas);
-    snprintf(subjects, sizeof subjects, "--subjects=%s", log->subject);
-    const struct rule rules[] = {
-        {c->Storage != js_FileStorage,
-         "its storage is memory, so a restart loses what was accepted", NULL},
-        {c->Retention != js_LimitsPolicy,
-         "its retention isn't limits, so acknowledged events vanish", NULL},
-        {c->Discard != js_DiscardNew, "it discards old messages when full, so events get lost",
-         "--discard=new"},
-        {c->MaxMsgsPerSubject > 0, "it limits messages per subject, so events get lost",
-         "--max-msgs-per-subject=-1"},
-        {!c->DenyDelete, "messages may be deleted, so accepted events can vanish", "--deny-delete"},
-        {!c->DenyPurge, "it may be purged, so accepted events can vanish", "--deny-purge"},
-        {c->NoAck, "it doesn't acknowledge, so nothing is known to be stored", "--ack"},
-        {c->Replicas < (int64_t)log->spec.replicas,
-         "it has fewer replicas than --stream-replicas asks", replicas},
-        {c->MaxAge > 0 && c->Duplicates > c->MaxAge,
-         "its duplicate window is longer than its messages live", "--dupe-window=DURATION"},
-        {!takes_subject(c, log->subject), "it doesn't take all of the log's subjects", subjects},
-    };
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; ++i) {
-        if (!rules[i].broken)
-            continue;
-        describe(log, &rules[i], detail);
-        return false;
-    }
-    return true;
+    pthread_mutex_lock(&bus->lock);
+    struct nats_log *log = bus->logs;
+    pthread_mutex_unlock(&bus->lock);
+    return log;
 }
 
 /* ---- making and checking ---- */
@@ -134,26 +60,80 @@ static bool is_hopeless(jsErrCode code)
            code == JSStreamReplicasNotSupportedErr;
 }
 
-static enum nats_log_state check(struct nats_log *log, jsCtx *js, struct err_detail *detail)
+/* How long the log that this one's records are about keeps its own, in ns; 0: for ever. A stream
+ * that isn't there yet is made with the age that it was opened with. */
+static natsStatus ask_age(struct nats_bus *bus, const char *name, jsCtx *js, jsOptions *options,
+                          int64_t *ret_ns, jsErrCode *ret_code)
+{
+    jsStreamInfo *info = NULL;
+    natsStatus s = js_GetStreamInfo(&info, js, name, options, ret_code);
+    if (s == NATS_OK)
+        *ret_ns = info->Config->MaxAge;
+    jsStreamInfo_Destroy(info);
+    if (nats_err_of(s, *ret_code) != ERR_NOT_FOUND)
+        return s;
+    for (const struct nats_log *log = first_log(bus); log; log = log->next)
+        if (strcmp(log->name, name) == 0)
+            *ret_ns = log->spec.max_age_ms * NS_PER_MS;
+    return NATS_OK;
+}
+
+/* Asks for what nats.c doesn't tell: settings that are newer than it. */
+static natsStatus ask_newer(const struct nats_log *log, struct nats_session *session,
+                            struct nats_stream *ret)
+{
+    char subject[128];
+    natsMsg *msg = NULL;
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", log->name);
+    natsStatus s = natsConnection_RequestString(&msg, session->nc, subject, "{}", ASK_TIMEOUT_MS);
+    if (s == NATS_OK &&
+        !nats_stream_read_newer(
+            (struct view){natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)}, ret))
+        s = NATS_PROTOCOL_ERROR;
+    natsMsg_Destroy(msg);
+    return s;
+}
+
+static natsStatus examine(struct nats_bus *bus, struct nats_log *log, struct nats_session *session,
+                          jsOptions *options, const jsStreamConfig *config, bool *ret_sound,
+                          struct err_detail *detail)
+{
+    struct nats_stream stream = {.config = config};
+    jsErrCode code = 0;
+    natsStatus s = ask_newer(log, session, &stream);
+    if (s == NATS_OK && log->about)
+        s = ask_age(bus, log->about, nats_js(session), options, &stream.age_about_ns, &code);
+    if (s == NATS_OK)
+        *ret_sound = nats_stream_is_sound(log, &stream, detail);
+    else
+        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, nats_words(s, code));
+    return s;
+}
+
+static enum nats_log_state check(struct nats_bus *bus, struct nats_log *log,
+                                 struct nats_session *session, struct err_detail *detail)
 {
     enum nats_log_state state = NATS_LOG_UNCHECKED;
     jsOptions options;
     jsErrCode code = 0;
     jsStreamInfo *info = NULL;
+    bool sound = false;
     jsOptions_Init(&options);
     options.Wait = ASK_TIMEOUT_MS;
-    natsStatus s = js_GetStreamInfo(&info, js, log->name, &options, &code);
+    natsStatus s = js_GetStreamInfo(&info, nats_js(session), log->name, &options, &code);
     if (nats_err_of(s, code) == ERR_NOT_FOUND) {
-        s = make_stream(log, js, &options, &info, &code);
+        s = make_stream(log, nats_js(session), &options, &info, &code);
         state = is_hopeless(code) ? NATS_LOG_BROKEN : NATS_LOG_MISSING;
     }
     if (s != NATS_OK) {
         (void)err_set(detail, ERR_UNAVAILABLE, "stream %s: %s", log->name, nats_words(s, code));
         return state;
     }
-    bool sound = is_sound(log, info->Config, detail);
+    s = examine(bus, log, session, &options, info->Config, &sound, detail);
     atomic_store(&log->direct, info->Config->AllowDirect);
     jsStreamInfo_Destroy(info);
+    if (s != NATS_OK)
+        return NATS_LOG_UNCHECKED;
     return sound ? NATS_LOG_SOUND : NATS_LOG_BROKEN;
 }
 
@@ -199,18 +179,9 @@ static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session
     pthread_mutex_unlock(&bus->lock);
     if (!due)
         return;
-    enum nats_log_state state = check(log, nats_js(session), &detail);
+    enum nats_log_state state = check(bus, log, session, &detail);
     if (!natsConnection_IsClosed(session->nc)) /* else nothing was found out */
         note(bus, log, round, state, &detail);
-}
-
-/* Logs are only ever added, at the list's head, and live as long as the bus. */
-static struct nats_log *first_log(struct nats_bus *bus)
-{
-    pthread_mutex_lock(&bus->lock);
-    struct nats_log *log = bus->logs;
-    pthread_mutex_unlock(&bus->lock);
-    return log;
 }
 
 void nats_logs_tend(struct nats_bus *bus, struct nats_session *session)

@@ -42,6 +42,7 @@ static void log_free(struct nats_log *log)
 {
     mem_free(log->name);
     mem_free(log->subject);
+    mem_free(log->about);
     mem_free(log);
 }
 
@@ -64,12 +65,15 @@ enum err nats_log_open(struct bus *base, const struct bus_log_spec *spec, struct
     log->spec = *spec;
     log->name = mem_copy_text(spec->name, strlen(spec->name));
     log->subject = mem_copy_text(spec->subject, strlen(spec->subject));
-    if (!log->name || !log->subject) {
+    if (spec->about)
+        log->about = mem_copy_text(spec->about, strlen(spec->about));
+    if (!log->name || !log->subject || (spec->about && !log->about)) {
         log_free(log);
         return ERR_MEMORY;
     }
     log->spec.name = log->name;
     log->spec.subject = log->subject;
+    log->spec.about = log->about;
     pthread_mutex_lock(&bus->lock);
     log->next = bus->logs;
     bus->logs = log;

@@ -55,7 +55,7 @@ enum err {
 
 struct err_detail {
     /* one sentence, NUL-terminated, cut at a character's border if too long; "" if none */
-    char text[256];
+    char text[512];
 };
 
 const char *err_slug(enum err e);

@@ -70,14 +70,14 @@ enum err settings_check(const struct settings *s, struct err_detail *detail)
 }
 
 /* <NAMESPACE>_<kind>, e.g. TIDINGS_EVENTS */
-static void stream_name(const struct settings *s, const char *kind, struct log_names *names)
+static void stream_name(const struct settings *s, const char *kind, char name[80])
 {
-    size_t len = (size_t)snprintf(names->stream, sizeof names->stream, "%.32s", s->ns);
+    size_t len = (size_t)snprintf(name, 80, "%.32s", s->ns);
 
     for (size_t i = 0; i < len; i++)
-        if (names->stream[i] >= 'a' && names->stream[i] <= 'z')
-            names->stream[i] = (char)(names->stream[i] - 'a' + 'A');
-    snprintf(names->stream + len, sizeof names->stream - len, "_%.47s", kind);
+        if (name[i] >= 'a' && name[i] <= 'z')
+            name[i] = (char)(name[i] - 'a' + 'A');
+    snprintf(name + len, 80 - len, "_%.47s", kind);
 }
 
 static struct bus_log_spec spec_of(const struct settings *s, const struct log_names *names)
@@ -91,10 +91,17 @@ static struct bus_log_spec spec_of(const struct settings *s, const struct log_na
 
 void settings_event_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret)
 {
-    stream_name(s, "EVENTS", names);
+    stream_name(s, "EVENTS", names->stream);
     snprintf(names->subject, sizeof names->subject, "%.32s.events.>", s->ns);
     *ret = spec_of(s, names);
     ret->max_bytes = s->events_max_bytes;
+}
+
+static void set_about_events(const struct settings *s, struct log_names *names,
+                             struct bus_log_spec *ret)
+{
+    stream_name(s, "EVENTS", names->about);
+    ret->about = names->about;
 }
 
 void settings_status_log(const struct settings *s, const char *group, struct log_names *names,
@@ -103,15 +110,17 @@ void settings_status_log(const struct settings *s, const char *group, struct log
     char kind[48];
 
     snprintf(kind, sizeof kind, "STATUS_%.32s", group);
-    stream_name(s, kind, names);
+    stream_name(s, kind, names->stream);
     snprintf(names->subject, sizeof names->subject, "%.32s.status.%.32s", s->ns, group);
     *ret = spec_of(s, names);
+    set_about_events(s, names, ret);
 }
 
 void settings_dead_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret)
 {
-    stream_name(s, "DEAD", names);
+    stream_name(s, "DEAD", names->stream);
     snprintf(names->subject, sizeof names->subject, "%.32s.dead.>", s->ns);
     *ret = spec_of(s, names);
     ret->max_age_ms = 0;
+    set_about_events(s, names, ret);
 }

@@ -83,6 +83,7 @@ must_check enum err settings_check(const struct settings *s, struct err_detail *
 struct log_names {
     char stream[80];
     char subject[80];
+    char about[80];
 };
 /* The event log: TIDINGS_EVENTS, tidings.events.> */
 void settings_event_log(const struct settings *s, struct log_names *names,
