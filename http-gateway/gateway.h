@@ -18,6 +18,8 @@ struct gateway {
     struct rpc_channel *processor;
     struct metric *outcomes[4]; /* publishes, by enum bus_outcome */
     struct metric *publish_duration;
+    struct metric *duplicates;
+    struct metric *conflicts[2]; /* 0: by an event's own id, 1: by an Idempotency-Key */
     _Atomic bool draining;
 };
 

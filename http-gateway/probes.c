@@ -103,12 +103,18 @@ void gateway_measure(struct gateway *g)
         [BUS_REFUSED] = "outcome=\"refused\"",
         [BUS_UNKNOWN] = "outcome=\"unknown\"",
     };
+    static const char *const reasons[] = {"reason=\"id\"", "reason=\"idempotency_key\""};
 
     for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
         g->outcomes[i] = metrics_counter(g->metrics, "tidings_publishes_total", labels[i],
                                          "Events sent to the bus, by what became of them there");
     g->publish_duration = metrics_latency(g->metrics, "tidings_publish_duration_seconds", NULL,
                                           "Time until the bus said that an event is stored");
+    g->duplicates = metrics_counter(g->metrics, "tidings_duplicates_total", NULL,
+                                    "Events that were stored already when they were sent again");
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        g->conflicts[i] = metrics_counter(g->metrics, "tidings_conflicts_total", reasons[i],
+                                          "Events refused because their id is another event's");
     metrics_gauge_read(g->metrics, "tidings_publishes_in_flight", NULL,
                        "Events whose outcome the bus has not told yet", read_in_flight, g);
     metrics_gauge_read(g->metrics, "tidings_bus_ready", NULL, "1: events can be stored",
