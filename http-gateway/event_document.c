@@ -1,7 +1,7 @@
 #include "http-gateway/event_document.h"
 
 #include "common/json_scan.h"
-#include "http-gateway/media_type.h"
+#include "common/media_type.h"
 
 static void add_text(struct buf *out, const char *name, struct view value)
 {

@@ -1,12 +1,21 @@
 #include "http-gateway/read_event.h"
 
+#include "common/cloud_event_json.h"
 #include "common/event_json.h"
+#include "common/media_type.h"
 #include "common/mem.h"
-#include "http-gateway/media_type.h"
+#include "http-gateway/read_binary.h"
+
+#define ALLOWED \
+    "allowed are application/json, application/cloudevents+json, and any with ce- headers"
 
 struct read_event {
-    struct event_json json;
+    struct event_json plain;
+    struct cloud_event_json *structured;
+    struct read_binary binary;
 };
+
+enum form { FORM_PLAIN, FORM_STRUCTURED, FORM_BINARY };
 
 enum err read_event_new(struct read_event **ret)
 {
@@ -14,7 +23,12 @@ enum err read_event_new(struct read_event **ret)
 
     if (!holder)
         return ERR_MEMORY;
-    event_json_init(&holder->json);
+    if (cloud_event_json_new(&holder->structured)) {
+        mem_free(holder);
+        return ERR_MEMORY;
+    }
+    event_json_init(&holder->plain);
+    read_binary_init(&holder->binary);
     *ret = holder;
     return ERR_NONE;
 }
@@ -23,21 +37,77 @@ void read_event_free(struct read_event *holder)
 {
     if (!holder)
         return;
-    event_json_free(&holder->json);
+    event_json_free(&holder->plain);
+    cloud_event_json_free(holder->structured);
+    read_binary_free(&holder->binary);
     mem_free(holder);
 }
 
-static enum err check_media_type(const struct http_request *request, struct err_detail *detail)
+/* ---- which form? ---- */
+
+static int shown(struct view v)
+{
+    return (int)(v.len < 80 ? v.len : 80);
+}
+
+/* JSON is UTF-8. */
+static enum err check_parameters(struct view content_type, struct err_detail *detail)
+{
+    struct view rest = media_type_parameters(content_type);
+    struct media_type_parameter p;
+
+    while (media_type_next_parameter(&rest, &p))
+        if (!view_equal_nocase(p.name, VIEW("charset")) ||
+            !view_equal_nocase(p.value, VIEW("utf-8")))
+            return err_set(detail, ERR_MEDIA_TYPE,
+                           "Content-Type has the parameter \"%.*s\"; only charset=utf-8 is allowed",
+                           shown(p.name), p.name.data);
+    return ERR_NONE;
+}
+
+static bool is_cloud_events(struct view essence)
+{
+    static const struct view prefix = {"application/cloudevents", 23};
+
+    return essence.len >= prefix.len &&
+           view_equal_nocase((struct view){essence.data, prefix.len}, prefix);
+}
+
+/* Section 3 of the binding: a type that begins with application/cloudevents decides, ce- headers
+ * or not; else those do. */
+static enum err find_form(const struct http_request *request, struct view content_type,
+                          enum form *ret, struct err_detail *detail)
+{
+    struct view essence = media_type_essence(content_type);
+
+    if (view_equal_nocase(essence, VIEW("application/cloudevents+json"))) {
+        *ret = FORM_STRUCTURED;
+        return check_parameters(content_type, detail);
+    }
+    if (!is_cloud_events(essence) && read_binary_is_meant(request)) {
+        *ret = FORM_BINARY;
+        return ERR_NONE;
+    }
+    if (content_type.len == 0)
+        return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is missing; " ALLOWED);
+    if (!view_equal_nocase(essence, VIEW("application/json")))
+        return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is \"%.*s\"; " ALLOWED, shown(essence),
+                       essence.data);
+    *ret = FORM_PLAIN;
+    return check_parameters(content_type, detail);
+}
+
+static enum err take_content_type(const struct http_request *request, struct view *ret,
+                                  struct err_detail *detail)
 {
     struct view type = {0}, second;
     int at = 0;
 
     (void)http_header_next(request, "Content-Type", &at, &type);
     if (http_header_next(request, "Content-Type", &at, &second))
-        return err_set(detail, ERR_MEDIA_TYPE,
-                       "there are two Content-Type; one is needed, and it must be "
-                       "application/json");
-    return media_type_check_json(type, detail);
+        return err_set(detail, ERR_MEDIA_TYPE, "there are two Content-Type; one is needed");
+    *ret = type;
+    return ERR_NONE;
 }
 
 /* RFC 9110, section 8.4: what isn't decoded must not be taken for the content itself. */
@@ -49,7 +119,25 @@ static enum err check_encoding(const struct http_request *request, struct err_de
         if (coding.len > 0 && !view_equal_nocase(coding, VIEW("identity")))
             return err_set(detail, ERR_MEDIA_TYPE,
                            "Content-Encoding is \"%.*s\"; send the event as it is, without any",
-                           (int)(coding.len < 80 ? coding.len : 80), coding.data);
+                           shown(coding), coding.data);
+    return ERR_NONE;
+}
+
+/* ---- reading ---- */
+
+static enum err read_body(struct read_event *holder, struct http_request *request, enum form form,
+                          struct event *event, struct err_detail *detail)
+{
+    struct view body;
+    enum err e = http_body(request, &body, detail);
+
+    if (e)
+        return e;
+    if (form == FORM_PLAIN)
+        return event_json_read(&holder->plain, body, event, detail);
+    if (form == FORM_STRUCTURED)
+        return cloud_event_json_read(holder->structured, body, event, detail);
+    event->payload = body;
     return ERR_NONE;
 }
 
@@ -57,15 +145,18 @@ enum err read_event(struct read_event *holder, struct http_request *request, str
                     struct err_detail *detail)
 {
     struct event event = {.id = ret->id, .digest = ret->digest};
-    struct view body;
-    enum err e = check_media_type(request, detail);
+    struct view type;
+    enum form form = FORM_PLAIN;
+    enum err e = take_content_type(request, &type, detail);
 
     if (!e)
         e = check_encoding(request, detail);
     if (!e)
-        e = http_body(request, &body, detail);
+        e = find_form(request, type, &form, detail);
+    if (!e && form == FORM_BINARY)
+        e = read_binary(&holder->binary, request, type, &event, detail);
     if (!e)
-        e = event_json_read(&holder->json, body, &event, detail);
+        e = read_body(holder, request, form, &event, detail);
     if (!e)
         *ret = event;
     return e;
