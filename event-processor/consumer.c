@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "event-processor/barrier.h"
+#include "event-processor/letters.h"
 #include "event-processor/runner.h"
 
 enum {
@@ -20,6 +21,7 @@ struct consumer {
     struct bus_consumer *bus;
     struct in_hand *hand;
     struct outcomes *outcomes;
+    struct letters *letters;
     struct runner *runner;
     struct barrier barrier;
     size_t limit; /* deliveries in hand */
@@ -93,10 +95,17 @@ static void hand_on(struct consumer *consumer, struct batch *batch, uint64_t epo
     for (size_t i = 0; i < batch->count; i++) {
         struct held *held = batch->held[i];
         held->epoch = epoch;
-        if (!outcomes_decide(consumer->outcomes, held))
-            continue;
-        *end = held;
-        end = &held->next;
+        switch (outcomes_decide(consumer->outcomes, held)) {
+        case OUTCOMES_RUN:
+            *end = held;
+            end = &held->next;
+            break;
+        case OUTCOMES_EXAMINE:
+            letters_add(consumer->letters, held);
+            break;
+        case OUTCOMES_DONE:
+            break;
+        }
     }
     runner_add(consumer->runner, list);
 }
@@ -219,10 +228,20 @@ static enum err start_parts(struct consumer *consumer)
                                                     .follower = use->follower,
                                                     .table = use->table,
                                                     .status_log = use->status_log,
-                                                    .ns = use->ns,
+                                                    .event_stream = use->event_stream,
                                                     .clock = use->clock,
                                                     .metrics = use->metrics},
                          &consumer->outcomes);
+    if (!e)
+        e = letters_start(&(struct letters_options){.event_log = use->event_log,
+                                                    .event_stream = use->event_stream,
+                                                    .dead_log = use->dead_log,
+                                                    .ns = use->ns,
+                                                    .group = use->group,
+                                                    .table = use->table,
+                                                    .outcomes = consumer->outcomes,
+                                                    .metrics = use->metrics},
+                          &consumer->letters);
     if (!e)
         e = runner_start(&(struct runner_options){.outcomes = consumer->outcomes,
                                                   .ns = use->ns,
@@ -287,6 +306,8 @@ enum err consumer_start(const struct consumer_options *options, struct consumer 
     if (e) {
         if (consumer->runner)
             (void)consumer_drain(consumer, 0);
+        else if (consumer->letters)
+            letters_stop(consumer->letters);
         consumer_free(consumer);
         return e;
     }
@@ -304,6 +325,7 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
         ;
     wait_unlock(&consumer->wait);
     runner_stop(consumer->runner);
+    letters_stop(consumer->letters);
     return in_hand_wait_empty(consumer->hand, wait_left_ms(until));
 }
 
@@ -320,6 +342,7 @@ void consumer_free(struct consumer *consumer)
         pthread_join(consumer->reporter, NULL);
     if (consumer->started)
         pthread_join(consumer->fetcher, NULL);
+    letters_free(consumer->letters);
     in_hand_free(consumer->hand);
     bus_consumer_close(consumer->bus);
     runner_free(consumer->runner);

@@ -2,6 +2,7 @@
  * once their outcome is stored.
  *
  *     bus_fetch -> barrier -> decide -> runner -> handler -> status log -> acknowledge
+ *                               '--> letters (copies, and what is no event) --^
  *
  * The barrier: the status table has folded all that the status log held after the batch was
  * fetched, and the batch's events. In hand are a delivery for each run and what these runs get
@@ -22,6 +23,7 @@ struct consumer;
 struct consumer_options {
     struct bus_log *event_log;
     const char *event_stream;
+    struct bus_log *dead_log;
     const char *ns;
     const char *group;
     int64_t ack_wait_ms;

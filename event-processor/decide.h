@@ -13,15 +13,17 @@
 enum decision {
     DECIDE_GONE,  /* the event log has dropped it since it was delivered: let it be */
     DECIDE_LEAVE, /* the table and the delivery are not of one log: let it come back */
-    DECIDE_COPY,  /* not the first of its id: append that it needs no run, then acknowledge it */
+    DECIDE_COPY,  /* not the first of its id: compare it with that. Append that it needs no run, or
+                   * store a dead letter and append `dead`; then acknowledge it */
     DECIDE_ENDED, /* its generation has ended: acknowledge it */
-    DECIDE_BURY,  /* not an event: append `dead`, then acknowledge it */
+    DECIDE_BURY,  /* not an event: store a dead letter, append `dead`, then acknowledge it */
     DECIDE_RUN,   /* run its handler */
 };
 
 struct decide_delivery {
     struct event_id id; /* as event_identity says */
     uint64_t position;
+    struct view stream; /* the event log's name */
     bool malformed;
 };
 

@@ -14,7 +14,6 @@ static const char *const labels[OUTCOMES] = {
 struct outcomes {
     struct outcomes_options use;
     struct metric *counts[OUTCOMES];
-    struct metric *malformed;
 };
 
 enum err outcomes_new(const struct outcomes_options *options, struct outcomes **ret)
@@ -26,8 +25,6 @@ enum err outcomes_new(const struct outcomes_options *options, struct outcomes **
     for (int i = 0; i < OUTCOMES; i++)
         outcomes->counts[i] = metrics_counter(options->metrics, "tidings_deliveries_total",
                                               labels[i], "Deliveries by how they ended");
-    outcomes->malformed = metrics_counter(options->metrics, "tidings_events_malformed_total", NULL,
-                                          "Messages in the event log that are no events");
     *ret = outcomes;
     return ERR_NONE;
 }
@@ -76,8 +73,8 @@ static void on_done(struct status_append *append, bool stored)
     settle(held->outcomes, held, stored ? outcome_of(&append->change) : LEFT);
 }
 
-static void record(struct outcomes *outcomes, struct held *held, enum status status,
-                   uint32_t attempt, struct view error)
+/* Appends a change; what isn't the same for all changes of a delivery is set by the caller. */
+static void record(struct outcomes *outcomes, struct held *held, struct status_change change)
 {
     struct status_entry cell;
     if (!status_table_at(outcomes->use.table, held->run.position, &cell, NULL) ||
@@ -85,44 +82,40 @@ static void record(struct outcomes *outcomes, struct held *held, enum status sta
         settle(outcomes, held, LEFT);
         return;
     }
+    change.event_position = held->run.position;
+    change.state.generation = cell.state.generation;
+    change.time_ms = clock_wall_ms(outcomes->use.clock);
+    change.previous_position = cell.change_position;
     held->outcomes = outcomes;
-    held->append = (struct status_append){
-        .change = {.id = held->id,
-                   .event_position = held->run.position,
-                   .state = {.status = status,
-                             .generation = cell.state.generation,
-                             .attempt = attempt},
-                   .time_ms = clock_wall_ms(outcomes->use.clock),
-                   .previous_position = cell.change_position,
-                   .error = error},
-        .done = on_done,
-    };
+    held->append = (struct status_append){.change = change, .done = on_done};
     status_log_append(outcomes->use.status_log, &held->append);
 }
 
 void outcomes_processed(struct outcomes *outcomes, struct held *held)
 {
-    record(outcomes, held, STATUS_PROCESSED, held->run.attempt, VIEW(""));
+    record(
+        outcomes, held,
+        (struct status_change){
+            .id = held->id, .state = {.status = STATUS_PROCESSED, .attempt = held->run.attempt}});
 }
 
-/* Its id has been taken care of. The record counts when the first copy leaves the event log: then
- * this one is the event, and nobody will run it. */
-static void end_copy(struct outcomes *outcomes, struct held *held)
+/* The record counts when the first copy leaves the event log: then this one is the event, and
+ * nobody will run it. */
+void outcomes_copy(struct outcomes *outcomes, struct held *held)
 {
-    record(outcomes, held, STATUS_PROCESSED, 0, VIEW(""));
+    record(outcomes, held,
+           (struct status_change){.id = held->id, .state = {.status = STATUS_PROCESSED}});
 }
 
-/* Its payload stays in the event log, so nothing of it is lost. */
-static void bury(struct outcomes *outcomes, struct held *held)
+void outcomes_dead(struct outcomes *outcomes, struct held *held, const struct outcomes_death *death)
 {
-    struct err_detail why = {""};
-    if (!event_of_record(held->record, outcomes->use.ns, &held->text, &held->run.event, &why))
-        err_set(&why, ERR_MALFORMED, "it has no identity");
-    err_set(&held->error, ERR_MALFORMED, "malformed: %s", why.text);
-    metric_add(outcomes->malformed, 1);
-    log_warn("malformed message in the event log", LOG_U64("position", held->run.position),
-             LOG_TEXT("reason", why.text));
-    record(outcomes, held, STATUS_DEAD, 0, view_of(held->error.text));
+    record(outcomes, held,
+           (struct status_change){.id = death->id,
+                                  .state = {.status = STATUS_DEAD},
+                                  .error = view_of(held->error.text),
+                                  .letter_position = death->letter_position,
+                                  .conflict_id = death->conflict_id,
+                                  .conflict_position = death->conflict_position});
 }
 
 /* ---- without one ---- */
@@ -137,24 +130,26 @@ void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay
     settle_later(outcomes, held, RETURNED, delay_ms);
 }
 
-bool outcomes_decide(struct outcomes *outcomes, struct held *held)
+enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held)
 {
     struct status_reflects reflects;
     struct status_entry cell;
     bool found = status_table_at(outcomes->use.table, held->run.position, &cell, &reflects);
-    struct decide_delivery delivery = {
-        .id = held->id, .position = held->run.position, .malformed = held->malformed};
+    struct decide_delivery delivery = {.id = held->id,
+                                       .position = held->run.position,
+                                       .stream = view_of(outcomes->use.event_stream),
+                                       .malformed = held->malformed};
     if (held->epoch != reflects.epoch) { /* the barrier was passed by another table */
         settle(outcomes, held, LEFT);
-        return false;
+        return OUTCOMES_DONE;
     }
     switch (decide(found ? &cell : NULL, reflects.first_event_position, &delivery)) {
     case DECIDE_RUN:
         held->run.attempt = cell.state.attempt + 1;
-        return true;
+        return OUTCOMES_RUN;
     case DECIDE_COPY:
-        end_copy(outcomes, held);
-        break;
+    case DECIDE_BURY:
+        return OUTCOMES_EXAMINE;
     case DECIDE_GONE:
         log_warn("an event has expired before it was handled",
                  LOG_U64("position", held->run.position));
@@ -163,14 +158,11 @@ bool outcomes_decide(struct outcomes *outcomes, struct held *held)
     case DECIDE_ENDED:
         settle(outcomes, held, ENDED);
         break;
-    case DECIDE_BURY:
-        bury(outcomes, held);
-        break;
     case DECIDE_LEAVE:
         log_warn("delivery does not fit the status table; leaving it",
                  LOG_U64("position", held->run.position), LOG_U64("known", found));
         settle(outcomes, held, LEFT);
         break;
     }
-    return false;
+    return OUTCOMES_DONE;
 }

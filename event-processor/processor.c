@@ -12,7 +12,11 @@ static enum err open_logs(const struct processor_options *o, struct processor *p
     if (e)
         return e;
     settings_status_log(&o->settings->shared, o->settings->group, &p->status_names, &spec);
-    return bus_log_open(o->bus, &spec, &p->status_records);
+    e = bus_log_open(o->bus, &spec, &p->status_records);
+    if (e)
+        return e;
+    settings_dead_log(&o->settings->shared, &p->dead_names, &spec);
+    return bus_log_open(o->bus, &spec, &p->dead_letters);
 }
 
 static enum err start_answering(const struct processor_options *o, struct processor *p)
@@ -31,6 +35,7 @@ static enum err start_answering(const struct processor_options *o, struct proces
         e = query_start(&(struct query_options){.event_log = p->event_log,
                                                 .event_stream = p->event_names.stream,
                                                 .ns = ns,
+                                                .source = o->settings->shared.source,
                                                 .status_log = p->status_records,
                                                 .follower = p->follower,
                                                 .table = p->table,
@@ -63,6 +68,7 @@ static enum err start_working(const struct processor_options *o, struct processo
     struct consumer_options options = {
         .event_log = p->event_log,
         .event_stream = p->event_names.stream,
+        .dead_log = p->dead_letters,
         .ns = s->shared.ns,
         .group = s->group,
         .ack_wait_ms = s->ack_wait_ms,

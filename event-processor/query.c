@@ -134,33 +134,35 @@ static bool find_now(struct query *query, const struct event_id *id, uint64_t mi
     return reflects.epoch == ready && reflects.status_position >= min_position;
 }
 
-static void fail_unparsed(struct query *query, const struct query_ask *ask)
+static struct view copy_text(char *to, struct view text)
 {
-    struct view text = ask->request.event_id;
-    struct err_detail detail;
-    if (text.len == 0) {
-        end(query, ask, ERR_INVALID,
-            "event_id is empty; it is the event_id of the 202 response to the event", NULL);
-        return;
-    }
-    err_set(
-        &detail, ERR_NOT_FOUND,
-        "no event with id '%.*s'; ids are the event_id of the 202 response to the event, a UUID",
-        text.len < 64 ? (int)text.len : 64, text.data);
-    end(query, ask, ERR_NOT_FOUND, detail.text, NULL);
+    if (text.len > 0)
+        memcpy(to, text.data, text.len);
+    return (struct view){to, text.len};
+}
+
+static struct lookup *new_lookup(const struct query_ask *ask)
+{
+    struct view id = ask->request.event_id;
+    struct view source = ask->request.source;
+    struct lookup *lookup = mem_zero(1, sizeof *lookup + id.len + source.len);
+    if (!lookup)
+        return NULL;
+    lookup->ask = *ask;
+    lookup->ask.request.event_id = copy_text(lookup->text, id);
+    lookup->ask.request.source = copy_text(lookup->text + id.len, source);
+    return lookup;
 }
 
 /* What cannot be answered now waits: a miss for the next look, a full view for a reader. */
 static void ask_later(struct query *query, const struct query_ask *ask, const struct event_id *id,
                       const struct status_entry *entry, uint64_t position)
 {
-    struct lookup *lookup = mem_zero(1, sizeof *lookup);
+    struct lookup *lookup = new_lookup(ask);
     if (!lookup) {
         end(query, ask, ERR_MEMORY, "out of memory", NULL);
         return;
     }
-    lookup->ask = *ask;
-    lookup->ask.request.event_id = VIEW("");
     lookup->id = *id;
     lookup->until = wait_until(ask->timeout_ms < PATIENCE_MS ? ask->timeout_ms : PATIENCE_MS);
     if (entry) {
@@ -179,8 +181,10 @@ void query_ask(struct query *query, const struct query_ask *ask)
     struct event_id id;
     struct status_entry entry;
     uint64_t position = 0;
-    if (!id_parse(ask->request.event_id, &id)) {
-        fail_unparsed(query, ask);
+    struct err_detail detail;
+    enum err e = query_id(&query->use, &ask->request, &id, &detail);
+    if (e) {
+        end(query, ask, e, detail.text, NULL);
         return;
     }
     bool known = find_now(query, &id, ask->request.min_position, &entry, &position);

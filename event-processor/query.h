@@ -20,6 +20,7 @@ struct query_options {
     struct bus_log *event_log;
     const char *event_stream;
     const char *ns;
+    const char *source; /* of producers' ids that come without one */
     struct bus_log *status_log;
     struct follower *follower;
     struct status_table *table;
@@ -30,7 +31,8 @@ struct query_ask {
     struct event_status_request request; /* its views need to live only until query_ask returns */
     int64_t timeout_ms;                  /* the caller's patience; at most 10 s are spent */
     /* Called exactly once, perhaps before query_ask returns, on any thread. status is set if e is
-     * ERR_NONE and lives until it returns; else message says why. ERR_INVALID: no event_id.
+     * ERR_NONE and lives until it returns; else message says why. ERR_INVALID: an event_id or a
+     * source that nothing can have.
      * ERR_NOT_FOUND: surely not retained. ERR_OUT_OF_RANGE: min_position. ERR_UNAVAILABLE: it
      * cannot be known now. ERR_BUSY, ERR_MEMORY, ERR_CANCELLED. */
     void (*done)(void *ctx, enum err e, const char *message, const struct event_status *status);

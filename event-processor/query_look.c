@@ -77,10 +77,7 @@ static void answer(struct query *query, struct lookup *lookup, const struct foll
                 (unsigned long long)target->status_last);
         query_fail(query, lookup, ERR_OUT_OF_RANGE, detail.text);
     } else if (!found) {
-        char id[ID_TEXT_SIZE];
-        id_format(&lookup->id, id);
-        err_set(&detail, ERR_NOT_FOUND,
-                "no event with id '%s'; ids are the event_id of the 202 response to the event", id);
+        query_say_unknown(&query->use, &lookup->ask.request, &detail);
         query_fail(query, lookup, ERR_NOT_FOUND, detail.text);
     } else {
         query_found(query, lookup);

@@ -10,12 +10,13 @@
 
 /* A query that could not be answered at once. */
 struct lookup {
-    struct query_ask ask; /* request.event_id is void */
+    struct query_ask ask; /* event_id and source of its request are views of `text` */
     struct event_id id;
     struct timespec until;
     struct status_entry entry; /* FULL: what the table says */
     uint64_t position;         /* ... and the status log's position that this reflects */
     struct lookup *next;
+    char text[];
 };
 
 struct lookup_list {
@@ -50,6 +51,14 @@ struct query {
 
 void lookup_push(struct lookup_list *list, struct lookup *lookup);
 struct lookup *lookup_pop(struct lookup_list *list); /* NULL: empty */
+
+/* The event_id that a request asks for. ERR_INVALID: the detail says which member and why. */
+must_check enum err query_id(const struct query_options *options,
+                             const struct event_status_request *request, struct event_id *ret,
+                             struct err_detail *detail);
+/* What to say of an id that the table does not have. */
+void query_say_unknown(const struct query_options *options,
+                       const struct event_status_request *request, struct err_detail *detail);
 
 /* Completes a lookup and frees it. */
 void query_fail(struct query *query, struct lookup *lookup, enum err e, const char *message);

@@ -15,6 +15,7 @@ struct full {
     struct bus_record *record; /* the event's; NULL: the log no longer has it */
     struct event event;
     struct event_text text;
+    struct event_more more;
     struct history history;
     struct event_status_change changes[HISTORY_MAX + 1]; /* ACCEPTED, then the history */
 };
@@ -27,6 +28,17 @@ static struct lookup *take_next(struct query *query)
     struct lookup *lookup = lookup_pop(&query->to_read);
     wait_unlock(&query->wait);
     return lookup;
+}
+
+/* Whether a record that came with this id is what the table has at its position. */
+static bool is_entry(struct query *query, const struct status_entry *entry,
+                     const struct event_id *id)
+{
+    struct event_id own;
+    if (!entry->conflict)
+        return id_equal(id, &entry->id);
+    id_of_position(view_of(query->use.event_stream), entry->event_position, &own);
+    return id_equal(&own, &entry->id);
 }
 
 /* ERR_STALE: another event is kept there, so the log is not the one that the table was made from.
@@ -43,12 +55,15 @@ static enum err read_event(struct query *query, const struct status_entry *entry
     if (e)
         return e;
     bool proper = event_identity(full->record, query->use.ns, query->use.event_stream, &id, &name);
-    if (!id_equal(&id, &entry->id))
+    if (!is_entry(query, entry, &id))
         return ERR_STALE;
     full->event.payload = full->record->payload;
     if (!proper)
         return ERR_NONE;
-    return event_of_record(full->record, query->use.ns, &full->text, &full->event, NULL);
+    e = event_of_record(full->record, query->use.ns, &full->text, &full->event, NULL);
+    if (!e)
+        (void)event_read_more(full->record, &full->more, &full->event); /* what fits is shown */
+    return e;
 }
 
 static void fill(struct full *full, const struct status_entry *entry, struct event_status *status)
@@ -60,6 +75,10 @@ static void fill(struct full *full, const struct status_entry *entry, struct eve
     status->source = full->event.source;
     status->key = full->event.key;
     status->content_type = full->event.content_type;
+    status->subject = full->event.subject;
+    status->dataschema = full->event.dataschema;
+    status->extensions = full->event.extensions;
+    status->extension_count = full->event.extension_count;
     status->payload = full->event.payload;
     struct view time = full->event.time;
     if (time.len == 0 || !clock_parse(time.data, time.len, &status->time_ms))

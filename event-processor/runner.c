@@ -79,7 +79,10 @@ static void start_run(struct runner *runner, struct held *held)
 {
     struct err_detail why;
     enum err e = ERR_NONE;
-    bool run = outcomes_decide(runner->outcomes, held);
+    enum outcomes_next next = outcomes_decide(runner->outcomes, held);
+    bool run = next == OUTCOMES_RUN;
+    if (next == OUTCOMES_EXAMINE) /* it was to be run: the table has been made anew meanwhile */
+        outcomes_return(runner->outcomes, held, 0);
     if (run)
         e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
     if (run && !e) {

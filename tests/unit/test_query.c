@@ -38,6 +38,7 @@ static void start(struct asked *asked)
     assert_int_equal(query_start(&(struct query_options){.event_log = asked->world.events,
                                                          .event_stream = MEM_WORLD_STREAM,
                                                          .ns = MEM_WORLD_NS,
+                                                         .source = "/test",
                                                          .status_log = asked->world.statuses,
                                                          .follower = asked->follower,
                                                          .table = asked->table,
@@ -83,6 +84,7 @@ struct answer {
     struct status_state state;
     uint64_t event_position, position;
     char name[64], payload[64], error[128], words[256]; /* words: the history's statuses */
+    char more[128];                                     /* subject, dataschema, extensions */
     size_t history_count;
     int64_t time_ms;
 };
@@ -102,6 +104,14 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
                  status->name.data);
         snprintf(answer->payload, sizeof answer->payload, "%.*s", (int)status->payload.len,
                  status->payload.data ? status->payload.data : "");
+        int used =
+            snprintf(answer->more, sizeof answer->more, "%.*s, %.*s, ", (int)status->subject.len,
+                     status->subject.data, (int)status->dataschema.len, status->dataschema.data);
+        for (size_t i = 0; i < status->extension_count; i++)
+            used +=
+                snprintf(answer->more + used, sizeof answer->more - (size_t)used, "%.*s=%.*s ",
+                         (int)status->extensions[i].name.len, status->extensions[i].name.data,
+                         (int)status->extensions[i].value.len, status->extensions[i].value.data);
         for (size_t i = 0; i < status->history_count; i++) {
             const struct event_status_change *change = &status->history[i];
             size_t len = strlen(answer->words);
@@ -114,17 +124,38 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
     atomic_store(&answer->come, true);
 }
 
-static void ask(struct asked *asked, const char *id, bool full, uint64_t min_position,
-                int64_t timeout_ms, struct answer *answer)
+static void ask_for(struct asked *asked, const struct event_status_request *request,
+                    int64_t timeout_ms, struct answer *answer)
 {
     *answer = (struct answer){.e = ERR_NONE};
     query_ask(asked->query,
               &(struct query_ask){
-                  .request = {.event_id = view_of(id), .full = full, .min_position = min_position},
-                  .timeout_ms = timeout_ms,
-                  .done = on_answer,
-                  .ctx = answer});
+                  .request = *request, .timeout_ms = timeout_ms, .done = on_answer, .ctx = answer});
     answer->synchronous = atomic_load(&answer->come);
+}
+
+static void ask(struct asked *asked, const char *id, bool full, uint64_t min_position,
+                int64_t timeout_ms, struct answer *answer)
+{
+    ask_for(asked,
+            &(struct event_status_request){
+                .event_id = view_of(id), .full = full, .min_position = min_position},
+            timeout_ms, answer);
+}
+
+/* A producer's id, and its source; the texts are gone while the answer is waited for. */
+static void ask_producer(struct asked *asked, const char *id, const char *source, bool full,
+                         struct answer *answer)
+{
+    char texts[2][EVENT_SOURCE_MAX + 2];
+    snprintf(texts[0], sizeof texts[0], "%s", id);
+    snprintf(texts[1], sizeof texts[1], "%s", source);
+    ask_for(asked,
+            &(struct event_status_request){
+                .event_id = view_of(texts[0]), .source = view_of(texts[1]), .full = full},
+            PATIENCE_MS, answer);
+    memset(texts, '!', sizeof texts);
+    assert_until(atomic_load(&answer->come));
 }
 
 static void ask_and_wait(struct asked *asked, const struct event_id *id, bool full,
@@ -142,20 +173,65 @@ static void test_an_id_that_cannot_exist_needs_no_look(void **state)
 {
     struct asked *asked = *state;
     struct answer answer;
-    bus_mem_set_away(asked->world.bus, true);
-    ask(asked, "123", false, 0, PATIENCE_MS, &answer);
-    assert_true(answer.synchronous);
-    assert_int_equal(answer.e, ERR_NOT_FOUND);
-    assert_non_null(strstr(answer.message, "'123'"));
-    assert_non_null(strstr(answer.message, "event_id of the 202"));
-    ask(asked, "", false, 0, PATIENCE_MS, &answer);
-    assert_true(answer.synchronous);
-    assert_int_equal(answer.e, ERR_INVALID);
-    char endless[1000] = {0};
+    char endless[EVENT_PRODUCER_ID_MAX + 2] = {0};
     memset(endless, 'a', sizeof endless - 1);
-    ask(asked, endless, false, 0, PATIENCE_MS, &answer);
+    const struct {
+        const char *id, *source, *complaint;
+    } rows[] = {
+        {"", "", "event_id is empty"},
+        {endless, "", "event_id"},
+        {"a\tb", "", "control characters"},
+        {"a\nb", "/s", "control characters"},
+        {"a\xff", "", "UTF-8"},
+        {"123", "/s\x7f", "source must not"},
+        {"00000000-0000-0000-0000-0000000000ff", "/s\n", "source must not"},
+    };
+    bus_mem_set_away(asked->world.bus, true);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ask_producer(asked, rows[i].id, rows[i].source, false, &answer);
+        assert_true(answer.synchronous);
+        assert_int_equal(answer.e, ERR_INVALID);
+        assert_non_null(strstr(answer.message, rows[i].complaint));
+    }
+}
+
+static void test_a_producers_id_is_looked_up_with_its_source(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id of_test, of_other;
+    id_of_producer(VIEW("/test"), VIEW("123"), &of_test);
+    id_of_producer(VIEW("/other"), VIEW("123"), &of_other);
+    uint64_t first = mem_world_event(&asked->world, "n", "x", &of_test);
+    uint64_t second = mem_world_event(&asked->world, "n", "y", &of_other);
+    ask_producer(asked, "123", "", false, &answer); /* the default source */
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_int_equal(answer.event_position, first);
+    ask_producer(asked, "123", "/test", false, &answer);
+    assert_int_equal(answer.event_position, first);
+    ask_producer(asked, "123", "/other", true, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_int_equal(answer.event_position, second);
+    assert_string_equal(answer.payload, "y");
+}
+
+static void test_an_unknown_producers_id_is_not_found_after_a_look(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    char endless[EVENT_PRODUCER_ID_MAX + 1] = {0};
+    memset(endless, 'a', sizeof endless - 1);
+    ask_producer(asked, "123", "", false, &answer);
+    assert_int_equal(answer.e, ERR_NOT_FOUND);
+    assert_non_null(strstr(answer.message, "'123' of source '/test'"));
+    assert_non_null(strstr(answer.message, "event_id of the 202"));
+    ask_producer(asked, endless, endless, false, &answer);
     assert_int_equal(answer.e, ERR_NOT_FOUND);
     assert_true(strlen(answer.message) < 250);
+    assert_true(mem_world_metric(asked->metrics, "tidings_looks_total") >= 2);
+    bus_mem_set_away(asked->world.bus, true);
+    ask_producer(asked, "124", "", false, &answer); /* it cannot be known */
+    assert_int_equal(answer.e, ERR_UNAVAILABLE);
 }
 
 static void test_an_unknown_id_is_not_found_after_a_look(void **state)
@@ -415,6 +491,71 @@ static void test_a_broken_chain_shows_what_is_left(void **state)
     assert_string_equal(answer.words, "accepted processed");
 }
 
+/* A copy at `at` of the event at `first`, with other content, and the record of that. */
+static void record_conflict(struct asked *asked, const struct event_id *id, uint64_t first,
+                            uint64_t at, struct event_id *ret_own)
+{
+    id_of_position(VIEW(MEM_WORLD_STREAM), at, ret_own);
+    struct status_change change = {.id = *ret_own,
+                                   .event_position = at,
+                                   .state = {.status = STATUS_DEAD},
+                                   .time_ms = 1700000000000,
+                                   .error = VIEW("id_conflict: why"),
+                                   .letter_position = 9,
+                                   .conflict_id = *id,
+                                   .conflict_position = first};
+    (void)mem_world_batch(&asked->world, &change, 1);
+}
+
+static void test_a_conflicting_copy_can_be_looked_at(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id id = {{0}}, own;
+    uint64_t first = mem_world_event(&asked->world, "n", "first", &id);
+    uint64_t second = mem_world_event(&asked->world, "other", "second", &id);
+    record_conflict(asked, &id, first, second, &own);
+    ask_and_wait(asked, &own, true, 0, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_int_equal(answer.event_position, second);
+    assert_int_equal(answer.state.status, STATUS_DEAD);
+    assert_string_equal(answer.payload, "second");
+    assert_string_equal(answer.name, "other");
+    assert_string_equal(answer.words, "accepted dead");
+    assert_string_equal(answer.error, "id_conflict: why");
+    ask_and_wait(asked, &id, true, 0, &answer);
+    assert_int_equal(answer.event_position, first);
+    assert_int_equal(answer.state.status, STATUS_ACCEPTED);
+    assert_string_equal(answer.payload, "first");
+}
+
+static void test_a_full_view_has_extensions_too(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id id = {{7}};
+    char text[ID_TEXT_SIZE];
+    id_format(&id, text);
+    struct event_extension extensions[] = {{VIEW("region"), VIEW("eu")},
+                                           {VIEW("tenant"), VIEW("a b")}};
+    struct event event = {.id = id,
+                          .producer_id = view_of(text),
+                          .source = VIEW("/test"),
+                          .name = VIEW("n"),
+                          .time = VIEW("2026-01-02T03:04:05.678Z"),
+                          .subject = VIEW("order 7"),
+                          .dataschema = VIEW("https://example.com/schema"),
+                          .extensions = extensions,
+                          .extension_count = 2};
+    static struct event_message message;
+    struct bus_receipt receipt;
+    event_to_message(&event, MEM_WORLD_NS, &message);
+    assert_int_equal(bus_publish_wait(asked->world.events, &message.message, &receipt), ERR_NONE);
+    ask_and_wait(asked, &id, true, 0, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_string_equal(answer.more, "order 7, https://example.com/schema, region=eu tenant=a b ");
+}
+
 static void test_what_is_no_event_can_be_looked_at(void **state)
 {
     struct asked *asked = *state;
@@ -480,6 +621,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_an_id_that_cannot_exist_needs_no_look),
+        test(test_a_producers_id_is_looked_up_with_its_source),
+        test(test_an_unknown_producers_id_is_not_found_after_a_look),
         test(test_an_unknown_id_is_not_found_after_a_look),
         test(test_an_event_stored_a_moment_ago_is_found),
         test(test_what_the_table_knows_is_answered_at_once),
@@ -492,6 +635,8 @@ int main(void)
         test(test_a_full_view_has_what_was_sent_and_what_happened),
         test(test_a_history_within_one_batch),
         test(test_a_broken_chain_shows_what_is_left),
+        test(test_a_conflicting_copy_can_be_looked_at),
+        test(test_a_full_view_has_extensions_too),
         test(test_what_is_no_event_can_be_looked_at),
         test(test_a_full_view_too_late_is_unavailable_and_one_for_nobody_cancelled),
         test(test_a_full_view_has_the_name_that_the_table_has_no_room_for),

@@ -1,0 +1,40 @@
+/* The letters: what becomes of deliveries that no handler will run. A copy of an event is compared
+ * with the first of its id; where its content differs, and for a message that is no event, a dead
+ * letter is stored, and then recorded as `dead` with the letter's position.
+ *
+ *     look up the first -> read it -> compare -> letter stored -> `dead` recorded -> acknowledged
+ *
+ * Each step is awaited, so that after a crash anywhere the delivery comes again, and the same is
+ * done again: the bus knows the letter by its message id. A letter that no record names does not
+ * count. What cannot be done now (the bus is away, say) is given back and comes again.
+ *
+ * Thread-safe. A few threads of its own, which wait for the bus; deliveries wait for them, no more
+ * than are in hand.
+ */
+#ifndef TIDINGS_LETTERS_H
+#define TIDINGS_LETTERS_H
+
+#include "event-processor/outcomes.h"
+
+struct letters;
+
+struct letters_options {
+    struct bus_log *event_log;
+    const char *event_stream; /* its name */
+    struct bus_log *dead_log;
+    const char *ns;
+    const char *group;
+    struct status_table *table;
+    struct outcomes *outcomes;
+    struct metrics *metrics;
+};
+
+must_check enum err letters_start(const struct letters_options *options, struct letters **ret);
+/* Takes a delivery (OUTCOMES_EXAMINE). Does not wait. After letters_stop it is returned. */
+void letters_add(struct letters *letters, struct held *held);
+/* Returns what waits. What is being done goes on. Does not wait. */
+void letters_stop(struct letters *letters);
+/* After letters_stop. Waits for what is being done, some seconds if the bus has frozen. */
+void letters_free(struct letters *letters);
+
+#endif
