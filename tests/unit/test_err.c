@@ -65,8 +65,9 @@ static void what_is_not_safe_to_print_is_replaced(void **state)
 
 static void a_long_text_is_cut_between_characters(void **state)
 {
-    char text[600];
+    char text[1200];
     struct err_detail detail;
+    const size_t longest = sizeof detail.text - 1;
 
     (void)state;
     for (size_t shift = 0; shift < 4; shift++) {
@@ -77,27 +78,28 @@ static void a_long_text_is_cut_between_characters(void **state)
             len = (size_t)(stpcpy(text + len, "😀") - text);
         text[len] = '\0';
         err_set(&detail, ERR_INVALID, "%s", text);
-        assert_int_equal(strlen(detail.text), shift == 3 ? 255 : 252 + shift);
+        assert_int_equal(strlen(detail.text), longest - 3 + shift);
         assert_true(view_is_utf8(view_of(detail.text)));
         assert_null(strchr(detail.text, '?'));
     }
     memset(text, '\n', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     err_set(&detail, ERR_INVALID, "%s", text);
-    assert_int_equal(strlen(detail.text), 255);
+    assert_int_equal(strlen(detail.text), longest);
 }
 
 static void two_byte_control_characters_fill_a_detail_too(void **state)
 {
-    char text[601] = "";
+    char text[2 * sizeof(struct err_detail) + 1] = "";
     struct err_detail detail;
+    const size_t longest = sizeof detail.text - 1;
 
     (void)state;
-    for (size_t i = 0; i < 300; i++)
+    for (size_t i = 0; i < sizeof detail; i++)
         memcpy(text + 2 * i, "\xc2\x85", 3);
     err_set(&detail, ERR_INVALID, "%s", text);
-    assert_int_equal(strlen(detail.text), 255);
-    assert_int_equal(strspn(detail.text, "?"), 255);
+    assert_int_equal(strlen(detail.text), longest);
+    assert_int_equal(strspn(detail.text, "?"), longest);
 }
 
 int main(void)
