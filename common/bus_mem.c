@@ -172,6 +172,22 @@ void bus_mem_lose_tail(struct bus_log *base, uint64_t last)
     pthread_mutex_unlock(&mem_bus_of(log)->lock);
 }
 
+void bus_mem_purge(struct bus_log *base)
+{
+    struct mem_log *log = (struct mem_log *)base;
+    pthread_mutex_lock(&mem_bus_of(log)->lock);
+    mem_log_purge(log);
+    pthread_mutex_unlock(&mem_bus_of(log)->lock);
+}
+
+void bus_mem_set_unreadable(struct bus *base, enum err e)
+{
+    struct mem_bus *bus = (struct mem_bus *)base;
+    pthread_mutex_lock(&bus->lock);
+    bus->unreadable = e;
+    pthread_mutex_unlock(&bus->lock);
+}
+
 void bus_mem_delete(struct bus_log *base, uint64_t position)
 {
     struct mem_log *log = (struct mem_log *)base;
@@ -247,14 +263,14 @@ static enum err mem_log_read(struct bus_log *base, uint64_t position, int64_t ti
         return ERR_MEMORY;
     pthread_mutex_lock(&bus->lock);
     mem_expire(log);
-    bool away = bus->away;
-    struct mem_record *record = away ? NULL : mem_record_at(log, position);
+    enum err e = bus->away ? ERR_UNAVAILABLE : bus->unreadable;
+    struct mem_record *record = e == ERR_NONE ? mem_record_at(log, position) : NULL;
     if (record)
         mem_hand_out(record, false, handout);
     pthread_mutex_unlock(&bus->lock);
     if (!record) {
         mem_free(handout);
-        return away ? ERR_UNAVAILABLE : ERR_NOT_FOUND;
+        return e == ERR_NONE ? ERR_NOT_FOUND : e;
     }
     *ret = &handout->box.record;
     return ERR_NONE;

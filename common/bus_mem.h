@@ -20,6 +20,11 @@ void bus_mem_set_held(struct bus *bus, bool held);
 void bus_mem_renew(struct bus_log *log);
 /* Loses the log's tail: everything after this position. Groups are given the positions again. */
 void bus_mem_lose_tail(struct bus_log *log, uint64_t last);
+/* Empties the log, as an operator can by hand: positions go on, and message ids are still known
+ * although nothing is kept of them. */
+void bus_mem_purge(struct bus_log *log);
+/* From now on bus_log_read fails with it; ERR_NONE: no more. */
+void bus_mem_set_unreadable(struct bus *bus, enum err e);
 /* Makes a hole in the log, as a damaged file of a server's does. */
 void bus_mem_delete(struct bus_log *log, uint64_t position);
 

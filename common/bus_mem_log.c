@@ -192,9 +192,33 @@ void mem_log_cut(struct mem_log *log, uint64_t last)
         mem_log_delete(log, log->last);
 }
 
+void mem_log_purge(struct mem_log *log)
+{
+    for (uint64_t position = log->first; position <= log->last; ++position) {
+        struct mem_record *record = mem_record_at(log, position);
+        if (record && !record->message_id)
+            mem_record_release(record);
+    }
+    log->bytes = 0;
+    log->first = log->last + 1;
+}
+
+/* Of a log that holds nothing any more. */
+static void forget_message_ids(struct mem_log *log)
+{
+    for (size_t i = 0; i < MEM_CHAINS; ++i) {
+        while (log->chains[i]) {
+            struct mem_record *next = log->chains[i]->same_chain;
+            mem_record_release(log->chains[i]);
+            log->chains[i] = next;
+        }
+    }
+}
+
 void mem_log_clear(struct mem_log *log)
 {
     mem_log_cut(log, 0);
+    forget_message_ids(log);
     log->first = 1;
     log->last = 0;
 }

@@ -42,7 +42,9 @@ struct mem_log {
     uint64_t last;
     uint64_t bytes;
     int64_t created_ns;
-    struct mem_record *chains[MEM_CHAINS]; /* newest first, by message id */
+    /* Newest first, by message id. A record has one reference for the log, be it here, in
+     * `records` or in both. */
+    struct mem_record *chains[MEM_CHAINS];
     struct mem_group *groups;
     struct mem_log *next;
 };
@@ -55,6 +57,7 @@ struct mem_bus {
     pthread_cond_t changed;
     bool away;
     bool held;
+    enum err unreadable; /* what bus_log_read fails with; ERR_NONE: it doesn't */
     uint32_t in_flight;
     struct mem_held *oldest_held;
     struct mem_held **held_end;
@@ -74,6 +77,7 @@ static inline struct mem_record *mem_record_at(const struct mem_log *log, uint64
     return kept ? log->records[position - log->first] : NULL;
 }
 void mem_log_clear(struct mem_log *log);
+void mem_log_purge(struct mem_log *log);              /* leaves positions and message ids */
 void mem_log_cut(struct mem_log *log, uint64_t last); /* drops all after it */
 void mem_log_delete(struct mem_log *log, uint64_t position);
 struct mem_record *mem_find_message_id(const struct mem_log *log, const char *message_id);
