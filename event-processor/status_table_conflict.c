@@ -41,14 +41,18 @@ enum err status_table_apply_conflict(struct status_table *table, const struct st
     if (!cell || !id_equal(&cell->id, &change->conflict_id) || !is_of_this_log(table, change) ||
         !status_move(status_cell_state(cell), change->state, &after))
         return ERR_NONE;
-    /* A slot too many does no harm: the cell there says what it is. */
-    uint64_t hash = status_table_hash(table, &change->id);
-    if (status_index_add(table->index, hash, (uint32_t)at) || leave_chain(table, cell, at))
-        return ERR_MEMORY;
+    struct status_cell before = *cell;
     status_table_count(table, segment, cell, at, -1);
     cell->id = change->id;
     cell->copy = false;
     cell->conflict = true;
+    /* The cell is what its slot says before there is one; a slot too many does no harm. */
+    if (status_index_add(table->index, status_table_hash(table, &change->id), (uint32_t)at) ||
+        leave_chain(table, &before, at)) {
+        *cell = before;
+        status_table_count(table, segment, cell, at, 1);
+        return ERR_MEMORY;
+    }
     status_table_change(cell, after, change, position, place);
     status_table_count(table, segment, cell, at, 1);
     return ERR_NONE;
