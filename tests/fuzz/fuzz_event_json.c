@@ -40,6 +40,9 @@ static void check(struct view body, const struct event *event, const struct even
         __builtin_trap();
     if (!lies_in(event->name, body) && !lies_in(event->name, text))
         __builtin_trap();
+    if (event->producer_id.len > EVENT_PRODUCER_ID_MAX || event->source.len > EVENT_SOURCE_MAX ||
+        !view_is_utf8(event->producer_id) || !view_is_utf8(event->source))
+        __builtin_trap();
     if (event->key.len > EVENT_KEY_MAX || !view_is_utf8(event->key))
         __builtin_trap();
     if (!lies_in(event->payload, body) || (event->payload.len > 0) != (event->content_type.len > 0))

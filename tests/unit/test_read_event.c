@@ -1,6 +1,7 @@
 /* The three forms of an event over HTTP: a server that answers with what read_event has made of a
  * request.
  */
+#include "common/mem.h"
 #include "http-gateway/read_event.h"
 #include "tests/lib/raw_client.h"
 #include "tests/lib/unit.h"
@@ -48,12 +49,17 @@ static enum err answer(struct http_request *request, struct http_response *respo
                        struct err_detail *detail, void *ctx)
 {
     struct event event = {.digest = VIEW("kept"), .subject = VIEW("not kept")};
-    struct read_event *holder;
-    enum err e = read_event_new(&holder);
+    struct read_event *holder = NULL;
+    uint64_t after;
+    enum err e;
 
     (void)ctx;
+    if (view_parse_u64(http_header(request, "fail-after"), &after))
+        mem_fail_after((int)after);
+    e = read_event_new(&holder);
     if (!e)
         e = read_event(holder, request, &event, detail);
+    mem_fail_after(-1);
     if (!e)
         dump_event(&response->body, &event);
     if (!view_equal(event.digest, VIEW("kept")) || (e && event.subject.len == 0))
@@ -420,6 +426,34 @@ static void the_longest_header(void **state)
     assert_event(expected);
 }
 
+/* ---- memory ---- */
+
+static void each_allocation_may_fail(void **state)
+{
+    static const struct {
+        const char *headers, *body;
+        int allocations; /* at least */
+    } requests[] = {
+        {JSON, "{\"name\":\"\\u0061\"}", 3},
+        {STRUCTURED, "{" REQUIRED_JSON ",\"x\":\"\\u0061\"}", 3},
+        {REQUIRED "Ce-X: %41\r\n", "{}", 3},
+    };
+    char headers[512];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        int after = 0;
+
+        do {
+            snprintf(headers, sizeof headers, "%sfail-after: %d\r\n", requests[i].headers, after);
+            post(headers, requests[i].body);
+            if (reply.status != 503 && reply.status != 200)
+                fail_msg("%s", reply.body);
+        } while (reply.status != 200 && ++after < 100);
+        assert_in_range(after, requests[i].allocations, 99);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_content_type_is_bounded),
         cmocka_unit_test(extensions_are_bounded),
         cmocka_unit_test(the_longest_header),
+        cmocka_unit_test(each_allocation_may_fail),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
