@@ -43,8 +43,11 @@ enum err options_event(struct http_request *request, struct http_response *respo
     bool found, allowed;
     enum err e = read_header(request, "WebHook-Request-Origin", &found, &origin, detail);
 
-    if (e || !found)
+    if (e)
         return e;
+    http_add_header(response, "Accept-Post", VIEW(POST_EVENT_TYPES));
+    if (!found)
+        return ERR_NONE;
     if (!webhook_origin_is_valid(origin))
         return err_set(detail, ERR_MALFORMED,
                        "WebHook-Request-Origin must be a DNS name, like events.example.com");

@@ -110,6 +110,8 @@ enum err post_event(struct http_request *request, struct http_response *response
     if (e)
         return err_set(detail, e, "no memory to read the event");
     e = read_event(holder, request, &event, detail);
+    if (e == ERR_MEDIA_TYPE)
+        http_add_header(response, "Accept-Post", VIEW(POST_EVENT_TYPES));
     if (!e)
         e = take_event(request, response, detail, ctx, &event);
     read_event_free(holder);

@@ -213,7 +213,7 @@ static enum err settle_duplicate(struct gateway *g, const struct event *event,
                                  struct bus_message *message, const struct store_identity *identity,
                                  uint64_t position, bool *ret_duplicate, struct err_detail *detail)
 {
-    enum first_copy first;
+    enum first_copy first = FIRST_IS_GONE;
     enum err e = look_at_first(g, event, position, &first);
 
     if (e == ERR_MEMORY)

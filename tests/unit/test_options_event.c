@@ -30,6 +30,8 @@ static void assert_plain(void)
     assert_int_equal(reply.status, 204);
     assert_true(raw_header(&reply, "Allow", value));
     assert_string_equal(value, "POST, OPTIONS");
+    assert_true(raw_header(&reply, "Accept-Post", value));
+    assert_non_null(strstr(value, "application/cloudevents+json"));
     assert_false(raw_header(&reply, "WebHook-Allowed-Origin", value));
     assert_false(raw_header(&reply, "WebHook-Allowed-Rate", value));
 }

@@ -1,107 +1,54 @@
 /* POST /api/v1/events, through the gateway's routes, onto the bus in memory.
  */
-#include "common/bus_mem.h"
-#include "http-gateway/gateway.h"
-#include "tests/lib/raw_client.h"
+#include "tests/lib/gateways.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
-
-#include "common/event.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-#define MAX_BODY (2 << 20)
-
-static struct gateway gateway;
-static struct http_server *server;
+static struct gateways g;
 static struct raw_reply reply;
 static char value[512];
-
-static int start_with(uint64_t log_bytes)
-{
-    struct bus_options bus = {
-        .url = "mem://", .name = "test", .max_in_flight = 1, .clock = &clock_system};
-    struct bus_log_spec spec = {.name = "TIDINGS_EVENTS",
-                                .subject = "tidings.events.>",
-                                .max_bytes = log_bytes,
-                                .replicas = 1,
-                                .duplicate_window_ms = 1000};
-    struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 4,
-                                .reserve = 1,
-                                .max_body = MAX_BODY,
-                                .request_timeout_ms = 10000,
-                                .idle_timeout_ms = 10000,
-                                .routes = gateway_routes,
-                                .ctx = &gateway};
-    struct err_detail detail = {""};
-
-    gateway = (struct gateway){
-        .settings = {.shared = {.ns = "tidings", .source = "/shop a"}, .max_in_flight = 1}};
-    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
-    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
-    assert_int_equal(bus_log_open(gateway.bus, &spec, &gateway.events), ERR_NONE);
-    assert_int_equal(bus_wait_ready(gateway.bus, 5000, NULL), ERR_NONE);
-    /* nobody listens there */
-    assert_int_equal(rpc_channel_open("ipv4:127.0.0.1:1", &gateway.processor, NULL), ERR_NONE);
-    gateway_measure(&gateway);
-    http.metrics = gateway.metrics;
-    if (http_start(&http, &server, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
-    return 0;
-}
 
 static int start(void **state)
 {
     (void)state;
-    return start_with(0);
+    gateways_start(&g, &(struct gateways_options){.max_in_flight = 1});
+    return 0;
 }
 
 static int start_small_log(void **state)
 {
     (void)state;
-    return start_with(1000);
+    gateways_start(&g, &(struct gateways_options){.log_bytes = 1000});
+    return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    http_stop(server);
-    rpc_channel_close(gateway.processor);
-    bus_close(gateway.bus);
-    metrics_free(gateway.metrics);
+    gateways_stop(&g);
     return 0;
 }
 
 /* ---- requests ---- */
 
+#define JSON "Content-Type: application/json\r\n"
+
 static int post_begin(const char *headers, const char *body)
 {
-    char head[1024];
-    int fd = raw_connect(http_port(server));
-
-    snprintf(head, sizeof head,
-             "POST /api/v1/events HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n", headers,
-             strlen(body));
-    assert_true(raw_send_text(fd, head));
-    assert_true(raw_send_text(fd, body));
-    return fd;
+    return gateways_post_begin(&g, 0, headers, body);
 }
 
 static void post_end(int fd)
 {
-    raw_receive(fd, false, &reply);
-    raw_close(fd);
+    gateways_post_end(fd, &reply);
 }
-
-#define JSON "Content-Type: application/json\r\n"
 
 static void post(const char *headers, const char *body)
 {
-    post_end(post_begin(headers, body));
+    gateways_post(&g, 0, headers, body, &reply);
 }
 
 static void get(const char *path)
@@ -109,41 +56,26 @@ static void get(const char *path)
     char request[256];
 
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
-    raw_exchange(http_port(server), request, &reply);
+    raw_exchange(http_port(g.http[0]), request, &reply);
 }
 
-/* A string member of the reply's document, copied. */
 static const char *member(const char *name)
 {
     static char text[512];
-    cJSON *json = cJSON_Parse(reply.body);
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
 
-    if (!cJSON_IsString(found))
-        fail_msg("no string %s in %s", name, reply.body);
-    snprintf(text, sizeof text, "%s", found->valuestring);
-    cJSON_Delete(json);
+    gateways_member(&reply, name, text);
     return text;
 }
 
 static uint64_t last_position(void)
 {
-    struct bus_log_end end;
-
-    assert_int_equal(bus_log_end(gateway.events, 1000, &end), ERR_NONE);
-    return end.last;
+    return gateways_last_position(&g);
 }
 
 /* The event stored last; the record is to be freed. */
 static struct bus_record *last_event(struct event_text *text, struct event *event)
 {
-    struct bus_record *record;
-    struct err_detail detail = {""};
-
-    assert_int_equal(bus_log_read(gateway.events, last_position(), 1000, &record), ERR_NONE);
-    if (event_of_record(record, "tidings", text, event, &detail))
-        fail_msg("%s", detail.text);
-    return record;
+    return gateways_event_at(&g, last_position(), text, event);
 }
 
 static void assert_view(struct view v, const char *expected)
@@ -177,7 +109,7 @@ static void accepted_means_stored(void **state)
     assert_view(event.payload, "\"some data\"");
     assert_view(event.content_type, "application/json");
     assert_view(event.producer_id, id);
-    assert_view(event.source, "/shop a");
+    assert_view(event.source, GATEWAYS_SOURCE);
     assert_view(event.key, "");
     assert_view(event.traceparent, "");
     assert_true(clock_parse(event.time.data, event.time.len, &ms));
@@ -270,6 +202,66 @@ static void trace_states_are_joined(void **state)
     bus_record_free(record);
 }
 
+/* Another trace than the request's: the event may have been on its way before. */
+static void the_trace_context_of_the_event_itself_counts(void **state)
+{
+    static const char other[] = "00-11111111111111111111111111111111-2222222222222222-00";
+    struct event_text text;
+    struct event event;
+    struct bus_record *record;
+    char body[256];
+
+    (void)state;
+    snprintf(body, sizeof body,
+             "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/x\",\"type\":\"a\","
+             "\"traceparent\":\"%s\"}",
+             other);
+    post("Content-Type: application/cloudevents+json\r\ntraceparent: " PARENT
+         "\r\ntracestate: a=b\r\n",
+         body);
+    assert_int_equal(reply.status, 202);
+    record = last_event(&text, &event);
+    assert_view(event.traceparent, other);
+    assert_view(event.tracestate, "");
+    bus_record_free(record);
+    post("Content-Type: application/cloudevents+json\r\ntraceparent: " PARENT
+         "\r\ntracestate: a=b\r\n",
+         "{\"specversion\":\"1.0\",\"id\":\"8\",\"source\":\"/x\",\"type\":\"a\"}");
+    assert_int_equal(reply.status, 202);
+    record = last_event(&text, &event);
+    assert_view(event.traceparent, PARENT);
+    assert_view(event.tracestate, "a=b");
+    bus_record_free(record);
+}
+
+/* An id in any form of an event is the same id, and a key goes with each. */
+static void ids_of_all_forms_are_one(void **state)
+{
+    char id[512];
+
+    (void)state;
+    post(JSON, "{\"name\":\"a\",\"source\":\"/x\",\"id\":\"7\",\"payload\":[1]}");
+    assert_int_equal(reply.status, 202);
+    gateways_member(&reply, "event_id", id);
+    post("Content-Type: application/cloudevents+json\r\nIdempotency-Key: \"7\"\r\n",
+         "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/x\",\"type\":\"a\","
+         "\"datacontenttype\":\"application/json\",\"data\":[1]}");
+    assert_int_equal(reply.status, 202);
+    assert_non_null(strstr(reply.body, "\"duplicate\":true"));
+    assert_string_equal(member("event_id"), id);
+    post(JSON "Idempotency-Key: 7\r\nce-specversion: 1.0\r\nce-id: 7\r\nce-source: /x\r\n"
+              "ce-type: a\r\n",
+         "[1]");
+    assert_int_equal(reply.status, 202);
+    assert_non_null(strstr(reply.body, "\"duplicate\":true"));
+    assert_string_equal(member("event_id"), id);
+    post(JSON "Idempotency-Key: 8\r\nce-specversion: 1.0\r\nce-id: 7\r\nce-source: /x\r\n"
+              "ce-type: a\r\n",
+         "[1]");
+    assert_int_equal(reply.status, 422);
+    assert_int_equal(last_position(), 1);
+}
+
 static void media_types(void **state)
 {
     static const char *const good[] = {"application/json",
@@ -305,6 +297,8 @@ static void media_types(void **state)
     }
     post("", "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 415);
+    assert_true(raw_header(&reply, "Accept-Post", value));
+    assert_non_null(strstr(value, "application/cloudevents+json"));
     post(JSON JSON, "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 415);
     assert_non_null(strstr(member("detail"), "two Content-Type"));
@@ -375,14 +369,14 @@ static void too_large_for_the_bus(void **state)
 static void a_bus_that_is_away(void **state)
 {
     (void)state;
-    bus_mem_set_away(gateway.bus, true);
+    bus_mem_set_away(g.bus, true);
     post(JSON, "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 503);
     assert_true(raw_header(&reply, "Retry-After", value));
     assert_string_equal(member("type"), "urn:tidings:problem:unavailable");
     get("/ready");
     assert_int_equal(reply.status, 503);
-    bus_mem_set_away(gateway.bus, false);
+    bus_mem_set_away(g.bus, false);
     post(JSON, "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 202);
 }
@@ -393,10 +387,10 @@ static void an_outcome_that_is_unknown(void **state)
     struct event_id id;
 
     (void)state;
-    bus_mem_set_held(gateway.bus, true);
+    bus_mem_set_held(g.bus, true);
     fd = post_begin(JSON, "{\"name\":\"a\"}");
-    assert_until(bus_in_flight(gateway.bus) == 1);
-    bus_mem_set_away(gateway.bus, true);
+    assert_until(bus_in_flight(g.bus) == 1);
+    bus_mem_set_away(g.bus, true);
     post_end(fd);
     assert_int_equal(reply.status, 504);
     assert_false(raw_header(&reply, "Retry-After", value));
@@ -409,13 +403,13 @@ static void too_many_at_once(void **state)
     int fd;
 
     (void)state;
-    bus_mem_set_held(gateway.bus, true);
+    bus_mem_set_held(g.bus, true);
     fd = post_begin(JSON, "{\"name\":\"a\"}");
-    assert_until(bus_in_flight(gateway.bus) == 1);
+    assert_until(bus_in_flight(g.bus) == 1);
     post(JSON, "{\"name\":\"b\"}");
     assert_int_equal(reply.status, 429);
     assert_true(raw_header(&reply, "Retry-After", value));
-    bus_mem_set_held(gateway.bus, false);
+    bus_mem_set_held(g.bus, false);
     post_end(fd);
     assert_int_equal(reply.status, 202);
     assert_int_equal(last_position(), 1);
@@ -445,7 +439,7 @@ static void probes(void **state)
     assert_non_null(strstr(reply.body, "\"ready\":true"));
     assert_non_null(strstr(reply.body, "\"bus\":\"ok\""));
     assert_non_null(strstr(reply.body, "\"processor\":\"unreachable: "));
-    atomic_store(&gateway.draining, true);
+    atomic_store(&g.gateway[0].draining, true);
     get("/ready");
     assert_int_equal(reply.status, 503);
     get("/health");
@@ -466,6 +460,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(key_and_time_are_kept, start, stop),
         cmocka_unit_test_setup_teardown(trace_context_goes_along_if_valid, start, stop),
         cmocka_unit_test_setup_teardown(trace_states_are_joined, start, stop),
+        cmocka_unit_test_setup_teardown(the_trace_context_of_the_event_itself_counts, start, stop),
+        cmocka_unit_test_setup_teardown(ids_of_all_forms_are_one, start, stop),
         cmocka_unit_test_setup_teardown(media_types, start, stop),
         cmocka_unit_test_setup_teardown(encoded_bodies_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(bad_events_are_not_stored, start, stop),
