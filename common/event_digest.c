@@ -1,28 +1,28 @@
 #include "common/event_digest.h"
 
 #include <openssl/evp.h>
-#include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     KEPT = (EVENT_DIGEST_TEXT_SIZE - 1) / 2, /* bytes of the hash */
     LENGTH_SIZE = 4,
 };
 
-/* OpenSSL looks an algorithm up in its providers at each use of EVP_sha256(): a third of the cost
- * of an event's digest. */
-static EVP_MD *sha256;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void free_sha256(void)
+/* Fetched once, for as long as the process lives: with EVP_sha256() OpenSSL looks the algorithm up
+ * in its providers at each use, which costs as much as hashing a small event. */
+static const EVP_MD *sha256(void)
 {
-    EVP_MD_free(sha256);
-}
+    static _Atomic(EVP_MD *) kept;
+    EVP_MD *md = atomic_load(&kept), *first = NULL;
 
-static void fetch_sha256(void)
-{
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (sha256)
-        OPENSSL_atexit(free_sha256);
+    if (md)
+        return md;
+    md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (md && !atomic_compare_exchange_strong(&kept, &first, md)) {
+        EVP_MD_free(md);
+        md = first;
+    }
+    return md;
 }
 
 /* What goes into the hash. Short parts are gathered, because each call of OpenSSL's costs as much
@@ -65,9 +65,13 @@ static void add(struct input *in, struct view field)
 
 static bool hash(EVP_MD_CTX *context, const struct event *event, unsigned char *ret)
 {
-    struct input in = {.context = context};
+    const EVP_MD *md = sha256();
+    struct input in;
 
-    if (!EVP_DigestInit_ex2(context, sha256, NULL))
+    in.context = context;
+    in.failed = false;
+    in.used = 0;
+    if (!md || !EVP_DigestInit_ex2(context, md, NULL))
         return false;
     add(&in, event->name);
     add(&in, event->source);
@@ -88,12 +92,9 @@ enum err event_digest(const struct event *event, char text[EVENT_DIGEST_TEXT_SIZ
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char bytes[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *context;
-    bool done;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context && hash(context, event, bytes);
 
-    pthread_once(&once, fetch_sha256);
-    context = sha256 ? EVP_MD_CTX_new() : NULL;
-    done = context && hash(context, event, bytes);
     EVP_MD_CTX_free(context);
     if (!done)
         return ERR_MEMORY;

@@ -75,6 +75,98 @@ static void a_record_is_read_by_its_position(void **state)
     bus_fixture_end(&f);
 }
 
+static size_t count_headers(const struct bus_header_view *headers, size_t count, const char *name)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found += view_equal(headers[i].name, view_of(name));
+    return found;
+}
+
+/* The index-th value of that name. */
+static void assert_header(const struct bus_header_view *headers, size_t count, const char *name,
+                          size_t index, const char *value)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!view_equal(headers[i].name, view_of(name)) || index-- > 0)
+            continue;
+        assert_true(view_equal(headers[i].value, view_of(value)));
+        return;
+    }
+    fail_msg("no %s", name);
+}
+
+enum { HEADERS = 16 };
+static void check_all_headers(const struct bus_record *record)
+{
+    struct bus_header_view all[HEADERS] = {{VIEW("untouched"), VIEW("")}};
+    struct bus_header_view some[HEADERS];
+    size_t count = bus_record_headers(record, NULL, 0);
+    assert_in_range(count, 6, HEADERS); /* the bus may add some */
+    assert_int_equal(bus_record_headers(record, all, HEADERS), count);
+    assert_int_equal(count_headers(all, count, "twice"), 2);
+    assert_int_equal(count_headers(all, count, "TWICE"), 1);
+    assert_int_equal(count_headers(all, count, "empty"), 0);
+    assert_header(all, count, "ce-type", 0, "a: b,c");
+    assert_header(all, count, "twice", 0, "first");
+    assert_header(all, count, "twice", 1, "second");
+    assert_header(all, count, "TWICE", 0, "third");
+    assert_header(all, count, "x", 0, "\xc3\xa9 %");
+    assert_header(all, count, "Last", 0, "1");
+    for (size_t max = 0; max < count; max++) {
+        some[max] = (struct bus_header_view){VIEW("untouched"), VIEW("")};
+        assert_int_equal(bus_record_headers(record, some, max), count);
+        for (size_t i = 0; i < max; i++)
+            assert_true(view_equal(some[i].name, all[i].name) &&
+                        view_equal(some[i].value, all[i].value));
+        assert_true(view_equal(some[max].name, VIEW("untouched")));
+    }
+}
+
+static void all_headers_of_a_record_are_there(void **state)
+{
+    const struct bus_header headers[] = {
+        {"ce-type", VIEW("a: b,c")}, {"twice", VIEW("first")},  {"empty", VIEW("")},
+        {"TWICE", VIEW("third")},    {"twice", VIEW("second")}, {"x", VIEW("\xc3\xa9 %")},
+        {"Last", VIEW("1")},
+    };
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_record *record = NULL;
+    size_t count = 0;
+    char subject[64];
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    struct bus_message message = {.subject = subject,
+                                  .headers = headers,
+                                  .header_count = sizeof headers / sizeof *headers,
+                                  .payload = VIEW("x: y\r\n")};
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    assert_int_equal(bus_log_read(f.log, receipt.position, TEST_LIMIT_MS, &record), ERR_NONE);
+    check_all_headers(record);
+    bus_record_free(record);
+    struct bus_reader *reader = open_reader(&f, 0, true);
+    assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, &record, 1, &count), ERR_NONE);
+    check_all_headers(record);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
+static void a_record_without_headers_has_none(void **state)
+{
+    struct bus_fixture f;
+    struct bus_record *record = NULL;
+    struct bus_header_view header;
+    size_t count = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish(&f, "a", "Name: value\r\n\r\n");
+    struct bus_reader *reader = open_reader(&f, 0, false);
+    assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, &record, 1, &count), ERR_NONE);
+    assert_int_equal(bus_record_headers(record, &header, 1), 0);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
 static void a_reader_has_headers_whatever_the_payload(void **state)
 {
     struct bus_fixture f;
@@ -272,6 +364,8 @@ static void the_longest_timeouts_wait(void **state)
 const struct CMUnitTest bus_read_tests[] = {
     cmocka_unit_test(an_empty_log_ends_before_it_begins),
     cmocka_unit_test(a_record_is_read_by_its_position),
+    cmocka_unit_test(all_headers_of_a_record_are_there),
+    cmocka_unit_test(a_record_without_headers_has_none),
     cmocka_unit_test(a_reader_has_headers_whatever_the_payload),
     cmocka_unit_test(a_reader_reads_all_in_order_and_then_what_comes),
     cmocka_unit_test(a_reader_begins_where_it_is_told),

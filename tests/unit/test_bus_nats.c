@@ -1,5 +1,6 @@
 /* The conformance suite against a real nats-server, and what only NATS can do. What happens when
  * things break is in test_bus_nats_faults.c. */
+#include "common/bus_nats.h"
 #include "common/mem.h"
 #include "tests/lib/bus_conformance.h"
 #include "tests/lib/nats_peer.h"
@@ -119,6 +120,39 @@ static void a_consumer_takes_no_record_for_a_status(void **state)
     bus_fixture_end(&f);
 }
 
+/* As nats.c gives them, where the layout of its messages isn't known to us. */
+static void headers_are_read_the_slow_way_too(void **state)
+{
+    const struct bus_header headers[] = {
+        {"one", VIEW("1: a")}, {"twice", VIEW("first")}, {"twice", VIEW("second")}};
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_header_view all[3] = {0}, some[2] = {{VIEW("untouched"), VIEW("")}};
+    char subject[64];
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    const struct bus_message message = {.subject = subject, .headers = headers, .header_count = 3};
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+    ((struct nats_record *)bus_record_box_of(delivery->record))->raw = false;
+    assert_true(view_equal(bus_record_header(delivery->record, "ONE"), headers[0].value));
+    assert_int_equal(bus_record_headers(delivery->record, some, 0), 3);
+    assert_true(view_equal(some[0].name, VIEW("untouched")));
+    assert_int_equal(bus_record_headers(delivery->record, some, 2), 3);
+    assert_int_equal(bus_record_headers(delivery->record, all, 3), 3);
+    assert_memory_equal(some, all, sizeof some);
+    size_t one = view_equal(all[0].name, VIEW("one")) ? 0 : 2, twice = one == 0 ? 1 : 0;
+    assert_true(view_equal(all[one].name, VIEW("one")));
+    assert_true(view_equal(all[one].value, headers[0].value));
+    assert_true(view_equal(all[twice].name, VIEW("twice")));
+    assert_true(view_equal(all[twice].value, VIEW("first")));
+    assert_true(view_equal(all[twice + 1].value, VIEW("second")));
+    bus_settle(delivery, BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 static void a_publish_allocates_nothing_of_ours(void **state)
 {
     struct bus_fixture f;
@@ -233,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
         cmocka_unit_test(a_fetch_is_bounded_in_bytes),
         cmocka_unit_test(a_hole_is_passed),
+        cmocka_unit_test(headers_are_read_the_slow_way_too),
         cmocka_unit_test(a_publish_allocates_nothing_of_ours),
     };
     struct nats_server server;

@@ -1,71 +1,10 @@
 /* Events and their form on the bus, by way of the bus in memory.
  */
 #include "common/event.h"
+#include "tests/lib/event_case.h"
 #include "tests/lib/unit.h"
 
-#include <stdio.h>
-
-static struct bus *bus;
-static struct bus_log *events;
 static struct err_detail detail;
-
-static int start(void **state)
-{
-    struct bus_options options = {.url = "mem://", .name = "test", .clock = &clock_system};
-    struct bus_log_spec spec = {.name = "TIDINGS_EVENTS",
-                                .subject = "tidings.events.>",
-                                .replicas = 1,
-                                .duplicate_window_ms = 1000};
-
-    (void)state;
-    assert_int_equal(bus_open(&options, &bus, NULL), ERR_NONE);
-    assert_int_equal(bus_log_open(bus, &spec, &events), ERR_NONE);
-    assert_int_equal(bus_wait_ready(bus, 5000, NULL), ERR_NONE);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    bus_close(bus);
-    return 0;
-}
-
-/* Stores the message and reads it back. */
-static struct bus_record *through_the_bus(const struct bus_message *message)
-{
-    struct bus_receipt receipt;
-    struct bus_record *record;
-
-    assert_int_equal(bus_publish_wait(events, message, &receipt), ERR_NONE);
-    assert_int_equal(receipt.outcome, BUS_STORED);
-    assert_int_equal(bus_log_read(events, receipt.position, 5000, &record), ERR_NONE);
-    return record;
-}
-
-static void assert_view(struct view v, const char *expected)
-{
-    if (!view_equal(v, view_of(expected)))
-        fail_msg("\"%.*s\" is not \"%s\"", (int)v.len, v.data ? v.data : "", expected);
-}
-
-static struct event full_event(void)
-{
-    struct event event = {
-        .producer_id = VIEW("id \"7\" 100%"),
-        .source = VIEW("/caf\xc3\xa9"),
-        .name = VIEW("order.created"),
-        .key = VIEW("customer \xe2\x82\xac 7"),
-        .time = VIEW("2026-01-02T03:04:05.678Z"),
-        .content_type = VIEW("application/json; charset=\"utf-8\""),
-        .traceparent = VIEW("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        .tracestate = VIEW("a=b, c=d"),
-        .payload = VIEW("{\"a\":\"\xc3\xa9\"}"),
-    };
-
-    assert_true(id_parse(VIEW("01890a5d-ac96-774b-bcce-b302099a8057"), &event.id));
-    return event;
-}
 
 /* ---- names ---- */
 
@@ -95,27 +34,22 @@ static void names(void **state)
 
 static void events_come_back_as_they_were(void **state)
 {
-    struct event event = full_event(), back;
+    struct event event = event_case_full(), back;
     struct event_message message;
     struct event_text text;
+    struct event_more more;
     struct bus_record *record;
 
     (void)state;
     event_to_message(&event, "tidings", &message);
-    record = through_the_bus(&message.message);
+    record = event_case_pass(&message.message);
     assert_string_equal(record->subject, "tidings.events.order.created");
     if (event_of_record(record, "tidings", &text, &back, &detail))
         fail_msg("%s", detail.text);
-    assert_true(id_equal(&back.id, &event.id));
-    assert_true(view_equal(back.producer_id, event.producer_id));
-    assert_true(view_equal(back.source, event.source));
-    assert_true(view_equal(back.name, event.name));
-    assert_true(view_equal(back.key, event.key));
-    assert_true(view_equal(back.time, event.time));
-    assert_true(view_equal(back.content_type, event.content_type));
-    assert_true(view_equal(back.traceparent, event.traceparent));
-    assert_true(view_equal(back.tracestate, event.tracestate));
-    assert_true(view_equal(back.payload, event.payload));
+    assert_int_equal(back.subject.len + back.dataschema.len + back.extension_count, 0);
+    assert_true(event_read_more(record, &more, &back));
+    assert_same_event(&back, &event);
+    assert_int_equal(back.digest.len, 0);
     bus_record_free(record);
 }
 
@@ -124,23 +58,30 @@ static void the_form_is_cloudevents_binary_mode(void **state)
     static const struct {
         const char *name, *value;
     } expected[] = {
-        {"Tidings-Event-Id", "01890a5d-ac96-774b-bcce-b302099a8057"},
+        {"Tidings-Event-Id", EVENT_CASE_ID},
+        {"Tidings-Digest", "0123456789abcdef0123456789abcdef"},
         {"ce-specversion", "1.0"},
         {"ce-id", "id%20%227%22%20100%25"},
         {"ce-source", "/caf%C3%A9"},
         {"ce-type", "order.created"},
         {"ce-time", "2026-01-02T03:04:05.678Z"},
+        {"ce-subject", "orders/7%20%C3%A9"},
+        {"ce-dataschema", "https://example.com/schema%25201"},
         {"ce-datacontenttype", "application/json;%20charset=%22utf-8%22"},
         {"content-type", "application/json; charset=\"utf-8\""},
         {"ce-partitionkey", "customer%20%E2%82%AC%207"},
         {"ce-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         {"ce-tracestate", "a=b,%20c=d"},
+        {"ce-aaa", "1"},
+        {"ce-comexample", "50%25%20%22of%22%20%F0%9F%98%80"},
+        {"ce-zz9", "true"},
     };
-    struct event event = full_event();
+    struct event event = event_case_full();
     struct event_message message;
     size_t count = sizeof expected / sizeof expected[0];
 
     (void)state;
+    event.digest = VIEW("0123456789abcdef0123456789abcdef");
     event_to_message(&event, "ns-1", &message);
     assert_string_equal(message.message.subject, "ns-1.events.order.created");
     assert_null(message.message.message_id);
@@ -168,43 +109,50 @@ static void what_is_absent_has_no_header(void **state)
 
 static void the_longest_values_fit(void **state)
 {
+    enum { VALUE = EVENT_EXTENSIONS_BYTES / EVENT_EXTENSIONS_MAX - EVENT_EXTENSION_NAME_MAX };
     static char spaces[EVENT_SOURCE_MAX];
-    struct event event = full_event(), back;
+    static char names[EVENT_EXTENSIONS_MAX][EVENT_EXTENSION_NAME_MAX];
+    struct event_extension extensions[EVENT_EXTENSIONS_MAX];
+    struct event event = event_case_full(), back;
     struct event_message message;
     struct event_text text;
+    struct event_more more;
     struct bus_record *record;
 
     (void)state;
     memset(spaces, ' ', sizeof spaces);
+    memset(names, 'n', sizeof names);
+    for (size_t i = 0; i < EVENT_EXTENSIONS_MAX; i++) {
+        names[i][EVENT_EXTENSION_NAME_MAX - 1] = (char)('a' + i);
+        extensions[i].name = (struct view){names[i], sizeof names[i]};
+        extensions[i].value = (struct view){spaces, VALUE};
+    }
     event.producer_id = (struct view){spaces, EVENT_PRODUCER_ID_MAX};
     event.source = (struct view){spaces, EVENT_SOURCE_MAX};
     event.key = (struct view){spaces, EVENT_KEY_MAX};
     event.time = (struct view){spaces, EVENT_TIME_MAX};
     event.content_type = (struct view){"x", 1};
     event.tracestate = (struct view){spaces, EVENT_TRACESTATE_MAX};
+    event.subject = (struct view){spaces, EVENT_SUBJECT_MAX};
+    event.dataschema = (struct view){spaces, EVENT_DATASCHEMA_MAX};
+    event.extensions = extensions;
+    event.extension_count = EVENT_EXTENSIONS_MAX;
+    event.digest = VIEW("0123456789abcdef0123456789abcdef");
     event_to_message(&event, "tidings", &message);
-    assert_int_equal(message.encoded, 3 * (EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX +
-                                           EVENT_KEY_MAX + EVENT_TIME_MAX + EVENT_TRACESTATE_MAX));
-    record = through_the_bus(&message.message);
+    assert_int_equal(message.message.header_count, EVENT_HEADERS_MAX);
+    assert_int_equal(message.encoded,
+                     3 * (EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + EVENT_KEY_MAX +
+                          EVENT_TIME_MAX + EVENT_TRACESTATE_MAX + EVENT_SUBJECT_MAX +
+                          EVENT_DATASCHEMA_MAX + EVENT_EXTENSIONS_MAX * VALUE));
+    record = event_case_pass(&message.message);
     assert_int_equal(event_of_record(record, "tidings", &text, &back, NULL), ERR_NONE);
-    assert_true(view_equal(back.producer_id, event.producer_id));
-    assert_true(view_equal(back.source, event.source));
-    assert_true(view_equal(back.key, event.key));
-    assert_true(view_equal(back.time, event.time));
-    assert_true(view_equal(back.tracestate, event.tracestate));
+    assert_true(event_read_more(record, &more, &back));
+    assert_same_event(&back, &event);
+    assert_true(view_equal(back.digest, event.digest));
     bus_record_free(record);
 }
 
 /* ---- messages of others ---- */
-
-static struct bus_record *foreign(const char *subject, const struct bus_header *headers,
-                                  size_t count)
-{
-    struct bus_message message = {
-        .subject = subject, .headers = headers, .header_count = count, .payload = VIEW("x")};
-
-    return through_the_bus(&message);
-}
 
 static void broken_escapes_stand_for_themselves(void **state)
 {
@@ -214,7 +162,7 @@ static void broken_escapes_stand_for_themselves(void **state)
         {"ce-source", VIEW("%zz%4%41%c3%A9%")},
         {"ce-datacontenttype", VIEW("text/plain")},
     };
-    struct bus_record *record = foreign("tidings.events.a.b", headers, 4);
+    struct bus_record *record = event_case_foreign("tidings.events.a.b", headers, 4);
     struct event_text text;
     struct event event;
 
@@ -242,11 +190,33 @@ static void values_too_long_to_decode_stay_encoded(void **state)
 
     (void)state;
     memset(source, '%', sizeof source);
-    record = foreign("tidings.events.a", headers, 3);
+    record = event_case_foreign("tidings.events.a", headers, 3);
     assert_int_equal(event_of_record(record, "tidings", &text, &event, NULL), ERR_NONE);
     assert_int_equal(event.source.len, sizeof source);
     assert_view(event.key, "a b");
     bus_record_free(record);
+}
+
+static void what_is_no_digest_is_none(void **state)
+{
+    static const char *const bad[] = {
+        "0123456789abcdef0123456789abcde",  "0123456789abcdef0123456789abcdeF",
+        "0123456789abcdef0123456789abcdeg", "0123456789abcdef0123456789abcdef0",
+        "0123456789abcdef 123456789abcdef", "x",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct bus_header headers[] = {{"Tidings-Event-Id", VIEW(EVENT_CASE_ID)},
+                                       {"Tidings-Digest", view_of(bad[i])}};
+        struct bus_record *record = event_case_foreign("tidings.events.a", headers, 2);
+        struct event_text text;
+        struct event event;
+
+        assert_int_equal(event_of_record(record, "tidings", &text, &event, NULL), ERR_NONE);
+        assert_int_equal(event.digest.len, 0);
+        bus_record_free(record);
+    }
 }
 
 struct malformed {
@@ -266,7 +236,7 @@ static void malformed_messages_go_by_their_position(void **state)
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
         const struct malformed *m = &messages[i];
         struct bus_header header = {"Tidings-Event-Id", view_of(m->id)};
-        struct bus_record *record = foreign(m->subject, &header, m->id ? 1 : 0);
+        struct bus_record *record = event_case_foreign(m->subject, &header, m->id ? 1 : 0);
         struct event_id id, expected;
         struct event_text text;
         struct event event;
@@ -286,7 +256,7 @@ static void malformed_messages_go_by_their_position(void **state)
 static void the_subject_must_be_the_namespaces(void **state)
 {
     struct bus_header header = {"Tidings-Event-Id", VIEW("01890a5d-ac96-774b-bcce-b302099a8057")};
-    struct bus_record *record = foreign("tidings.events.a", &header, 1);
+    struct bus_record *record = event_case_foreign("tidings.events.a", &header, 1);
     static const char *const others[] = {"tiding", "tidings.events", "other", "tidings.events.a.b"};
     struct event_id id;
     struct view name;
@@ -309,9 +279,10 @@ int main(void)
         cmocka_unit_test(the_longest_values_fit),
         cmocka_unit_test(broken_escapes_stand_for_themselves),
         cmocka_unit_test(values_too_long_to_decode_stay_encoded),
+        cmocka_unit_test(what_is_no_digest_is_none),
         cmocka_unit_test(malformed_messages_go_by_their_position),
         cmocka_unit_test(the_subject_must_be_the_namespaces),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, event_case_start, event_case_stop);
 }

@@ -99,6 +99,61 @@ static void the_id_of_a_position_is_a_uuid_of_version_5(void **state)
     check_position((struct view){longest, 300}, UINT64_MAX, "6608dc59-2b51-529e-9e62-95d00a783ded");
 }
 
+static void check_producer(struct view source, struct view producer_id, const char *expected)
+{
+    char text[ID_TEXT_SIZE];
+    struct event_id id;
+
+    id_of_producer(source, producer_id, &id);
+    id_format(&id, text);
+    assert_string_equal(text, expected);
+}
+
+/* Expected: Python's uuid.uuid5(uuid.UUID("8c3d57a5-fe0b-4f44-b934-24bc65a6c989"),
+ * source + "\n" + id). */
+static void the_id_of_a_producers_is_a_uuid_of_version_5(void **state)
+{
+    char source[600], producer_id[300];
+
+    (void)state;
+    memset(source, 's', sizeof source);
+    memset(producer_id, 'i', sizeof producer_id);
+    check_producer(VIEW("/orders"), VIEW("123"), "73ba8a01-ece3-5513-ab4e-e1b405b3c9b7");
+    check_producer(VIEW("/caf\xc3\xa9"), VIEW("id \xe2\x82\xac \xf0\x9f\x98\x80"),
+                   "b19de528-42e3-569c-ac42-d989641e9e7b");
+    check_producer((struct view){NULL, 0}, VIEW("1"), "d512f0c6-0854-5000-9c98-4ad80398670d");
+    check_producer(VIEW("a/b"), VIEW("c"), "ed41b270-81c7-5368-85ba-d198e6ef6c4b");
+    check_producer(VIEW("a"), VIEW("/bc"), "8579584c-5a72-577d-902d-3f3a0d61f18e");
+    check_producer((struct view){source, 512}, (struct view){producer_id, 256},
+                   "00a1207f-f02a-515c-8869-621d81509c78");
+    check_producer((struct view){source, 600}, (struct view){producer_id, 300},
+                   "00a1207f-f02a-515c-8869-621d81509c78");
+}
+
+static void a_producers_uuid_is_the_event_id_whatever_the_source(void **state)
+{
+    (void)state;
+    check_producer(VIEW("/orders"), view_of(sample), sample);
+    check_producer(VIEW("/other"), view_of(sample), sample);
+    check_producer((struct view){NULL, 0}, view_of(sample), sample);
+    check_producer(VIEW("/orders"), VIEW("01A20D89-3B44-726A-A44B-5F324BFB3C4C"), sample);
+}
+
+static void what_looks_like_a_uuid_and_is_none_goes_by_the_source(void **state)
+{
+    (void)state;
+    check_producer(VIEW("/orders"), VIEW("00000000-0000-0000-0000-000000000000"),
+                   "bef36a69-29d1-59af-9adb-6e1f6a569c94");
+    check_producer(VIEW("/orders"), VIEW("01A20D89-3B44-726A-A44B-5F324BFB3C4C "),
+                   "46d14af8-26af-5352-9c93-755b1e9fe56f");
+    check_producer(VIEW("/orders"), VIEW("01a20d893b44726aa44b5f324bfb3c4c"),
+                   "6a38618c-07d6-59ec-8dc3-bfe16db8a65c");
+    check_producer(VIEW("/orders"), VIEW("urn:uuid:01a20d89-3b44-726a-a44b-5f324bfb3c4c"),
+                   "2f96a40e-1558-57e5-8f02-7683fef65771");
+    check_producer(VIEW("/orders"), VIEW("01a20d89-3b44-726a-a44b-5f324bfb3c4g"),
+                   "eaae9645-ffb0-5e57-a4ce-8d76e356adc0");
+}
+
 static void ids_are_read_and_written(void **state)
 {
     struct event_id id, other;
@@ -198,6 +253,9 @@ int main(void)
         cmocka_unit_test(ids_of_many_threads_are_all_different),
         cmocka_unit_test(the_rest_of_a_new_id_is_random),
         cmocka_unit_test(the_id_of_a_position_is_a_uuid_of_version_5),
+        cmocka_unit_test(the_id_of_a_producers_is_a_uuid_of_version_5),
+        cmocka_unit_test(a_producers_uuid_is_the_event_id_whatever_the_source),
+        cmocka_unit_test(what_looks_like_a_uuid_and_is_none_goes_by_the_source),
         cmocka_unit_test(ids_are_read_and_written),
         cmocka_unit_test(what_is_no_uuid_is_refused),
         cmocka_unit_test(no_id_is_all_zero),
