@@ -145,7 +145,7 @@ enum err read_event(struct read_event *holder, struct http_request *request, str
                     struct err_detail *detail)
 {
     struct event event = {.id = ret->id, .digest = ret->digest};
-    struct view type;
+    struct view type = {0};
     enum form form = FORM_PLAIN;
     enum err e = take_content_type(request, &type, detail);
 
