@@ -77,3 +77,25 @@ def messages(url, stream=EVENTS, subject=">"):
 def stored_ids(url):
     """The event_ids of the event log."""
     return [headers.get("Tidings-Event-Id") for _, headers, _ in messages(url)]
+
+
+class Bus:
+    """A connection that is kept, for many questions."""
+
+    def __init__(self, url):
+        self.loop = asyncio.new_event_loop()
+        self.connection = self.loop.run_until_complete(nats.connect(url))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.loop.run_until_complete(self.connection.close())
+        self.loop.close()
+
+    def message(self, position, stream=EVENTS):
+        """The message at a position as (subject, headers, payload)."""
+        found = self.loop.run_until_complete(
+            self.connection.jetstream().get_msg(stream, seq=position)
+        )
+        return found.subject, found.headers or {}, found.data or b""
