@@ -68,7 +68,7 @@ static struct view lower_case(struct buf *text, struct view name)
 
 static bool is_quoted(struct view value)
 {
-    return value.len > 0 && value.data[0] == '"';
+    return value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"';
 }
 
 static bool is_encoded(struct view value)
@@ -76,27 +76,23 @@ static bool is_encoded(struct view value)
     return value.len > 0 && memchr(value.data, '%', value.len);
 }
 
-/* RFC 7230, section 3.2.6: takes off the quotes of a value that is quoted as a whole. Older
- * senders quote; new ones encode. False: the quote has no end, or one too early. */
-static bool unquote(struct buf *text, struct view *value)
+/* RFC 7230, section 3.2.6: takes off the quotes of a value that is quoted as a whole. Older senders
+ * quote, new ones encode, and some write values as they are: what is no quoted string stands for
+ * itself. */
+static struct view unquote(struct buf *text, struct view value)
 {
     char *to = text->data + text->len;
-    size_t last = value->len - 1, used = 0;
+    size_t last = value.len - 1, used = 0;
 
-    if (!is_quoted(*value))
-        return true;
-    if (value->len < 2 || value->data[last] != '"')
-        return false;
+    if (!is_quoted(value))
+        return value;
     for (size_t i = 1; i < last; i++) {
-        if (value->data[i] == '"')
-            return false;
-        if (value->data[i] == '\\' && ++i == last)
-            return false;
-        to[used++] = value->data[i];
+        if (value.data[i] == '"' || (value.data[i] == '\\' && ++i == last))
+            return value;
+        to[used++] = value.data[i];
     }
     buf_advance(text, used);
-    *value = (struct view){to, used};
-    return true;
+    return (struct view){to, used};
 }
 
 static struct view decode(struct buf *text, struct view value)
@@ -115,9 +111,7 @@ static struct view decode(struct buf *text, struct view value)
 
 static enum err take_header(struct reader *r, struct view name, struct view value)
 {
-    struct cloud_event *attributes = &r->holder->attributes;
     struct buf *text = &r->holder->text;
-    char label[CLOUD_EVENT_LABEL_SIZE];
 
     name = lower_case(text, name);
     if (view_equal(name, VIEW("datacontenttype")))
@@ -125,11 +119,8 @@ static enum err take_header(struct reader *r, struct view name, struct view valu
             r->detail, ERR_INVALID,
             "ce-datacontenttype must not be there: in binary mode Content-Type says what "
             "the data are");
-    if (!unquote(text, &value))
-        return err_set(r->detail, ERR_MALFORMED,
-                       "%s is a quoted string whose quotes do not match; a quote is written %%22",
-                       cloud_event_label(attributes, name, label));
-    return cloud_event_add(attributes, name, decode(text, value), r->detail);
+    value = decode(text, unquote(text, value));
+    return cloud_event_add(&r->holder->attributes, name, value, r->detail);
 }
 
 /* Room for all that will be made of the headers, so that nothing moves. */

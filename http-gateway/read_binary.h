@@ -20,7 +20,7 @@ bool read_binary_is_meant(const struct http_request *request);
 
 /* Sets all members of *ret but id, digest and payload. The body is not looked at, whatever its
  * content type.
- * ERR_MALFORMED: a header twice, no valid UTF-8 after decoding, a quote without its end.
+ * ERR_MALFORMED: a header twice, no valid UTF-8 after decoding.
  * ERR_INVALID: an attribute is missing or breaks its rule. ERR_MEMORY. */
 must_check enum err read_binary(struct read_binary *holder, const struct http_request *request,
                                 struct view content_type, struct event *ret,

@@ -265,6 +265,13 @@ static void values_are_decoded(void **state)
         {"\"%C3%A9 %22\"", "\xc3\xa9 \""},
         {"a \"b\"", "a \"b\""},
         {"%22a%22", "\"a\""},
+        {"\"\\%41\"", "A"},
+        /* no quoted strings: these are the values themselves */
+        {"\"a", "\"a"},
+        {"\"", "\""},
+        {"\"a\" b", "\"a\" b"},
+        {"\"a\"b\"", "\"a\"b\""},
+        {"\"a\\\"", "\"a\\\""},
         {"a b  c", "a b  c"},
     };
     char headers[512], expected[512];
@@ -308,11 +315,6 @@ static void headers_that_are_refused(void **state)
         {"ce-id: %E2%82\r\n", "", 400, "ce-id is not valid UTF-8"},
         {"ce-x: \xff\r\n", "", 400, "ce-x is not valid UTF-8"},
         {"ce-x: %ED%A0%80\r\n", "", 400, "ce-x is not valid UTF-8"},
-        {"ce-x: \"a\r\n", "", 400, "ce-x is a quoted string whose quotes do not match"},
-        {"ce-x: \"\r\n", "", 400, "quotes do not match"},
-        {"ce-x: \"a\" b\r\n", "", 400, "quotes do not match"},
-        {"ce-x: \"a\"b\"\r\n", "", 400, "quotes do not match"},
-        {"ce-x: \"a\\\"\r\n", "", 400, "quotes do not match"},
         {"ce-id: 1\r\nCe-Id: 1\r\n", "", 400, "ce-id comes twice"},
         {"ce-x: 1\r\nce-a: 1\r\nce-X: 2\r\n", "", 400, "ce-x comes twice"},
         {"ce-partitionkey: 1\r\nce-partitionkey: 1\r\n", "", 400, "ce-partitionkey comes twice"},
