@@ -65,17 +65,18 @@ static void warn_of_failure(struct letters *letters, const struct letter *letter
 static enum err store(struct letters *letters, const struct letter *letter, uint64_t *ret_position)
 {
     struct bus_receipt receipt = {0};
+    int size = LETTER_WHOLE;
     enum err e = publish(letters, letter, LETTER_WHOLE, &receipt);
-    for (int size = LETTER_WHOLE + 1; e == ERR_TOO_LARGE && size < LETTER_SIZES; size++) {
-        log_warn("a dead letter is too large for the bus; its payload is left in the event log",
-                 LOG_U64("position", letter->record->position),
-                 LOG_U64("payload_bytes", letter->record->payload.len));
+    while (e == ERR_TOO_LARGE && ++size < LETTER_SIZES)
         e = publish(letters, letter, (enum letter_size)size, &receipt);
-    }
     if (e) {
         warn_of_failure(letters, letter, e, &receipt);
         return e;
     }
+    if (size != LETTER_WHOLE)
+        log_warn("a dead letter is too large for the bus; its payload is only in the event log",
+                 LOG_U64("position", letter->record->position),
+                 LOG_U64("payload_bytes", letter->record->payload.len));
     metric_add(letters->found[letter->reason], 1);
     if (receipt.outcome == BUS_STORED)
         metric_add(letters->stored[letter->reason], 1);

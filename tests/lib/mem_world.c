@@ -131,6 +131,8 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64
     assert_int_equal(bus_log_open(world->bus, &spec, &world->events), ERR_NONE);
     settings_status_log(&world->settings.shared, group, &names, &spec);
     assert_int_equal(bus_log_open(world->bus, &spec, &world->statuses), ERR_NONE);
+    settings_dead_log(&world->settings.shared, &names, &spec);
+    assert_int_equal(bus_log_open(world->bus, &spec, &world->dead), ERR_NONE);
     assert_int_equal(bus_wait_ready(world->bus, 5000, NULL), ERR_NONE);
 }
 
@@ -150,10 +152,16 @@ static uint64_t store(struct bus_log *log, const struct bus_message *message)
     return receipt.position;
 }
 
+uint64_t mem_world_event_of(struct mem_world *world, const struct event *event)
+{
+    struct event_message message;
+    event_to_message(event, ns, &message);
+    return store(world->events, &message.message);
+}
+
 uint64_t mem_world_event(struct mem_world *world, const char *name, const char *payload,
                          struct event_id *id)
 {
-    struct event_message message;
     char text[ID_TEXT_SIZE];
     if (id_is_zero(id))
         id_make(&clock_system, id);
@@ -168,8 +176,7 @@ uint64_t mem_world_event(struct mem_world *world, const char *name, const char *
         .content_type = VIEW("text/plain"),
         .payload = view_of(payload),
     };
-    event_to_message(&event, ns, &message);
-    return store(world->events, &message.message);
+    return mem_world_event_of(world, &event);
 }
 
 uint64_t mem_world_junk(struct mem_world *world, const char *payload)

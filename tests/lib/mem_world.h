@@ -1,4 +1,4 @@
-/* A bus in memory with the two logs of a processor, and what puts records into them.
+/* A bus in memory with the logs of a processor, and what puts records into them.
  */
 #ifndef TESTS_MEM_WORLD_H
 #define TESTS_MEM_WORLD_H
@@ -14,7 +14,7 @@
 
 struct mem_world {
     struct bus *bus;
-    struct bus_log *events, *statuses;
+    struct bus_log *events, *statuses, *dead;
     struct processor_settings settings; /* of this world's namespace, with short times */
 };
 
@@ -27,6 +27,8 @@ void mem_world_close(struct mem_world *world);
 /* Stores an event with an id of its own, or that of `id` if it isn't zero; returns its position. */
 uint64_t mem_world_event(struct mem_world *world, const char *name, const char *payload,
                          struct event_id *id);
+/* Stores an event of which nothing is given but these. */
+uint64_t mem_world_event_of(struct mem_world *world, const struct event *event);
 /* Stores something that is no event under the event log's subjects. */
 uint64_t mem_world_junk(struct mem_world *world, const char *payload);
 /* Stores a batch of changes in the status log. */

@@ -41,6 +41,27 @@ static void test_every_cell_and_delivery(void **state)
     }
 }
 
+static void test_a_conflict_that_is_known_by_its_positions_id_has_ended(void **state)
+{
+    (void)state;
+    struct event_id own, next;
+    id_of_position(VIEW("EVENTS"), AT, &own);
+    id_of_position(VIEW("EVENTS"), AT + 1, &next);
+    struct decide_delivery event = {.id = ours, .position = AT, .stream = VIEW("EVENTS")};
+    struct decide_delivery elsewhere = {.id = ours, .position = AT, .stream = VIEW("OTHER")};
+    for (int status = STATUS_ACCEPTED; status < STATUS_COUNT; status++) { /* in any later life */
+        struct status_entry conflict = cell(own, (enum status)status, AT);
+        struct status_entry stranger = cell(next, (enum status)status, AT);
+        struct status_entry event_of_that_id = conflict;
+        conflict.conflict = stranger.conflict = true;
+        assert_int_equal(decide(&conflict, 1, &event), DECIDE_ENDED);
+        assert_int_equal(decide(&conflict, 1, &elsewhere), DECIDE_LEAVE);
+        assert_int_equal(decide(&stranger, 1, &event), DECIDE_LEAVE);
+        assert_int_equal(decide(&event_of_that_id, 1, &event), DECIDE_LEAVE);
+        assert_int_equal(decide(&conflict, AT + 1, &event), DECIDE_GONE);
+    }
+}
+
 static void test_a_position_that_the_table_does_not_have_is_left(void **state)
 {
     (void)state;
@@ -65,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cell_and_delivery),
         cmocka_unit_test(test_what_the_log_has_dropped_is_gone),
+        cmocka_unit_test(test_a_conflict_that_is_known_by_its_positions_id_has_ended),
         cmocka_unit_test(test_a_position_that_the_table_does_not_have_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

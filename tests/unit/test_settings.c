@@ -123,6 +123,26 @@ static void the_logs_follow_from_the_settings(void **state)
     assert_string_equal(events.name, "MY-SHOP_1_EVENTS"); /* each has its own names */
 }
 
+static void dead_letters_are_kept_for_ever_whatever_becomes_of_their_events(void **state)
+{
+    struct settings s = {.ns = (char[]){"my-Shop_1"},
+                         .stream_replicas = 3,
+                         .events_max_bytes = 1000,
+                         .events_max_age_ms = 60000,
+                         .duplicate_window_ms = 5000};
+    struct bus_log_spec spec;
+    struct log_names names;
+
+    (void)state;
+    settings_dead_log(&s, &names, &spec);
+    assert_string_equal(spec.name, "MY-SHOP_1_DEAD");
+    assert_string_equal(spec.subject, "my-Shop_1.dead.>");
+    assert_int_equal(spec.max_bytes, 0);
+    assert_int_equal(spec.max_age_ms, 0);
+    assert_int_equal(spec.duplicate_window_ms, 5000);
+    assert_int_equal(spec.replicas, 3);
+}
+
 static void the_longest_names_fit(void **state)
 {
     struct settings s = {.ns = (char[]){"n1234567890123456789012345678901"}};
@@ -214,6 +234,7 @@ int main(void)
         cmocka_unit_test(the_names_are_those_of_the_design),
         cmocka_unit_test(words_are_the_enums_of_log),
         cmocka_unit_test(the_logs_follow_from_the_settings),
+        cmocka_unit_test(dead_letters_are_kept_for_ever_whatever_becomes_of_their_events),
         cmocka_unit_test(the_longest_names_fit),
         cmocka_unit_test(settings_that_do_not_go_together_are_refused),
         cmocka_unit_test(copies_make_a_majority),
