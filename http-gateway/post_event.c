@@ -34,8 +34,8 @@ static struct view join_tracestates(const struct http_request *request, char tex
     return (struct view){text, used};
 }
 
-/* The request's, unless the event brings its own. Without exactly one valid parent there is no state
- * either. */
+/* The request's, unless the event brings its own. Without exactly one valid parent there is no
+ * state either. */
 static void take_trace_context(const struct http_request *request, char text[TRACESTATE_MAX],
                                struct event *event)
 {
@@ -80,8 +80,9 @@ static void write_result(enum err e, const struct store_identity *identity, bool
 /* ---- the event's way ---- */
 
 static enum err take_event(struct http_request *request, struct http_response *response,
-                           struct err_detail *detail, struct gateway *g, struct event *event)
+                           struct err_detail *detail, struct gateway *g, const struct event *read)
 {
+    struct event event = *read; /* its views get to point into: */
     struct store_identity identity;
     char key_text[EVENT_PRODUCER_ID_MAX], tracestate[TRACESTATE_MAX];
     struct view key;
@@ -89,12 +90,12 @@ static enum err take_event(struct http_request *request, struct http_response *r
     enum err e = idempotency_key_read(request, key_text, &key, detail);
 
     if (!e)
-        e = store_event_identify(g, key, event, &identity, detail);
+        e = store_event_identify(g, key, &event, &identity, detail);
     if (e)
         return e;
-    take_trace_context(request, tracestate, event);
+    take_trace_context(request, tracestate, &event);
     log_context_set(http_request_id(request), view_of(identity.id));
-    e = store_event(g, event, &identity, &duplicate, detail);
+    e = store_event(g, &event, &identity, &duplicate, detail);
     write_result(e, &identity, duplicate, response, detail);
     log_context_set(http_request_id(request), (struct view){0}); /* `identity` ends here */
     return e;

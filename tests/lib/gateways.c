@@ -144,3 +144,54 @@ bool gateways_has_metric(const struct gateways *g, const char *line)
     buf_free(&out);
     return found;
 }
+
+void gateways_id_of(const char *source, const char *producer_id, char ret[ID_TEXT_SIZE])
+{
+    struct event_id id;
+
+    id_of_producer(view_of(source), view_of(producer_id), &id);
+    id_format(&id, ret);
+}
+
+void gateways_assert_status(const struct raw_reply *reply, int status)
+{
+    if (reply->status != status)
+        fail_msg("%d: %s", reply->status, reply->body);
+}
+
+static void assert_accepted(const struct raw_reply *reply, const char *event_id, const char *more)
+{
+    char body[128], location[64], value[512];
+
+    gateways_assert_status(reply, 202);
+    snprintf(body, sizeof body, "{\"event_id\":\"%s\",\"status\":\"accepted\"%s}\n", event_id,
+             more);
+    assert_string_equal(reply->body, body);
+    snprintf(location, sizeof location, "/api/v1/events/%s", event_id);
+    assert_true(raw_header(reply, "Location", value));
+    assert_string_equal(value, location);
+}
+
+void gateways_assert_stored(const struct raw_reply *reply, const char *event_id)
+{
+    assert_accepted(reply, event_id, "");
+}
+
+void gateways_assert_duplicate(const struct raw_reply *reply, const char *event_id)
+{
+    assert_accepted(reply, event_id, ",\"duplicate\":true");
+}
+
+void gateways_assert_problem(const struct raw_reply *reply, int status, const char *type,
+                             const char *detail)
+{
+    char expected[64], text[512];
+
+    gateways_assert_status(reply, status);
+    snprintf(expected, sizeof expected, "urn:tidings:problem:%s", type);
+    gateways_member(reply, "type", text);
+    assert_string_equal(text, expected);
+    gateways_member(reply, "detail", text);
+    if (!strstr(text, detail))
+        fail_msg("no \"%s\" in %s", detail, reply->body);
+}

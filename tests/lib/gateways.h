@@ -43,6 +43,15 @@ uint64_t gateways_last_position(const struct gateways *g);
 /* The event at a position; free the record. */
 struct bus_record *gateways_event_at(const struct gateways *g, uint64_t position,
                                      struct event_text *text, struct event *ret);
+/* The event_id of a producer's id, as text. */
+void gateways_id_of(const char *source, const char *producer_id, char ret[ID_TEXT_SIZE]);
+void gateways_assert_status(const struct raw_reply *reply, int status);
+/* 202 for an event that is stored by the request, or was before. */
+void gateways_assert_stored(const struct raw_reply *reply, const char *event_id);
+void gateways_assert_duplicate(const struct raw_reply *reply, const char *event_id);
+/* A problem document of that type (without its urn), with such words in its detail. */
+void gateways_assert_problem(const struct raw_reply *reply, int status, const char *type,
+                             const char *detail);
 /* Whether the first gateway's /metrics have such a line, without its line end. */
 bool gateways_has_metric(const struct gateways *g, const char *line);
 

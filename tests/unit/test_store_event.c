@@ -24,13 +24,6 @@ static int start(void **state)
     return 0;
 }
 
-static int start_small_log(void **state)
-{
-    (void)state;
-    gateways_start(&g, &(struct gateways_options){.log_bytes = 4000});
-    return 0;
-}
-
 static int stop(void **state)
 {
     (void)state;
@@ -49,56 +42,9 @@ static const char *member(const char *name)
     return text;
 }
 
-static void assert_status(int status)
-{
-    if (reply.status != status)
-        fail_msg("%d: %s", reply.status, reply.body);
-}
-
-static void assert_stored(const char *event_id)
-{
-    char body[128];
-
-    assert_status(202);
-    snprintf(body, sizeof body, "{\"event_id\":\"%s\",\"status\":\"accepted\"}\n", event_id);
-    assert_string_equal(reply.body, body);
-}
-
-static void assert_duplicate(const char *event_id)
-{
-    char body[128], location[64], value[512];
-
-    assert_status(202);
-    snprintf(body, sizeof body,
-             "{\"event_id\":\"%s\",\"status\":\"accepted\",\"duplicate\":true}\n", event_id);
-    assert_string_equal(reply.body, body);
-    snprintf(location, sizeof location, "/api/v1/events/%s", event_id);
-    assert_true(raw_header(&reply, "Location", value));
-    assert_string_equal(value, location);
-}
-
-static void assert_problem(int status, const char *type, const char *detail)
-{
-    char expected[64];
-
-    assert_status(status);
-    snprintf(expected, sizeof expected, "urn:tidings:problem:%s", type);
-    assert_string_equal(member("type"), expected);
-    if (!strstr(member("detail"), detail))
-        fail_msg("no \"%s\" in %s", detail, reply.body);
-}
-
 static void assert_position(uint64_t last)
 {
     assert_int_equal(gateways_last_position(&g), last);
-}
-
-static void id_of(const char *source, const char *producer_id, char ret[ID_TEXT_SIZE])
-{
-    struct event_id id;
-
-    id_of_producer(view_of(source), view_of(producer_id), &id);
-    id_format(&id, ret);
 }
 
 static void assert_view(struct view v, const char *expected)
@@ -129,9 +75,9 @@ static void ids_come_from_producers(void **state)
         char id[ID_TEXT_SIZE], stored_id[ID_TEXT_SIZE], digest[EVENT_DIGEST_TEXT_SIZE];
         struct bus_record *record;
 
-        id_of(cases[i].source, cases[i].id, id);
+        gateways_id_of(cases[i].source, cases[i].id, id);
         post(0, JSON, cases[i].body);
-        assert_stored(id);
+        gateways_assert_stored(&reply, id);
         record = gateways_event_at(&g, i + 1, &values, &event);
         id_format(&event.id, stored_id);
         assert_string_equal(stored_id, id);
@@ -152,9 +98,9 @@ static void events_without_id_are_events_of_their_own(void **state)
 
     (void)state;
     post(0, JSON, "{\"name\":\"a\"}");
-    assert_status(202);
+    gateways_assert_status(&reply, 202);
     post(0, JSON, "{\"name\":\"a\"}");
-    assert_status(202);
+    gateways_assert_status(&reply, 202);
     assert_position(2);
     record = gateways_event_at(&g, 2, &values, &event);
     assert_view(event.producer_id, member("event_id"));
@@ -170,16 +116,16 @@ static void the_same_event_is_stored_once(void **state)
     char id[ID_TEXT_SIZE];
 
     (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
+    gateways_id_of(GATEWAYS_SOURCE, "7", id);
     post(0, JSON, "{\"name\":\"a\",\"id\":\"7\",\"payload\":{\"n\":1}}");
-    assert_stored(id);
+    gateways_assert_stored(&reply, id);
     post(0, JSON, "{\"name\":\"a\",\"id\":\"7\",\"payload\":{\"n\":1}}");
-    assert_duplicate(id);
+    gateways_assert_duplicate(&reply, id);
     /* elsewhere, with its default source said, at another time, traced otherwise */
     post(1, JSON "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
          "{\"payload\":{\"n\":1},\"source\":\"" GATEWAYS_SOURCE
          "\",\"id\":\"7\",\"time\":\"2026-01-02T03:04:05Z\",\"name\":\"a\"}");
-    assert_duplicate(id);
+    gateways_assert_duplicate(&reply, id);
     assert_position(1);
     assert_true(gateways_has_metric(&g, "tidings_duplicates_total 1"));
     assert_true(gateways_has_metric(&g, "tidings_publishes_total{outcome=\"duplicate\"} 1"));
@@ -199,10 +145,10 @@ static void another_event_with_the_id_is_a_conflict(void **state)
 
     (void)state;
     post(1, JSON, "{\"name\":\"a\",\"id\":\"" UUID "\",\"payload\":1}");
-    assert_stored(UUID);
+    gateways_assert_stored(&reply, UUID);
     for (size_t i = 0; i < count; i++) {
         post(0, JSON, others[i]);
-        assert_problem(409, "id-reused", "stored at position 1");
+        gateways_assert_problem(&reply, 409, "id-reused", "stored at position 1");
         assert_non_null(strstr(member("detail"), UUID));
         assert_non_null(strstr(member("detail"), "nothing was stored"));
         assert_string_equal(member("event_id"), UUID);
@@ -222,22 +168,22 @@ static void a_key_is_an_id(void **state)
     struct bus_record *record;
 
     (void)state;
-    id_of(GATEWAYS_SOURCE, "a \"b\" \\", id);
+    gateways_id_of(GATEWAYS_SOURCE, "a \"b\" \\", id);
     post(0, JSON "Idempotency-Key: \"a \\\"b\\\" \\\\\"\r\n", "{\"name\":\"a\"}");
-    assert_stored(id);
+    gateways_assert_stored(&reply, id);
     record = gateways_event_at(&g, 1, &values, &event);
     assert_view(event.producer_id, "a \"b\" \\");
     bus_record_free(record);
     post(1, JSON, "{\"name\":\"a\",\"id\":\"a \\\"b\\\" \\\\\"}");
-    assert_duplicate(id);
+    gateways_assert_duplicate(&reply, id);
 
-    id_of(GATEWAYS_SOURCE, "bare-7;x", id);
+    gateways_id_of(GATEWAYS_SOURCE, "bare-7;x", id);
     post(0, JSON "Idempotency-Key: bare-7;x\r\n", "{\"name\":\"a\"}");
-    assert_stored(id);
+    gateways_assert_stored(&reply, id);
     post(0, JSON "idempotency-key: \"bare-7;x\"\r\n", "{\"name\":\"a\",\"id\":\"bare-7;x\"}");
-    assert_duplicate(id);
+    gateways_assert_duplicate(&reply, id);
     post(0, JSON "Idempotency-Key: " UUID "\r\n", "{\"name\":\"a\"}");
-    assert_stored(UUID);
+    gateways_assert_stored(&reply, UUID);
 }
 
 static void a_key_that_is_used_again_is_a_conflict(void **state)
@@ -245,14 +191,14 @@ static void a_key_that_is_used_again_is_a_conflict(void **state)
     char id[ID_TEXT_SIZE];
 
     (void)state;
-    id_of(GATEWAYS_SOURCE, "k", id);
+    gateways_id_of(GATEWAYS_SOURCE, "k", id);
     post(0, JSON "Idempotency-Key: k\r\n", "{\"name\":\"a\"}");
-    assert_stored(id);
+    gateways_assert_stored(&reply, id);
     post(0, JSON "Idempotency-Key: \"k\"\r\n", "{\"name\":\"b\"}");
-    assert_problem(422, "idempotency-key-reused", "stored at position 1");
+    gateways_assert_problem(&reply, 422, "idempotency-key-reused", "stored at position 1");
     assert_string_equal(member("event_id"), id);
     post(0, JSON "Idempotency-Key: k\r\n", "{\"name\":\"b\",\"id\":\"k\"}");
-    assert_problem(409, "id-reused", "stored at position 1");
+    gateways_assert_problem(&reply, 409, "id-reused", "stored at position 1");
     assert_position(1);
     assert_true(gateways_has_metric(&g, "tidings_conflicts_total{reason=\"id\"} 1"));
     assert_true(gateways_has_metric(&g, "tidings_conflicts_total{reason=\"idempotency_key\"} 1"));
@@ -262,7 +208,7 @@ static void key_and_id_must_not_differ(void **state)
 {
     (void)state;
     post(0, JSON "Idempotency-Key: \"one\"\r\n", "{\"name\":\"a\",\"id\":\"two\"}");
-    assert_problem(422, "invalid", "\"two\"");
+    gateways_assert_problem(&reply, 422, "invalid", "\"two\"");
     assert_non_null(strstr(member("detail"), "\"one\""));
     assert_position(0);
 }
@@ -278,168 +224,9 @@ static void bad_keys_are_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         snprintf(headers, sizeof headers, JSON "%s", bad[i]);
         post(0, headers, "{\"name\":\"a\"}");
-        assert_problem(400, "malformed", "Idempotency-Key");
+        gateways_assert_problem(&reply, 400, "malformed", "Idempotency-Key");
     }
     assert_position(0);
-}
-
-/* ---- the bus remembers what it no longer has ---- */
-
-static void what_was_purged_is_stored_anew(void **state)
-{
-    char id[ID_TEXT_SIZE], stored_id[ID_TEXT_SIZE];
-    struct event_text values;
-    struct event event;
-    struct bus_record *record;
-
-    (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_stored(id);
-    bus_mem_purge(g.events);
-    post(1, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_stored(id);
-    record = gateways_event_at(&g, 2, &values, &event);
-    id_format(&event.id, stored_id);
-    assert_string_equal(stored_id, id);
-    bus_record_free(record);
-    bus_mem_renew(g.events);
-    post(0, JSON, "{\"name\":\"b\",\"id\":\"7\"}");
-    assert_stored(id);
-    assert_position(1);
-}
-
-/* Puts a message into the log that has the message id of the event 7. */
-static void put(const struct bus_header *headers, size_t count)
-{
-    char id[ID_TEXT_SIZE];
-    struct bus_receipt receipt;
-    struct bus_message message = {.subject = "tidings.events.a",
-                                  .headers = headers,
-                                  .header_count = count,
-                                  .payload = VIEW("something else"),
-                                  .message_id = id};
-
-    id_of(GATEWAYS_SOURCE, "7", id);
-    assert_int_equal(bus_publish_wait(g.events, &message, &receipt), ERR_NONE);
-    assert_int_equal(receipt.outcome, BUS_STORED);
-}
-
-static void another_event_at_the_position_is_no_duplicate(void **state)
-{
-    const struct bus_header headers[] = {{"Tidings-Event-Id", VIEW(UUID)}, {"ce-id", VIEW(UUID)}};
-    char id[ID_TEXT_SIZE];
-
-    (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
-    put(headers, 2);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_stored(id);
-    assert_position(2);
-}
-
-static void a_malformed_message_at_the_position_is_no_duplicate(void **state)
-{
-    const struct bus_header headers[] = {{"Tidings-Event-Id", VIEW("garbage")}};
-    char id[ID_TEXT_SIZE];
-
-    (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
-    put(headers, 1);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_stored(id);
-    assert_position(2);
-}
-
-/* It is the second publish whose outcome counts. */
-static void what_cannot_be_stored_anew_is_not_accepted(void **state)
-{
-    char body[4000];
-
-    (void)state;
-    put(NULL, 0);
-    snprintf(body, sizeof body, "{\"name\":\"a\",\"id\":\"7\",\"payload\":\"%03900d\"}", 0);
-    post(0, JSON, body);
-    assert_problem(507, "log-full", "maximum bytes");
-    assert_position(1);
-}
-
-static void a_first_copy_that_cannot_be_read_is_unknown(void **state)
-{
-    static const enum err failures[] = {ERR_UNAVAILABLE, ERR_DEADLINE, ERR_INTERNAL};
-    char id[ID_TEXT_SIZE];
-
-    (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
-        bus_mem_set_unreadable(g.bus, failures[i]);
-        post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-        assert_problem(504, "unknown-outcome", "again with the same id");
-        assert_string_equal(member("event_id"), id);
-    }
-    bus_mem_set_unreadable(g.bus, ERR_MEMORY);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_problem(503, "out-of-memory", "no memory");
-    bus_mem_set_unreadable(g.bus, ERR_NONE);
-    post(0, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_duplicate(id);
-    assert_position(1);
-}
-
-/* ---- unknown outcomes ---- */
-
-static void post_until_unknown(const char *body)
-{
-    int fd;
-
-    bus_mem_set_held(g.bus, true);
-    fd = gateways_post_begin(&g, 0, JSON, body);
-    assert_until(bus_in_flight(g.bus) == 1);
-    bus_mem_set_away(g.bus, true);
-    gateways_post_end(fd, &reply);
-    bus_mem_set_away(g.bus, false);
-    bus_mem_set_held(g.bus, false);
-}
-
-static void an_unknown_outcome_is_known_when_sent_again(void **state)
-{
-    char id[ID_TEXT_SIZE];
-
-    (void)state;
-    id_of(GATEWAYS_SOURCE, "7", id);
-    post_until_unknown("{\"name\":\"a\",\"id\":\"7\"}");
-    assert_problem(504, "unknown-outcome", "again with the same id");
-    assert_string_equal(member("event_id"), id);
-    post(1, JSON, "{\"name\":\"a\",\"id\":\"7\"}");
-    assert_duplicate(id);
-    assert_position(1);
-}
-
-/* Without an id it is the event_id that makes sending again safe: both copies are one event. */
-static void an_event_without_id_is_sent_again_by_its_event_id(void **state)
-{
-    char id[512], body[128], expected[64];
-    struct event_text values[2];
-    struct event events[2];
-    struct bus_record *records[2];
-
-    (void)state;
-    post_until_unknown("{\"name\":\"a\",\"payload\":1}");
-    gateways_member(&reply, "event_id", id);
-    snprintf(expected, sizeof expected, "again with \"id\":\"%.36s\"", id);
-    assert_problem(504, "unknown-outcome", expected);
-    snprintf(body, sizeof body, "{\"name\":\"a\",\"payload\":1,\"id\":\"%.36s\"}", id);
-    post(1, JSON, body);
-    assert_stored(id);
-    assert_position(2);
-    for (int i = 0; i < 2; i++)
-        records[i] = gateways_event_at(&g, (uint64_t)i + 1, &values[i], &events[i]);
-    assert_true(id_equal(&events[0].id, &events[1].id));
-    assert_true(view_equal(events[0].digest, events[1].digest));
-    assert_true(view_equal(events[0].producer_id, events[1].producer_id));
-    for (int i = 0; i < 2; i++)
-        bus_record_free(records[i]);
 }
 
 /* ---- size ---- */
@@ -476,14 +263,14 @@ static void room_is_left_for_a_dead_letter(void **state)
     }
     bus_mem_renew(g.events);
     post_sized(too_large);
-    assert_problem(413, "too-large", "1048576");
+    gateways_assert_problem(&reply, 413, "too-large", "1048576");
     assert_non_null(strstr(member("detail"), "2048"));
     assert_position(0);
     /* what is stored at the border can have 2 KiB more, and the frame that NATS counts, too */
     assert_in_range(bus_max_payload(g.bus) - fits, STORE_EVENT_LETTER_ROOM + 200,
                     STORE_EVENT_LETTER_ROOM + 600);
     post_sized(fits);
-    assert_status(202);
+    gateways_assert_status(&reply, 202);
     position = gateways_last_position(&g);
     assert_int_equal(position, 1);
 }
@@ -512,11 +299,11 @@ static void many_send_the_same_at_once(void **state)
 
         snprintf(producer_id, sizeof producer_id, "n%d", round);
         snprintf(body, sizeof body, "{\"name\":\"a\",\"id\":\"%s\"}", producer_id);
-        id_of(GATEWAYS_SOURCE, producer_id, id);
+        gateways_id_of(GATEWAYS_SOURCE, producer_id, id);
         send_at_once(body, round % 2 == 1, fds);
         for (int i = 0; i < SENDERS; i++) {
             gateways_post_end(fds[i], &reply);
-            assert_status(202);
+            gateways_assert_status(&reply, 202);
             assert_string_equal(member("event_id"), id);
             originals += strstr(reply.body, "\"duplicate\":true") == NULL;
         }
@@ -536,16 +323,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_that_is_used_again_is_a_conflict, start, stop),
         cmocka_unit_test_setup_teardown(key_and_id_must_not_differ, start, stop),
         cmocka_unit_test_setup_teardown(bad_keys_are_refused, start, stop),
-        cmocka_unit_test_setup_teardown(what_was_purged_is_stored_anew, start, stop),
-        cmocka_unit_test_setup_teardown(another_event_at_the_position_is_no_duplicate, start, stop),
-        cmocka_unit_test_setup_teardown(a_malformed_message_at_the_position_is_no_duplicate, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(what_cannot_be_stored_anew_is_not_accepted, start_small_log,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_first_copy_that_cannot_be_read_is_unknown, start, stop),
-        cmocka_unit_test_setup_teardown(an_unknown_outcome_is_known_when_sent_again, start, stop),
-        cmocka_unit_test_setup_teardown(an_event_without_id_is_sent_again_by_its_event_id, start,
-                                        stop),
         cmocka_unit_test_setup_teardown(room_is_left_for_a_dead_letter, start, stop),
         cmocka_unit_test_setup_teardown(many_send_the_same_at_once, start, stop),
     };
