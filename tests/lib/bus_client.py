@@ -6,6 +6,8 @@ import json
 import nats
 from nats.js.api import StreamConfig
 
+from wait import until
+
 EVENTS = "TIDINGS_EVENTS"
 
 
@@ -99,3 +101,18 @@ class Bus:
             self.connection.jetstream().get_msg(stream, seq=position)
         )
         return found.subject, found.headers or {}, found.data or b""
+
+
+def until_all_acknowledged(url, limit_s, group="default"):
+    """Every event of the log has been delivered to the group, and acknowledged."""
+
+    async def left(connection):
+        js = connection.jetstream()
+        consumer = await js.consumer_info(EVENTS, group)
+        return consumer.num_pending, consumer.num_ack_pending
+
+    until(
+        lambda: on_bus(url, left) == (0, 0),
+        limit_s,
+        lambda: f"(waiting, delivered) is (0, 0): {on_bus(url, left)}",
+    )
