@@ -109,7 +109,7 @@ def stored(tidings):
 
 
 def handled(tidings):
-    """event_id -> how often a handler ran, in all lives of all processors: the log handler's lines."""
+    """event_id -> how often a handler ran, in all lives of all processors, by their logs."""
     found = collections.Counter()
     for processor in tidings.processors():
         for line in processor.log(whole=True).splitlines():
