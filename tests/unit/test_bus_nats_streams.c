@@ -62,7 +62,8 @@ static const struct broken {
     {"\"max_consumers\":9", "max_consumers limits who reads it"},
     {"\"subjects\":[\"broken.only\"]", "nats stream edit BROKEN --subjects='broken.>'"},
     {"\"subjects\":[\"broken.*\",\"broken.*.*\"]", "--subjects='broken.>'"},
-    {"\"subjects\":[\"mine\",\"*.a.b\",\"broken.a\",\"x.only\"]", "--subjects='broken.>,mine,x.only'"},
+    {"\"subjects\":[\"mine\",\"*.a.b\",\"broken.a\",\"x.only\"]",
+     "--subjects='broken.>,mine,x.only'"},
     {"\"subjects\":[],\"mirror\":{\"name\":\"OTHER\"},\"discard\":\"old\"",
      "a mirror of another stream, so nothing can be published to it; that cannot be edited"},
 };
