@@ -127,11 +127,27 @@ fuzz: ## Each tests/fuzz/fuzz_*.c for FUZZ_SECONDS (10)
 	@scripts/deps check
 	$(again) SAN=fuzz CC=clang-14 WARN= fuzz-build
 	@scripts/fuzz $(FUZZ:build/%=build/fuzz/%)
+SEED ?= 1
+COUNT ?= 2000
+sim: ## Simulated histories: COUNT (2000) of them from SEED (1) on
+	@scripts/deps test
+	$(again) $(B)/sim
+	@$(B)/sim $(SEED) $(COUNT) $(shell nproc)
 bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
 	@scripts/deps bench
 	$(again) all
 	@tests/bench/run
 
+# What the simulation stands in for: its threads take turns, and its clock is its own.
+SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destroy \
+    pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_destroy \
+    pthread_cond_wait pthread_cond_timedwait pthread_cond_broadcast pthread_cond_signal \
+    pthread_rwlock_init pthread_rwlock_destroy pthread_rwlock_rdlock pthread_rwlock_wrlock \
+    pthread_rwlock_unlock clock_gettime nanosleep getrandom syscall run_done
+SIM_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/sim/*.c))
+$(B)/sim: $(SIM_O) $(PARTS_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(SIM_CALLS:%=-Wl,--wrap=%) -o $@ $(SIM_O) $(PARTS_A) $(LIBS)
 fuzz-build: $(FUZZ)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(UNIT_LIB_O) $(PARTS_A)
 	$(call say,LD,$@)
@@ -148,7 +164,7 @@ help: ## List the targets
 clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
-.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz bench \
+.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim bench \
     fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

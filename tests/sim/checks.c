@@ -1,0 +1,334 @@
+/* The promises, as they can be seen from outside: by what is in the logs, and by what each
+ * processor says. */
+#include "tests/sim/world.h"
+
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { POSITIONS_MAX = 4 * EVENTS_MAX, ASK_MS = 5000 };
+
+/* A record of the event log, by a reading of its own. */
+struct known {
+    struct event_id id; /* as event_identity says */
+    bool proper;
+    uint64_t first; /* the position of its id's first copy */
+    char digest[EVENT_DIGEST_TEXT_SIZE];
+};
+
+static struct known log_[POSITIONS_MAX];
+static uint64_t log_end;
+static size_t accepted_checked;
+
+static char *text_of(const struct event_id *id)
+{
+    static char text[ID_TEXT_SIZE];
+    id_format(id, text);
+    return text;
+}
+
+static uint64_t first_of(const struct event_id *id, uint64_t before)
+{
+    for (uint64_t p = 1; p < before; p++)
+        if (id_equal(&log_[p].id, id))
+            return p;
+    return before;
+}
+
+static void read_log(struct world *world)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct bus_record *record;
+    struct view name;
+    settings_event_log(&world->settings.shared, &names, &spec);
+    while (!bus_log_read(world->events, log_end + 1, 1000, &record)) {
+        if (++log_end == POSITIONS_MAX)
+            sim_fail("too many records in the event log");
+        struct known *k = &log_[log_end];
+        k->proper = event_identity(record, WORLD_NS, names.stream, &k->id, &name);
+        k->first = first_of(&k->id, log_end);
+        if (k->proper && event_digest_of_record(record, WORLD_NS, k->digest))
+            sim_fail("an event without a digest");
+        bus_record_free(record);
+    }
+}
+
+/* ---- 202 means stored ---- */
+
+static bool is_stored(const struct accepted *a)
+{
+    for (uint64_t p = 1; p <= log_end; p++)
+        if (id_equal(&log_[p].id, &a->id) && strcmp(log_[p].digest, a->digest) == 0)
+            return true;
+    return false;
+}
+
+static void check_accepted(struct world *world)
+{
+    for (; accepted_checked < world->accepted_count; accepted_checked++) {
+        const struct accepted *a = &world->accepted[accepted_checked];
+        if (!is_stored(a))
+            sim_fail("%s got a 202 and is not stored", text_of(&a->id));
+    }
+}
+
+/* ---- any processor knows ---- */
+
+struct question {
+    struct world *world;
+    struct node *node;
+    struct processor *processor;
+    size_t accepted; /* which */
+    bool had_ended;  /* as the process had said before it was asked */
+    char id[ID_TEXT_SIZE];
+};
+
+/* Whether a process has said that an event has ended. */
+static bool said_ended[NODES_MAX][EVENTS_MAX];
+static int said_by[NODES_MAX];
+
+static void on_answer(void *ctx, enum err e, const char *message, const struct event_status *status)
+{
+    struct question *q = ctx;
+    size_t number = (size_t)(q->node - q->world->nodes);
+    if (e == ERR_NOT_FOUND)
+        sim_fail("%s doesn't know %s: %s", q->node->name, q->id, message);
+    if (e && e != ERR_UNAVAILABLE && e != ERR_BUSY)
+        sim_fail("%s answers for %s with %s", q->node->name, q->id, err_slug(e));
+    bool ended = !e && status_ended(status->state.status);
+    if (!e && q->had_ended && !ended)
+        sim_fail("%s takes back that %s has ended", q->node->name, q->id);
+    if (ended && said_by[number] == sim_process())
+        said_ended[number][q->accepted] = true;
+    free(q);
+}
+
+static void ask(void *arg)
+{
+    struct question *q = arg;
+    struct query_ask question = {
+        .request = {.event_id = view_of(q->id)}, .timeout_ms = ASK_MS, .done = on_answer, .ctx = q};
+    query_ask(q->processor->query, &question);
+}
+
+static void ask_somebody(struct world *world)
+{
+    struct node *node = &world->nodes[sim_random(world->node_count)];
+    if (node->is_gateway || !node->up || node->stopping || world->accepted_count == 0)
+        return;
+    struct question *q = malloc(sizeof *q);
+    *q = (struct question){.world = world, .node = node, .processor = node->processor};
+    size_t last = world->accepted_count - 1;
+    q->accepted = sim_chance(50) ? last : sim_random(last + 1); /* what is new is what is missed */
+    id_format(&world->accepted[q->accepted].id, q->id);
+    sim_spawn(node->process, ask, q);
+}
+
+/* ---- all of them agree ---- */
+
+static bool same_positions(const struct status_reflects *a, const struct status_reflects *b)
+{
+    return a->event_position == b->event_position && a->status_position == b->status_position &&
+           a->first_event_position == b->first_event_position;
+}
+
+static void check_agreement(struct world *world)
+{
+    struct status_table_stats stats[NODES_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        if (node->is_gateway || !node->up || node->stopping)
+            continue;
+        status_table_stats(node->processor->table, 0, &stats[count]);
+        for (size_t j = 0; j < count; j++)
+            if (same_positions(&stats[j].reflects, &stats[count].reflects) &&
+                stats[j].digest != stats[count].digest)
+                sim_fail("two tables differ at positions %llu and %llu",
+                         (unsigned long long)stats[j].reflects.event_position,
+                         (unsigned long long)stats[j].reflects.status_position);
+        count++;
+    }
+}
+
+/* ---- one id, one event ---- */
+
+/* What the status log says of each position: whether a record that ends it was there, as of the
+ * last look. */
+static bool ended[POSITIONS_MAX];
+static uint64_t status_end;
+/* The process to which a position was last delivered after that. */
+static int ended_at[POSITIONS_MAX];
+
+static void read_statuses(struct world *world)
+{
+    struct bus_record *record;
+    struct status_batch *batch;
+    while (!bus_log_read(world->statuses, status_end + 1, 1000, &record)) {
+        status_end++;
+        if (status_batch_read(record->payload, &batch))
+            sim_fail("a broken batch in the status log");
+        for (size_t i = 0; i < status_batch_count(batch); i++) {
+            struct status_change change = status_batch_get(batch, i);
+            if (change.event_position < POSITIONS_MAX && status_ended(change.state.status))
+                ended[change.event_position] = true;
+        }
+        status_batch_free(batch);
+        bus_record_free(record);
+    }
+}
+
+void check_delivery(struct world *world, int process, uint64_t position)
+{
+    (void)world;
+    if (position < POSITIONS_MAX && ended[position])
+        ended_at[position] = process;
+}
+
+void check_run(struct world *world, int process, uint64_t position)
+{
+    if (position >= POSITIONS_MAX)
+        sim_fail("position %llu was run", (unsigned long long)position);
+    if (ended_at[position] == process)
+        sim_fail("position %llu was run although it had ended before it was delivered",
+                 (unsigned long long)position);
+    world->runs[position]++;
+}
+
+static void check_runs(const struct world *world)
+{
+    for (uint64_t p = 1; p <= log_end; p++) {
+        if (world->runs[p] > 0 && (!log_[p].proper || log_[p].first != p))
+            sim_fail("position %llu was run although it is %s", (unsigned long long)p,
+                     log_[p].proper ? "a copy" : "no event");
+        if (world->runs[p] > 1 && !world->faulty)
+            sim_fail("position %llu was run %u times without any reason", (unsigned long long)p,
+                     world->runs[p]);
+    }
+}
+
+void check_now(struct world *world)
+{
+    read_log(world);
+    read_statuses(world);
+    check_runs(world);
+    check_accepted(world);
+    check_agreement(world);
+    ask_somebody(world);
+}
+
+/* ---- every event ends ---- */
+
+static bool knows_all(struct world *world, const struct node *node)
+{
+    struct bus_log_end events, statuses;
+    struct status_table_stats stats;
+    if (bus_log_end(world->events, 1000, &events) || bus_log_end(world->statuses, 1000, &statuses))
+        return false;
+    status_table_stats(node->processor->table, 0, &stats);
+    uint64_t open = stats.counts[STATUS_ACCEPTED] + stats.counts[STATUS_PROCESSING] +
+                    stats.counts[STATUS_RETRYING];
+    return stats.reflects.event_position == events.last &&
+           stats.reflects.status_position == statuses.last && open == 0;
+}
+
+/* Whether what a copy has to say has been said: it is not seen in the counts. */
+static bool copies_ended(struct world *world, const struct node *node)
+{
+    for (uint64_t p = 1; p <= log_end; p++) {
+        struct status_entry entry;
+        bool conflict = log_[p].proper && log_[p].first != p &&
+                        strcmp(log_[p].digest, log_[log_[p].first].digest) != 0;
+        if (conflict && (!status_table_at(node->processor->table, p, &entry, NULL) ||
+                         entry.state.status != STATUS_DEAD))
+            return false;
+    }
+    (void)world;
+    return true;
+}
+
+bool check_quiet(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        if (!node->up || node->stopping)
+            return false;
+        if (!node->is_gateway && (!knows_all(world, node) || !copies_ended(world, node)))
+            return false;
+    }
+    return true;
+}
+
+static void expect(struct node *node, const struct event_id *id, uint64_t position,
+                   enum status status)
+{
+    struct status_entry entry;
+    if (!status_table_find(node->processor->table, id, &entry, NULL))
+        sim_fail("%s doesn't know %s at position %llu in the end", node->name, text_of(id),
+                 (unsigned long long)position);
+    if (entry.state.status != status || entry.event_position != position)
+        sim_fail("for %s, %s at position %llu is %s (at position %llu) in the end, not %s",
+                 node->name, text_of(id), (unsigned long long)position,
+                 status_word(entry.state.status), (unsigned long long)entry.event_position,
+                 status_word(status));
+}
+
+/* The letter that the first `dead` record of the id names. */
+static void check_letter(struct world *world, const struct event_id *id, const char *reason)
+{
+    struct bus_record *record;
+    struct status_batch *batch;
+    struct event_id named;
+    uint64_t letter = 0;
+    for (uint64_t p = 1; !letter && !bus_log_read(world->statuses, p, 1000, &record); p++) {
+        if (status_batch_read(record->payload, &batch))
+            sim_fail("a broken batch in the status log");
+        for (size_t i = 0; i < status_batch_count(batch) && !letter; i++) {
+            struct status_change change = status_batch_get(batch, i);
+            if (id_equal(&change.id, id) && change.state.status == STATUS_DEAD)
+                letter = change.letter_position;
+        }
+        status_batch_free(batch);
+        bus_record_free(record);
+    }
+    if (!letter || bus_log_read(world->letters, letter, 1000, &record))
+        sim_fail("%s has no dead letter (%llu)", text_of(id), (unsigned long long)letter);
+    if (!id_parse(bus_record_header(record, "Tidings-Event-Id"), &named) || !id_equal(&named, id) ||
+        !view_equal(bus_record_header(record, "Tidings-Reason"), view_of(reason)))
+        sim_fail("the dead letter of %s is another's", text_of(id));
+    bus_record_free(record);
+}
+
+/* What both logs say in the end, at one processor. */
+static void check_events(struct world *world, struct node *node)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    settings_event_log(&world->settings.shared, &names, &spec);
+    for (uint64_t p = 1; p <= log_end; p++) {
+        const struct known *k = &log_[p];
+        struct event_id own;
+        id_of_position(view_of(names.stream), p, &own);
+        if (!k->proper) {
+            expect(node, &own, p, STATUS_DEAD);
+            check_letter(world, &own, "malformed");
+        } else if (k->first == p) {
+            expect(node, &k->id, p, STATUS_PROCESSED);
+            if (world->runs[p] == 0)
+                sim_fail("position %llu is processed but was never run", (unsigned long long)p);
+        } else if (strcmp(k->digest, log_[k->first].digest) != 0) {
+            expect(node, &own, p, STATUS_DEAD);
+            check_letter(world, &own, "id_conflict");
+        }
+    }
+}
+
+void check_end(struct world *world)
+{
+    check_now(world);
+    for (size_t i = 0; i < world->node_count; i++)
+        if (!world->nodes[i].is_gateway && world->nodes[i].up)
+            check_events(world, &world->nodes[i]);
+}

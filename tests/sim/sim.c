@@ -1,0 +1,296 @@
+#include "tests/sim/sim_fibers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum {
+    FIBERS_MAX = 4096,
+    PROCESSES_MAX = 512,
+    STACK_BYTES = 512 * 1024, /* touched pages only */
+    SWITCH_PERCENT = 30,      /* where a switch is possible */
+    STEP_NS_MAX = 4000,       /* what a turn takes */
+};
+
+static const uint64_t SWITCHES_MAX = 40000000; /* of a history: more is a busy loop */
+
+enum state { RUNNABLE, BLOCKED, DONE };
+
+struct fiber {
+    ucontext_t context;
+    enum state state;
+    int process;
+    const void *waits_for; /* a lock, a condition or a fiber; NULL: only time */
+    int64_t wake_ns;       /* at the latest; SIM_NEVER: no limit */
+    bool woken;            /* before the limit */
+    void *(*function)(void *);
+    void *arg;
+};
+
+/* Those that may ever run again, in the order they were made; dead ones leave with the next turn. */
+static struct fiber *fibers[FIBERS_MAX];
+static int fiber_count;
+static void *free_stacks[FIBERS_MAX];
+static int free_stack_count;
+static struct fiber *first_fiber, *running;
+static bool frozen[PROCESSES_MAX], killed[PROCESSES_MAX];
+static int64_t now_ns;
+static uint64_t random_state, switches;
+static ucontext_t outside;
+
+/* ---- random numbers: splitmix64 ---- */
+
+static uint64_t next_random(void)
+{
+    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint64_t sim_random(uint64_t below)
+{
+    return below ? next_random() % below : 0;
+}
+
+uint64_t sim_between(uint64_t low, uint64_t high)
+{
+    uint64_t span = high - low + 1;
+    for (uint64_t i = sim_random(4); i > 0; i--)
+        span = span / 4 ? span / 4 : 1;
+    return low + sim_random(span);
+}
+
+/* ---- failing ---- */
+
+void sim_print_fibers(void)
+{
+    for (int i = 0; i < fiber_count; i++) {
+        const struct fiber *f = fibers[i];
+        if (f->state == DONE || killed[f->process])
+            continue;
+        fprintf(stderr, "fiber %d of process %d: %s%s%s waits for %p\n", i, f->process,
+                f == running ? "running " : "", f->state == BLOCKED ? "blocked" : "runnable",
+                frozen[f->process] ? " frozen" : "", f->waits_for);
+    }
+}
+
+void sim_fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "at %lld ms: ", (long long)(now_ns / 1000000));
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    fflush(NULL);
+    _exit(1);
+}
+
+/* ---- turns ---- */
+
+/* Drops dead fibers, wakes those whose time has come, and lists who can run; *ret_due: when the next
+ * one's time comes. */
+static int list_runnable(struct fiber **ret, int64_t *ret_due)
+{
+    int live = 0, count = 0;
+    *ret_due = SIM_NEVER;
+    for (int i = 0; i < fiber_count; i++) {
+        struct fiber *f = fibers[i];
+        if (killed[f->process] || f->state == DONE) {
+            if (f->state == DONE)
+                free_stacks[free_stack_count++] = f->context.uc_stack.ss_sp;
+            continue;
+        }
+        fibers[live++] = f;
+        if (f->state == BLOCKED && f->wake_ns <= now_ns)
+            f->state = RUNNABLE;
+        if (frozen[f->process])
+            continue;
+        if (f->state == RUNNABLE)
+            ret[count++] = f;
+        else if (f->wake_ns < *ret_due)
+            *ret_due = f->wake_ns;
+    }
+    fiber_count = live;
+    return count;
+}
+
+static struct fiber *choose(void)
+{
+    static struct fiber *runnable[FIBERS_MAX];
+    int64_t due;
+    now_ns += (int64_t)sim_random(STEP_NS_MAX);
+    int count = list_runnable(runnable, &due);
+    if (count == 0 && due == SIM_NEVER) {
+        sim_print_fibers();
+        sim_fail("deadlock: nobody can run, and nobody waits for a time");
+    }
+    if (count == 0) {
+        now_ns = due;
+        count = list_runnable(runnable, &due);
+    }
+    return runnable[sim_random((uint64_t)count)];
+}
+
+static void give_way(void)
+{
+    struct fiber *from = running;
+    if (++switches > SWITCHES_MAX) {
+        sim_print_fibers();
+        sim_fail("too many switches: a busy loop");
+    }
+    running = choose();
+    if (running != from)
+        swapcontext(&from->context, &running->context);
+}
+
+void fiber_may_switch(void)
+{
+    if (running && sim_chance(SWITCH_PERCENT))
+        give_way();
+}
+
+/* False: the time was over first. */
+bool fiber_block(const void *object, int64_t wake_ns)
+{
+    running->state = BLOCKED;
+    running->waits_for = object;
+    running->wake_ns = wake_ns;
+    running->woken = false;
+    give_way();
+    running->waits_for = NULL;
+    return running->woken;
+}
+
+void fiber_wake_all(const void *object)
+{
+    for (int i = 0; i < fiber_count; i++) {
+        struct fiber *f = fibers[i];
+        if (f->state != BLOCKED || f->waits_for != object)
+            continue;
+        f->state = RUNNABLE;
+        f->woken = true;
+    }
+}
+
+static void begin_fiber(void)
+{
+    running->function(running->arg);
+    running->state = DONE;
+    fiber_wake_all(running);
+    if (running == first_fiber)
+        setcontext(&outside);
+    give_way();
+    abort(); /* it is never chosen again */
+}
+
+static void *make_stack(void)
+{
+    if (free_stack_count > 0)
+        return free_stacks[--free_stack_count];
+    void *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED)
+        sim_fail("no memory for a stack");
+    return stack;
+}
+
+struct fiber *fiber_make(int process, void *(*function)(void *), void *arg)
+{
+    struct fiber *f = calloc(1, sizeof *f);
+    if (!f || fiber_count == FIBERS_MAX)
+        sim_fail("too many fibers");
+    void *stack = make_stack();
+    f->process = process;
+    f->function = function;
+    f->arg = arg;
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = stack;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&f->context, begin_fiber, 0);
+    fibers[fiber_count++] = f;
+    return f;
+}
+
+/* ---- for the simulation ---- */
+
+struct plain {
+    void (*function)(void *);
+    void *arg;
+};
+
+static void *run_plain(void *arg)
+{
+    struct plain plain = *(struct plain *)arg;
+    free(arg);
+    plain.function(plain.arg);
+    return NULL;
+}
+
+void sim_spawn(int process, void (*function)(void *), void *arg)
+{
+    struct plain *plain = malloc(sizeof *plain);
+    if (!plain || process >= PROCESSES_MAX)
+        sim_fail("cannot start a fiber");
+    *plain = (struct plain){function, arg};
+    fiber_make(process, run_plain, plain);
+}
+
+void sim_run(uint64_t seed, void (*main_fiber)(void *), void *arg)
+{
+    random_state = seed;
+    sim_spawn(SIM_PROCESS_CLIENT, main_fiber, arg);
+    running = first_fiber = fibers[0];
+    swapcontext(&outside, &running->context);
+    running = NULL;
+}
+
+int64_t sim_now_ns(void)
+{
+    return now_ns;
+}
+
+void sim_sleep_us(int64_t us)
+{
+    fiber_block(NULL, now_ns + us * 1000);
+}
+
+int sim_process(void)
+{
+    return running->process;
+}
+
+void sim_freeze(int process, bool freeze)
+{
+    frozen[process] = freeze;
+}
+
+void sim_kill(int process)
+{
+    killed[process] = true;
+}
+
+bool sim_is_killed(int process)
+{
+    return killed[process];
+}
+
+uint64_t sim_switches(void)
+{
+    return switches;
+}
+
+struct fiber *fiber_running(void)
+{
+    return running;
+}
+
+bool fiber_is_done(const struct fiber *f)
+{
+    return f->state == DONE;
+}

@@ -1,0 +1,329 @@
+#include "tests/sim/world.h"
+
+#include "common/bus_driver.h"
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    STEP_US = 5000,          /* between two looks at all that must hold */
+    TROUBLE_MS = 8000,       /* at most, from the first event on */
+    QUIET_LIMIT_MS = 120000, /* all must have ended so long after the last fault */
+    DRAIN_MS = 2000,
+};
+
+static char ns[] = WORLD_NS, source[] = "/sim", group[] = WORLD_GROUP, url[] = "sim://";
+
+/* ---- what a history is made of ---- */
+
+void plan_make(struct plan *ret)
+{
+    bool bad_network = sim_chance(60);
+    *ret = (struct plan){
+        .gateways = 1 + sim_random(2),
+        .processors = 1 + sim_random(3),
+        .clients = 1 + sim_random(4),
+        .events = sim_between(4, 60),
+        .ack_wait_ms = (int64_t)sim_between(200, 3000),
+        .duplicate_window_ms = (int64_t)sim_between(150, 4000),
+        .handler_ms = sim_chance(50) ? 0 : (int64_t)sim_between(1, 400),
+        .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
+        .concurrency = sim_between(1, 16),
+        .own_ids = (unsigned)sim_random(101),
+    };
+    if (sim_chance(50))
+        ret->reuse = (unsigned)sim_between(5, 60);
+    if (ret->reuse && sim_chance(60))
+        ret->conflict = (unsigned)sim_between(5, 50);
+    if (sim_chance(20))
+        ret->junk = 1 + (unsigned)sim_random(3);
+    if (bad_network)
+        ret->network = (struct sim_network){
+            .slow = (unsigned)sim_random(20),
+            .slow_ms = (int64_t)sim_between(2, 600),
+            .receipt_lost = (unsigned)sim_random(8),
+            .publish_lost = (unsigned)sim_random(8),
+            .settle_lost = (unsigned)sim_random(8),
+            .fetch_lost = (unsigned)sim_random(8),
+            .ask_fails = (unsigned)sim_random(4),
+        };
+    if (sim_chance(50))
+        ret->kills = (unsigned)sim_random(12);
+    if (sim_chance(40))
+        ret->freezes = (unsigned)sim_random(12);
+    if (sim_chance(40))
+        ret->cuts = (unsigned)sim_random(12);
+    if (sim_chance(30))
+        ret->stops = (unsigned)sim_random(8);
+}
+
+/* ---- nodes ---- */
+
+static void start_gateway(struct node *node)
+{
+    struct world *world = node->world;
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct gateway *g = calloc(1, sizeof *g);
+    g->settings.shared = world->settings.shared;
+    g->settings.max_in_flight = 1000;
+    g->bus = node->bus;
+    g->metrics = node->metrics;
+    settings_event_log(&world->settings.shared, &names, &spec);
+    if (bus_log_open(g->bus, &spec, &g->events))
+        sim_fail("no event log");
+    gateway_measure(g);
+    node->gateway = g;
+}
+
+static void start_processor(struct node *node)
+{
+    static char all[] = ">", simulate[] = "simulate";
+    struct world *world = node->world;
+    struct config_handlers *handlers = calloc(1, sizeof *handlers);
+    handlers->list = calloc(1, sizeof *handlers->list);
+    handlers->list[0] =
+        (struct config_handler){.match = all, .kind = simulate, .delay_ms = world->plan.handler_ms};
+    handlers->count = 1;
+    struct processor *p = calloc(1, sizeof *p);
+    struct err_detail detail;
+    struct processor_options options = {.bus = node->bus,
+                                        .settings = &world->settings,
+                                        .handlers = handlers,
+                                        .name = node->name,
+                                        .metrics = node->metrics,
+                                        .clock = &clock_system};
+    if (processor_start(&options, p, &detail))
+        sim_fail("a processor cannot start: %s", detail.text);
+    node->processor = p;
+}
+
+static void boot(void *arg)
+{
+    struct node *node = arg;
+    node->bus = sim_bus_open(node->world->server, &node->world->network, node->process);
+    if (metrics_new(&node->metrics))
+        sim_fail("no metrics");
+    if (node->is_gateway)
+        start_gateway(node);
+    else
+        start_processor(node);
+    node->up = true;
+}
+
+static void start(struct node *node)
+{
+    static int processes;
+    node->process = ++processes;
+    node->up = node->stopping = false;
+    node->frozen_until_ms = 0;
+    node->gateway = NULL;
+    node->processor = NULL;
+    sim_spawn(node->process, boot, node);
+}
+
+static void thaw(struct node *node)
+{
+    if (node->frozen_until_ms)
+        sim_freeze(node->process, false);
+    node->frozen_until_ms = 0;
+}
+
+static void gone(struct node *node)
+{
+    node->process = 0;
+    node->up = false;
+    node->start_at_ms = sim_now_ms() + (int64_t)sim_between(1, 2000);
+}
+
+static void kill_node(struct node *node)
+{
+    thaw(node);
+    sim_kill(node->process);
+    sim_bus_killed(node->bus);
+    gone(node);
+}
+
+static void freeze(struct node *node)
+{
+    sim_freeze(node->process, true);
+    node->frozen_until_ms = sim_now_ms() + (int64_t)sim_between(10, 5000);
+}
+
+/* SIGTERM: as the services' main.c does it. */
+static void stop_processor(void *arg)
+{
+    struct node *node = arg;
+    int process = node->process;
+    struct processor *p = node->processor;
+    struct bus *bus = node->bus;
+    if (!processor_drain(p, DRAIN_MS))
+        processor_give_up(p);
+    processor_stop(p);
+    bus_close(bus);
+    processor_free(p);
+    if (node->process == process)
+        gone(node);
+}
+
+static void stop(struct node *node)
+{
+    if (node->is_gateway)
+        return;
+    node->stopping = true;
+    sim_spawn(node->process, stop_processor, node);
+}
+
+/* ---- the director ---- */
+
+static void publish_junk(struct world *world)
+{
+    struct bus_receipt receipt;
+    struct bus_header header = {"Tidings-Event-Id", VIEW("junk")};
+    struct bus_message message = {.subject = WORLD_NS ".events.junk",
+                                  .headers = &header,
+                                  .header_count = sim_random(2),
+                                  .payload = VIEW("junk")};
+    if (bus_publish_wait(world->events, &message, &receipt))
+        sim_fail("cannot publish junk");
+}
+
+static void make_trouble(struct world *world)
+{
+    const struct plan *plan = &world->plan;
+    struct node *node = &world->nodes[sim_random(world->node_count)];
+    if (!node->up || node->stopping)
+        return;
+    if (sim_chance(plan->kills))
+        kill_node(node);
+    else if (sim_chance(plan->stops))
+        stop(node);
+    else if (sim_chance(plan->freezes) && !node->frozen_until_ms)
+        freeze(node);
+    else if (sim_chance(plan->cuts))
+        sim_bus_cut(node->bus, (int64_t)sim_between(1, 3000));
+    if (world->plan.junk && sim_chance(10)) {
+        world->plan.junk--;
+        publish_junk(world);
+    }
+}
+
+static void tend(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        if (node->frozen_until_ms && (world->calm || sim_now_ms() >= node->frozen_until_ms))
+            thaw(node);
+        if (!node->process && (world->calm || sim_now_ms() >= node->start_at_ms))
+            start(node);
+    }
+}
+
+static void live_through(struct world *world)
+{
+    int64_t trouble_until_ms = sim_now_ms() + (int64_t)sim_between(200, TROUBLE_MS);
+    int64_t next_ms = 0;
+    while (world->clients_left > 0) {
+        sim_sleep_us(STEP_US);
+        world->calm = sim_now_ms() >= trouble_until_ms;
+        if (world->calm)
+            world->network = (struct sim_network){0};
+        else if (sim_now_ms() >= next_ms) {
+            make_trouble(world);
+            next_ms = sim_now_ms() + (int64_t)sim_random(100);
+        }
+        tend(world);
+        check_now(world);
+    }
+    world->calm = true;
+    world->network = (struct sim_network){0};
+}
+
+static void come_to_rest(struct world *world)
+{
+    int64_t limit_ms = sim_now_ms() + QUIET_LIMIT_MS;
+    do {
+        if (sim_now_ms() > limit_ms) {
+            check_end(world); /* says what is missing */
+            sim_fail("not quiet after %d ms", QUIET_LIMIT_MS);
+        }
+        sim_sleep_us(20 * STEP_US);
+        tend(world);
+        check_now(world);
+    } while (!check_quiet(world));
+    check_end(world);
+}
+
+static void open_world(struct world *world)
+{
+    const struct plan *plan = &world->plan;
+    world->settings =
+        (struct processor_settings){.shared = {.bus = url,
+                                               .ns = ns,
+                                               .source = source,
+                                               .stream_replicas = 1,
+                                               .duplicate_window_ms = plan->duplicate_window_ms},
+                                    .group = group,
+                                    .ack_wait_ms = plan->ack_wait_ms,
+                                    .max_ack_pending = plan->max_ack_pending,
+                                    .concurrency = plan->concurrency,
+                                    .drain_timeout_ms = DRAIN_MS};
+    world->network = plan->network;
+    world->faulty = plan->kills || plan->freezes || plan->cuts || plan->stops ||
+                    plan->network.slow || plan->network.receipt_lost ||
+                    plan->network.publish_lost || plan->network.settle_lost ||
+                    plan->network.fetch_lost || plan->network.ask_fails;
+    struct bus_options options = {.url = "mem://", .clock = &clock_system};
+    struct log_names names;
+    struct bus_log_spec spec;
+    if (bus_open(&options, &world->server, NULL))
+        sim_fail("no server");
+    settings_event_log(&world->settings.shared, &names, &spec);
+    if (bus_log_open(world->server, &spec, &world->events))
+        sim_fail("no event log");
+    settings_status_log(&world->settings.shared, group, &names, &spec);
+    if (bus_log_open(world->server, &spec, &world->statuses))
+        sim_fail("no status log");
+    settings_dead_log(&world->settings.shared, &names, &spec);
+    if (bus_log_open(world->server, &spec, &world->letters))
+        sim_fail("no log of dead letters");
+}
+
+static struct world the_world;
+
+static void on_delivered(int process, const struct bus_record *record)
+{
+    check_delivery(&the_world, process, record->position);
+}
+
+void world_run(void *arg)
+{
+    struct world *world = &the_world;
+    sim_delivered = on_delivered;
+    world->plan = *(const struct plan *)arg;
+    open_world(world);
+    world->node_count = world->plan.gateways + world->plan.processors;
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        node->world = world;
+        node->is_gateway = i < world->plan.gateways;
+        snprintf(node->name, sizeof node->name, "%s-%zu", node->is_gateway ? "g" : "p", i);
+        start(node);
+    }
+    clients_start(world);
+    live_through(world);
+    come_to_rest(world);
+}
+
+/* ---- what handlers do ---- */
+
+void __real_run_done(struct run *run, enum run_outcome outcome);
+void __wrap_run_done(struct run *run, enum run_outcome outcome);
+
+void __wrap_run_done(struct run *run, enum run_outcome outcome)
+{
+    if (outcome == RUN_PROCESSED)
+        check_run(&the_world, sim_process(), run->position);
+    __real_run_done(run, outcome);
+}

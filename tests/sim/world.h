@@ -1,0 +1,91 @@
+/* One simulated history: gateways, processors and their clients around one bus, what goes wrong,
+ * and what must hold all the same.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "common/bus_mem.h"
+#include "common/event_digest.h"
+#include "event-processor/processor.h"
+#include "http-gateway/gateway.h"
+#include "tests/sim/sim_bus.h"
+
+#define WORLD_NS "sim"
+#define WORLD_GROUP "default"
+
+enum { NODES_MAX = 8, EVENTS_MAX = 256 };
+
+/* What a history is made of; all of it comes from the seed. */
+struct plan {
+    size_t gateways, processors, clients, events;
+    struct sim_network network;
+    int64_t ack_wait_ms, duplicate_window_ms, handler_ms;
+    uint64_t max_ack_pending, concurrency;
+    unsigned kills, freezes, cuts, stops; /* how often: a percentage of the director's moves */
+    unsigned reuse;                       /* percentage of events that use an id again ... */
+    unsigned conflict;                    /* ... and of these, with other content */
+    unsigned own_ids;                     /* percentage of events with an id of the producer's */
+    unsigned junk;                        /* messages that are no events */
+};
+
+/* A gateway or a processor; started again after each end, as another process. */
+struct node {
+    struct world *world;
+    char name[16];
+    bool is_gateway;
+    int process; /* 0: none at present */
+    bool up;     /* it has started */
+    bool stopping;
+    int64_t frozen_until_ms; /* 0: it isn't */
+    int64_t start_at_ms;     /* while there is no process */
+    struct bus *bus;
+    struct metrics *metrics;
+    struct gateway *gateway;
+    struct processor *processor;
+};
+
+/* What got a 202. */
+struct accepted {
+    struct event_id id;
+    char digest[EVENT_DIGEST_TEXT_SIZE];
+};
+
+struct world {
+    struct plan plan;
+    struct bus *server;
+    struct bus_log *events, *statuses, *letters; /* at the server */
+    struct sim_network network;                  /* as it is now */
+    struct processor_settings settings;
+    struct node nodes[NODES_MAX];
+    size_t node_count;
+    size_t clients_left;
+    struct accepted accepted[EVENTS_MAX];
+    size_t accepted_count;
+    bool calm;                     /* no faults any more */
+    bool faulty;                   /* there were some */
+    uint32_t runs[4 * EVENTS_MAX]; /* that have succeeded, by the event's position */
+};
+
+/* Chooses what the history is made of. */
+void plan_make(struct plan *ret);
+
+/* Runs the history; ends the (real) process if something doesn't hold. */
+void world_run(void *plan);
+
+/* ---- checks.c ---- */
+
+/* What holds at every moment. */
+void check_now(struct world *world);
+/* A handler has succeeded with the event at that position, or a delivery of it has arrived. */
+void check_run(struct world *world, int process, uint64_t position);
+void check_delivery(struct world *world, int process, uint64_t position);
+/* What holds when all is quiet: every event has ended, as both logs say. */
+void check_end(struct world *world);
+/* Whether all processors know all that the logs hold, and nothing is left to do. */
+bool check_quiet(struct world *world);
+
+/* ---- clients.c ---- */
+
+void clients_start(struct world *world);
+
+#endif
