@@ -118,7 +118,7 @@ ODD = {
     "a long id": (
         STATUS,
         pb.GetEventStatusRequest(event_id="x" * 100_000).SerializeToString(),
-        "NOT_FOUND",
+        "INVALID_ARGUMENT",
     ),
     "a huge message": (
         STATUS,
