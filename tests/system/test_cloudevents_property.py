@@ -8,7 +8,7 @@ import itertools
 import os
 import random
 import string
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from cloudevents.core.bindings.http import to_binary_event, to_structured_event
@@ -68,8 +68,10 @@ def uris(max_bytes):
 names = st.from_regex(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", fullmatch=True).filter(
     lambda name: len(name) <= NAME_MAX
 )
-times = st.datetimes(
-    timezones=st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+times = st.datetimes(  # in UTC, too, of the years 0001 to 9999
+    datetime(1, 1, 2),
+    datetime(9999, 12, 30),
+    timezones=st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m))),
 )
 extension_names = st.text(
     string.ascii_lowercase + string.digits, min_size=1, max_size=EXTENSION_NAME_MAX
