@@ -171,8 +171,9 @@ static void examine(struct letters *letters, struct held *held)
 {
     struct status_entry cell;
     struct status_entry first;
-    bool known = status_table_at(letters->use.table, held->run.position, &cell, NULL) &&
-                 id_equal(&cell.id, &held->id);
+    struct status_reflects reflects;
+    bool known = status_table_at(letters->use.table, held->run.position, &cell, &reflects) &&
+                 reflects.epoch == held->epoch && id_equal(&cell.id, &held->id);
     bool copy = known && cell.state.status == STATUS_NONE;
     bool has_first = copy && status_table_find(letters->use.table, &held->id, &first, NULL) &&
                      !first.conflict && first.event_position < held->run.position;

@@ -160,6 +160,40 @@ static void test_what_is_no_event_has_an_identity_all_the_same(void **state)
     stop(&replica);
 }
 
+static void test_a_conflict_is_folded_if_its_id_is_that_of_its_position(void **state)
+{
+    struct mem_world *world = *state;
+    struct replica replica;
+    struct event_id id = {{0}}, own, of_another_stream;
+    struct status_change changes[3];
+    uint64_t first = mem_world_event(world, "n", "a", &id);
+    uint64_t second = mem_world_event(world, "n", "b", &id);
+    uint64_t third = mem_world_event(world, "n", "c", &id);
+    id_of_position(VIEW(MEM_WORLD_STREAM), second, &own);
+    id_of_position(VIEW("OTHER_EVENTS"), third, &of_another_stream);
+    changes[0] = (struct status_change){.id = own,
+                                        .event_position = second,
+                                        .state = {.status = STATUS_DEAD},
+                                        .conflict_id = id,
+                                        .conflict_position = first};
+    changes[1] = changes[0];
+    changes[1].id = of_another_stream;
+    changes[1].event_position = third;
+    changes[2] = (struct status_change){
+        .id = id, .event_position = first, .state = processed}; /* the rest of the batch counts */
+    mem_world_batch(world, changes, 3);
+    start(world, &replica);
+    struct status_table_stats stats = caught_up(&replica);
+    assert_int_equal(stats.counts[STATUS_DEAD], 1);
+    assert_int_equal(stats.counts[STATUS_PROCESSED], 1);
+    assert_int_equal(stats.copies, 1);
+    struct status_entry entry;
+    assert_true(status_table_find(replica.table, &own, &entry, NULL));
+    assert_int_equal(entry.event_position, second);
+    assert_false(status_table_find(replica.table, &of_another_stream, &entry, NULL));
+    stop(&replica);
+}
+
 static void test_a_malformed_batch_is_counted_and_skipped(void **state)
 {
     struct mem_world *world = *state;
@@ -420,6 +454,7 @@ int main(void)
         test(test_both_logs_are_folded),
         test(test_replicas_agree_however_they_read),
         test(test_what_is_no_event_has_an_identity_all_the_same),
+        test(test_a_conflict_is_folded_if_its_id_is_that_of_its_position),
         test(test_a_malformed_batch_is_counted_and_skipped),
         test(test_a_change_of_an_event_that_is_not_there_stops_nothing),
         test(test_it_is_ready_when_it_has_caught_up),

@@ -233,11 +233,15 @@ static void test_what_is_no_event_becomes_a_letter(void **state)
     (void)state;
     static struct one one;
     const struct bus_header headers[] = {
-        {"Tidings-Event-Id", VIEW("not a uuid")}, {"X-Theirs", VIEW("1")},
-        {"Nats-Expected-Stream", VIEW("NONE")},   {"tidings-reason", VIEW("mine")},
+        {"Tidings-Event-Id", VIEW("not a uuid")},
+        {"X-Theirs", VIEW("1")},
+        {"Nats-Expected-Stream", VIEW("NONE")},
+        {"tidings-reason", VIEW("mine")},
         {"X-Theirs-Too", VIEW("caf\xc3\xa9")},
+        {"X-Twice", VIEW("1")},
+        {"X-Twice", VIEW("2")},
     };
-    publish("test.events.order.created", headers, 5, VIEW("{\"a\":1}"));
+    publish("test.events.order.created", headers, 7, VIEW("{\"a\":1}"));
     publish("test.events.no$name", NULL, 0, VIEW("x"));
     one_start_simulating(&world, &one, "one", 0);
     struct status_entry entry = until_dead(&one, own_id(1));
@@ -256,6 +260,11 @@ static void test_what_is_no_event_becomes_a_letter(void **state)
     assert_header(letter, "Nats-Expected-Stream", "");
     assert_header(letter, "X-Theirs", "1");
     assert_header(letter, "X-Theirs-Too", "caf\xc3\xa9");
+    struct bus_header_view found[32];
+    size_t count = bus_record_headers(letter, found, 32), twice = 0;
+    for (size_t i = 0; i < count; i++)
+        twice += view_equal(found[i].name, VIEW("X-Twice"));
+    assert_int_equal(twice, 2);
     bus_record_free(letter);
 
     entry = until_dead(&one, own_id(2));
