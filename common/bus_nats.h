@@ -293,7 +293,8 @@ bool nats_logs_broken(struct nats_bus *bus, struct err_detail *detail);
 struct nats_record {
     struct bus_record_box box;
     natsMsg *msg;
-    bool raw; /* its headers are as received */
+    char *subject; /* NULL: the message's own */
+    bool raw;      /* its headers are as received */
 };
 /* What a JetStream delivery says about itself, in its reply subject. */
 struct nats_origin {

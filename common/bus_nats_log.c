@@ -3,7 +3,11 @@
 
 #include "common/mem.h"
 
+#include <inttypes.h>
 #include <nats/nats.h>
+#include <stdio.h>
+
+static const int64_t NS_PER_MS = 1000000;
 
 enum err nats_err_of(natsStatus status, jsErrCode code)
 {
@@ -136,22 +140,70 @@ enum err nats_log_ask_time(struct nats_log *log, struct nats_session *session, u
     return e;
 }
 
-/* Any replica may answer a direct get, also one that lags: only the leader's "not found" counts. */
-static enum err ask_anyone(struct nats_log *log, struct nats_session *session, uint64_t position,
-                           int64_t timeout_ms, natsMsg **ret)
+/* Takes the message out of the answer to a direct get, which says in headers what it is (ADR-31).
+ * False: it is none. */
+static bool take_direct(natsMsg *msg, uint64_t wanted, struct nats_origin *origin,
+                        char **ret_subject)
 {
-    jsOptions options;
-    jsDirectGetMsgOptions which;
-    jsOptions_Init(&options);
-    options.Wait = timeout_ms > 0 ? timeout_ms : 1;
-    jsDirectGetMsgOptions_Init(&which);
-    which.Sequence = position;
-    if (atomic_load(&log->direct)) {
-        natsStatus s = js_DirectGetMsg(ret, nats_js(session), log->name, &options, &which);
-        if (s == NATS_OK || s == NATS_TIMEOUT)
-            return nats_err_of(s, 0);
+    struct view subject = nats_raw_header(msg, "Nats-Subject");
+    struct view position = nats_raw_header(msg, "Nats-Sequence");
+    struct view time = nats_raw_header(msg, "Nats-Time-Stamp");
+    int64_t ms = 0;
+    if (nats_status_of(msg) != 0 || subject.len == 0 ||
+        !view_parse_u64(position, &origin->position) || origin->position != wanted ||
+        !clock_parse(time.data, time.len, &ms))
+        return false;
+    origin->time_ns = ms * NS_PER_MS;
+    *ret_subject = mem_copy_text(subject.data, subject.len);
+    return *ret_subject != NULL;
+}
+
+/* Not js_DirectGetMsg: that makes nats.c build its table of headers, which may take one for another
+ * (see add_headers in bus_nats_publish.c). */
+static natsStatus ask_directly(struct nats_log *log, struct nats_session *session,
+                               uint64_t position, int64_t timeout_ms, natsMsg **ret)
+{
+    char subject[128];
+    char body[32];
+    snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.%s", log->name);
+    int length = snprintf(body, sizeof body, "{\"seq\":%" PRIu64 "}", position);
+    return natsConnection_Request(ret, session->nc, subject, body, length,
+                                  timeout_ms > 0 ? timeout_ms : 1);
+}
+
+static enum err fill_from_leader(struct nats_log *log, struct nats_session *session,
+                                 uint64_t position, int64_t timeout_ms, struct nats_record *record)
+{
+    natsMsg *msg = NULL;
+    enum err e = ask_leader(log, session, position, timeout_ms, &msg);
+    if (e != ERR_NONE)
+        return e;
+    struct nats_origin origin = {.position = natsMsg_GetSequence(msg),
+                                 .time_ns = natsMsg_GetTime(msg)};
+    nats_record_fill(record, msg, &origin);
+    return ERR_NONE;
+}
+
+/* Any replica may answer a direct get, also one that lags: only the leader's "not found" counts. */
+static enum err fill_record(struct nats_log *log, struct nats_session *session, uint64_t position,
+                            int64_t timeout_ms, struct nats_record *record)
+{
+    natsMsg *msg = NULL;
+    struct nats_origin origin = {0};
+    char *subject = NULL;
+    if (!atomic_load(&log->direct))
+        return fill_from_leader(log, session, position, timeout_ms, record);
+    natsStatus s = ask_directly(log, session, position, timeout_ms, &msg);
+    if (s == NATS_TIMEOUT)
+        return ERR_DEADLINE;
+    if (s != NATS_OK || !take_direct(msg, position, &origin, &subject)) {
+        natsMsg_Destroy(msg);
+        return fill_from_leader(log, session, position, timeout_ms, record);
     }
-    return ask_leader(log, session, position, timeout_ms, ret);
+    nats_record_fill(record, msg, &origin);
+    record->subject = subject;
+    record->box.record.subject = subject;
+    return ERR_NONE;
 }
 
 enum err nats_log_read(struct bus_log *base, uint64_t position, int64_t timeout_ms,
@@ -160,20 +212,15 @@ enum err nats_log_read(struct bus_log *base, uint64_t position, int64_t timeout_
     struct nats_session *session = nats_link_hold(&nats_bus_of(base)->service);
     if (!session)
         return ERR_UNAVAILABLE;
-    natsMsg *msg = NULL;
     struct nats_record *record = mem_zero(1, sizeof *record);
     enum err e = ERR_MEMORY;
     if (record)
-        e = ask_anyone((struct nats_log *)base, session, position, timeout_ms, &msg);
+        e = fill_record((struct nats_log *)base, session, position, timeout_ms, record);
     nats_session_release(session);
     if (e != ERR_NONE) {
         mem_free(record);
         return e;
     }
-    struct nats_origin origin = {.position = natsMsg_GetSequence(msg),
-                                 .time_ns = natsMsg_GetTime(msg)};
-    nats_record_fill(record, msg, &origin);
-    record->raw = false;
     *ret = &record->box.record;
     return ERR_NONE;
 }

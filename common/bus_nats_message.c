@@ -156,6 +156,7 @@ bool nats_status_says(natsMsg *msg, const char *text)
 void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nats_origin *origin)
 {
     record->msg = msg;
+    record->subject = NULL;
     record->raw = layout_is_known();
     record->box.driver = &bus_nats_driver;
     record->box.record = (struct bus_record){
@@ -229,5 +230,6 @@ void nats_record_free(struct bus_record *base)
 {
     struct nats_record *record = (struct nats_record *)bus_record_box_of(base);
     natsMsg_Destroy(record->msg);
+    mem_free(record->subject);
     mem_free(record);
 }

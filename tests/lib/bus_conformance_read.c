@@ -152,6 +152,47 @@ static void all_headers_of_a_record_are_there(void **state)
     bus_fixture_end(&f);
 }
 
+static void assert_each_has_its_own(const struct bus_record *record)
+{
+    struct bus_header_view all[HEADERS];
+    size_t count = bus_record_headers(record, all, HEADERS);
+    assert_header(all, count, "ce-subject", 0, "1");
+    assert_header(all, count, "ce-s", 0, "2");
+    assert_header(all, count, "ce-type", 0, "3");
+    assert_header(all, count, "ce-ty", 0, "4");
+    assert_int_equal(count_headers(all, count, "ce-subject"), 1);
+    assert_true(view_equal(bus_record_header(record, "ce-s"), VIEW("2")));
+    assert_true(view_equal(bus_record_header(record, "ce-subject"), VIEW("1")));
+}
+
+static void names_that_others_begin_with_are_names_of_their_own(void **state)
+{
+    const struct bus_header headers[] = {{"ce-subject", VIEW("1")},
+                                         {"ce-s", VIEW("2")},
+                                         {"ce-type", VIEW("3")},
+                                         {"ce-ty", VIEW("4")}};
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_record *record = NULL;
+    size_t count = 0;
+    char subject[64];
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    struct bus_message message = {
+        .subject = subject, .headers = headers, .header_count = sizeof headers / sizeof *headers};
+    assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+    assert_int_equal(bus_log_read(f.log, receipt.position, TEST_LIMIT_MS, &record), ERR_NONE);
+    assert_each_has_its_own(record);
+    assert_string_equal(record->subject, subject);
+    assert_int_equal(record->payload.len, 0);
+    bus_record_free(record);
+    struct bus_reader *reader = open_reader(&f, 0, true);
+    assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, &record, 1, &count), ERR_NONE);
+    assert_each_has_its_own(record);
+    bus_reader_close(reader);
+    bus_fixture_end(&f);
+}
+
 static void a_record_without_headers_has_none(void **state)
 {
     struct bus_fixture f;
@@ -365,6 +406,7 @@ const struct CMUnitTest bus_read_tests[] = {
     cmocka_unit_test(an_empty_log_ends_before_it_begins),
     cmocka_unit_test(a_record_is_read_by_its_position),
     cmocka_unit_test(all_headers_of_a_record_are_there),
+    cmocka_unit_test(names_that_others_begin_with_are_names_of_their_own),
     cmocka_unit_test(a_record_without_headers_has_none),
     cmocka_unit_test(a_reader_has_headers_whatever_the_payload),
     cmocka_unit_test(a_reader_reads_all_in_order_and_then_what_comes),

@@ -71,6 +71,13 @@ CASES = [
     description("xml", data={"text": "<a b='ü'>&#1;</a>"}, datacontenttype="application/xml"),
     description("bytes", data={"base64": EVERY_BYTE}, datacontenttype="application/octet-stream"),
     description("no data", subject="s", time=TIME),
+    description(
+        "names that others begin with",
+        subject="s",
+        dataschema="d",
+        time=TIME,
+        extensions={name: name for name in ("i", "s", "ti", "ty", "sub", "subjects", "data1")},
+    ),
     description("many", extensions={f"x{n}": f"value {n}" for n in range(24)}),
 ]
 

@@ -161,6 +161,29 @@ static void what_breaks_no_promise_is_left_to_its_operator(void **state)
     }
 }
 
+static void a_stream_without_direct_get_is_read_from_its_leader(void **state)
+{
+    const struct bus_header headers[] = {{"ce-subject", VIEW("1")}, {"ce-s", VIEW("2")}};
+    const struct bus_message message = {
+        .subject = "broken.a", .headers = headers, .header_count = 2, .payload = VIEW("x")};
+    struct bus_log *log = NULL;
+    struct bus_receipt receipt;
+    struct bus_record *record = NULL;
+    (void)state;
+    make_stream("CREATE", "BROKEN", good, "\"allow_direct\":false");
+    struct bus *bus = open_bus(&broken_spec, &log);
+    assert_int_equal(bus_wait_ready(bus, TEST_LIMIT_MS, NULL), ERR_NONE);
+    assert_int_equal(bus_publish_wait(log, &message, &receipt), ERR_NONE);
+    assert_int_equal(bus_log_read(log, receipt.position, TEST_LIMIT_MS, &record), ERR_NONE);
+    assert_string_equal(record->subject, "broken.a");
+    assert_true(view_equal(record->payload, VIEW("x")));
+    assert_true(view_equal(bus_record_header(record, "ce-s"), VIEW("2")));
+    assert_true(view_equal(bus_record_header(record, "CE-SUBJECT"), VIEW("1")));
+    bus_record_free(record);
+    bus_close(bus);
+    ask_for("DELETE", "BROKEN", "");
+}
+
 /* A log of outcomes is also held against the log that they are about. */
 static void outcomes_outlive_their_events(void **state)
 {
@@ -273,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_sealed_stream_is_refused),
         cmocka_unit_test(what_is_mended_is_taken_while_running),
         cmocka_unit_test(what_breaks_no_promise_is_left_to_its_operator),
+        cmocka_unit_test(a_stream_without_direct_get_is_read_from_its_leader),
         cmocka_unit_test(outcomes_outlive_their_events),
         cmocka_unit_test(a_stream_that_cannot_be_made_says_why),
         cmocka_unit_test(what_may_pass_is_not_broken),
