@@ -74,7 +74,7 @@ CASES = [
     description(
         "names that others begin with",
         subject="s",
-        dataschema="d",
+        dataschema="urn:d",
         time=TIME,
         extensions={name: name for name in ("i", "s", "ti", "ty", "sub", "subjects", "data1")},
     ),
