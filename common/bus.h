@@ -82,6 +82,9 @@ struct bus_log_end {
     uint64_t first;     /* first position kept */
     uint64_t last;      /* last position ever used; empty when first > last (1 and 0 at first) */
     int64_t created_ns; /* the log's life: another log of the same name has another */
+    /* When its last record was stored, as record.time_ms; 0: it is empty. A log that lost its tail
+     * and has grown again differs in it. */
+    int64_t last_time_ms;
 };
 /* Asks the leader (never a replica). One round trip. ERR_UNAVAILABLE, ERR_DEADLINE. */
 must_check enum err bus_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret);

@@ -246,7 +246,9 @@ static enum err mem_log_end(struct bus_log *base, int64_t timeout_ms, struct bus
     bool away = bus->away;
     if (!away) {
         mem_expire(log);
-        *ret = (struct bus_log_end){log->first, log->last, log->created_ns};
+        const struct mem_record *last = mem_record_at(log, log->last);
+        *ret = (struct bus_log_end){log->first, log->last, log->created_ns,
+                                    last ? last->time_ms : 0};
     }
     pthread_mutex_unlock(&bus->lock);
     return away ? ERR_UNAVAILABLE : ERR_NONE;

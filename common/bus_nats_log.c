@@ -104,6 +104,7 @@ enum err nats_log_ask_end(struct nats_log *log, struct nats_session *session, in
     ret->last = info->State.LastSeq;
     ret->first = info->State.Msgs > 0 ? info->State.FirstSeq : ret->last + 1;
     ret->created_ns = info->Created;
+    ret->last_time_ms = info->State.Msgs > 0 ? info->State.LastTime / 1000000 : 0;
     jsStreamInfo_Destroy(info);
     return ERR_NONE;
 }

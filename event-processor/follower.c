@@ -115,6 +115,7 @@ static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_
     side->epoch = epoch;
     side->created_ns = end->created_ns;
     side->catch_up = end->last;
+    side->folded = 0;
     side->behind = false;
     side->end = *end;
     side->end_at = wait_until(0);
@@ -157,6 +158,14 @@ static struct bus_reader *open_reader(struct side *side)
     return NULL;
 }
 
+static void note_folded(struct side *side, const struct bus_record *last)
+{
+    wait_lock(&side->follower->wait);
+    side->folded = last->position;
+    side->folded_ms = last->time_ms;
+    wait_unlock(&side->follower->wait);
+}
+
 static void follow(struct side *side, struct bus_reader *reader)
 {
     struct bus_record *records[FOLLOWER_READ_MAX];
@@ -165,6 +174,7 @@ static void follow(struct side *side, struct bus_reader *reader)
         enum err e = bus_reader_next(reader, READ_TIMEOUT_MS, records, FOLLOWER_READ_MAX, &count);
         if (e == ERR_NONE) {
             side->fold(side, records, count);
+            note_folded(side, records[count - 1]);
         } else if (e == ERR_STALE) {
             side_lost(side, side->epoch);
         } else if (e != ERR_DEADLINE && e != ERR_UNAVAILABLE) {

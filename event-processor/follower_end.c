@@ -36,6 +36,14 @@ static enum verdict judge_early(struct side *side, uint64_t position, const stru
     return SHORTER;
 }
 
+/* With the lock held. The log lost its tail and has grown to the same position again: nothing more
+ * would have to be read, and nobody would notice. */
+static bool has_regrown(const struct side *side, uint64_t position, const struct bus_log_end *end)
+{
+    return end->last == position && side->folded == position && end->last_time_ms != 0 &&
+           end->last_time_ms != side->folded_ms;
+}
+
 /* What an end says of the log that was followed when `before` was true. */
 static enum verdict judge(struct side *side, const struct status_reflects *before,
                           const struct bus_log_end *end)
@@ -47,7 +55,7 @@ static enum verdict judge(struct side *side, const struct status_reflects *befor
         follower_note_progress(side, before); /* by the end known so far */
         bool early = end->last < position || end->last < side->catch_up;
         verdict = early ? judge_early(side, position, end) : OURS;
-        if (end->created_ns != side->created_ns)
+        if (end->created_ns != side->created_ns || has_regrown(side, position, end))
             verdict = STALE;
         side->behind = side->behind && early;
         side->end = *end;

@@ -28,6 +28,8 @@ struct side {
     /* Written by the side's thread with follower->wait locked; others read it with that lock. */
     uint64_t epoch; /* what it reads belongs to this one; 0: nothing yet */
     int64_t created_ns;
+    uint64_t folded;   /* the record folded last: its position, 0: none, */
+    int64_t folded_ms; /* and when the bus stored it */
     uint64_t catch_up; /* the log's last position when the epoch began, or less if that was lost */
 
     /* Guarded by follower->wait. */

@@ -28,10 +28,12 @@ static void an_empty_log_ends_before_it_begins(void **state)
 {
     struct bus_fixture f;
     struct bus_log_end end;
+    struct bus_record *last;
     bus_fixture_begin(&f, *state, NULL);
     assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
     assert_int_equal(end.first, 1);
     assert_int_equal(end.last, 0);
+    assert_int_equal(end.last_time_ms, 0);
     assert_true(end.created_ns > 0);
     int64_t created = end.created_ns;
     bus_fixture_publish_many(&f, 1, 3);
@@ -39,6 +41,9 @@ static void an_empty_log_ends_before_it_begins(void **state)
     assert_int_equal(end.first, 1);
     assert_int_equal(end.last, 3);
     assert_int_equal(end.created_ns, created);
+    assert_int_equal(bus_log_read(f.log, 3, TEST_LIMIT_MS, &last), ERR_NONE);
+    assert_int_equal(end.last_time_ms, last->time_ms);
+    bus_record_free(last);
     bus_fixture_end(&f);
 }
 

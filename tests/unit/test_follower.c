@@ -280,6 +280,34 @@ static void test_it_catches_up_although_the_rest_expires_before_it_is_read(void 
     stop(&replica);
 }
 
+/* Nothing new has to be read then, and yet the table knows nothing of what is there. */
+static void test_a_tail_that_has_grown_again_is_another(void **state)
+{
+    struct mem_world *world = *state;
+    struct clock_manual clock;
+    struct replica replica;
+    struct follower_target target;
+    struct status_entry entry;
+    struct event_id id = {{0}};
+    mem_world_close(world);
+    clock_manual_init(&clock, 1700000000000);
+    mem_world_open_at(world, &clock.base, 0);
+    fill(world, 20);
+    start(world, &replica);
+    (void)caught_up(&replica);
+    mem_world_set_readers(world, NULL, ERR_DEADLINE);
+    bus_mem_lose_tail(world->events, 19);
+    clock_manual_advance(&clock, 1);
+    assert_int_equal(mem_world_event(world, "n", "", &id), 20);
+    assert_int_equal(follower_ends(replica.follower, PATIENCE_MS, &target), ERR_NONE);
+    assert_int_equal(follower_wait(replica.follower, &target, 50, NULL), ERR_DEADLINE);
+    mem_world_set_readers(world, NULL, ERR_NONE);
+    assert_int_equal(follower_wait(replica.follower, &target, PATIENCE_MS, NULL), ERR_NONE);
+    assert_true(status_table_find(replica.table, &id, &entry, NULL));
+    assert_int_equal(follower_event_log_losses(replica.follower), 1);
+    stop(&replica);
+}
+
 static void test_it_catches_up_although_the_tail_is_lost_before_it_is_read(void **state)
 {
     struct mem_world *world = *state;
@@ -460,6 +488,7 @@ int main(void)
         test(test_it_is_ready_when_it_has_caught_up),
         test(test_waiting_ends_with_the_time_and_with_the_follower),
         test(test_it_catches_up_although_the_rest_expires_before_it_is_read),
+        test(test_a_tail_that_has_grown_again_is_another),
         test(test_it_catches_up_although_the_tail_is_lost_before_it_is_read),
         test(test_it_says_when_it_stands_before_a_logs_end),
         test(test_lag_is_told_without_asking_the_bus),
