@@ -58,6 +58,28 @@ static struct node *some_gateway(struct world *world)
     return node->up && !node->stopping ? node : NULL;
 }
 
+/* One id is one event, whoever answers. */
+static void check_id(const struct post *post)
+{
+    static struct {
+        char producer_id[32];
+        struct event_id id;
+    } known[EVENTS_MAX];
+    static size_t count;
+    if (post->producer_id[0] == '\0')
+        return;
+    size_t i = 0;
+    while (i < count && strcmp(known[i].producer_id, post->producer_id) != 0)
+        i++;
+    if (i == count) {
+        memcpy(known[i].producer_id, post->producer_id, sizeof post->producer_id);
+        known[i].id = post->id;
+        count++;
+    }
+    if (!id_equal(&known[i].id, &post->id))
+        sim_fail("%s has two event_ids", post->producer_id);
+}
+
 static void accept(struct world *world, const struct post *post)
 {
     struct accepted *a = &world->accepted[world->accepted_count++];
@@ -76,13 +98,15 @@ static bool try_once(struct client *client, const struct post *what)
     struct post *post = malloc(sizeof *post); /* a killed gateway keeps it */
     *post = *what;
     post->node = node;
+    uint32_t losses = world->losses;
     sim_spawn(process, serve, post);
     while (!post->done && !sim_is_killed(process))
         sim_sleep_us(500);
     if (!post->done)
         return false;
     enum err e = post->answer;
-    if (!e)
+    check_id(post);
+    if (!e && losses == world->losses) /* else it may have been lost before the answer */
         accept(world, post);
     if (e == ERR_ID_REUSED || e == ERR_KEY_REUSED) {
         if (world->plan.conflict == 0)

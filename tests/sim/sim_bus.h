@@ -12,15 +12,16 @@
 
 #include "common/bus.h"
 
-/* How bad the network is, each in percent of its occasions. */
+/* How bad things are, each in percent of its occasions. */
 struct sim_network {
     unsigned slow; /* takes up to slow_ms instead of up to 1 ms */
     int64_t slow_ms;
-    unsigned receipt_lost; /* stored, but the receipt never comes: BUS_UNKNOWN at the time-out */
-    unsigned publish_lost; /* never stored: BUS_UNKNOWN at the time-out */
-    unsigned settle_lost;  /* an acknowledgement that does not arrive */
-    unsigned fetch_lost;   /* deliveries that do not arrive */
-    unsigned ask_fails;    /* a question that is not answered in time */
+    unsigned receipt_lost;   /* stored, but the receipt never comes: BUS_UNKNOWN at the time-out */
+    unsigned publish_lost;   /* never stored: BUS_UNKNOWN at the time-out */
+    unsigned settle_lost;    /* an acknowledgement that does not arrive */
+    unsigned fetch_lost;     /* deliveries that do not arrive */
+    unsigned ask_fails;      /* a question that is not answered in time */
+    struct bus_log *refused; /* at the server: it has no leader now; NULL: none */
 };
 
 /* Called for each record of a consumer that arrives at a process. */

@@ -60,9 +60,11 @@ static void on_stored(void *ctx, const struct bus_receipt *receipt)
 }
 
 /* At the server. */
-static void store(struct flight *flight)
+static void store(const struct sim_bus *bus, struct flight *flight)
 {
-    enum err e = bus_publish(flight->log->inner, &flight->message, on_stored, &flight->receipt);
+    enum err e = ERR_UNAVAILABLE;
+    if (flight->log->inner != bus->network->refused)
+        e = bus_publish(flight->log->inner, &flight->message, on_stored, &flight->receipt);
     if (e)
         flight->receipt = (struct bus_receipt){.outcome = BUS_REFUSED, .why = e};
 }
@@ -81,7 +83,7 @@ static void arrive(struct sim_bus *bus, const struct parcel *p, bool lost)
     case STORE:
         if (lost || sim_chance(net->publish_lost))
             break;
-        store(p->flight);
+        store(bus, p->flight);
         if (!sim_chance(net->receipt_lost))
             sim_link_send(bus, &bus->in, (struct parcel){.kind = RECEIPT, .flight = p->flight});
         break;
@@ -152,7 +154,7 @@ void sim_bus_killed(struct bus *base)
         if (sim_chance(30)) /* the rest never left */
             bus->cuts++;
         if (p->kind == STORE && p->cut == bus->cuts)
-            store(p->flight);
+            store(bus, p->flight);
         if (p->kind == SETTLE)
             sim_delivery_release(p->delivery, p->cut == bus->cuts ? p->how : BUS_LEAVE,
                                  p->delay_ms);

@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include "common/bus_driver.h"
+#include "common/log.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@ enum {
     TROUBLE_MS = 8000,       /* at most, from the first event on */
     QUIET_LIMIT_MS = 120000, /* all must have ended so long after the last fault */
     DRAIN_MS = 2000,
+    NOTICE_MS = 10000, /* until processors have noticed a loss */
 };
 
 static char ns[] = WORLD_NS, source[] = "/sim", group[] = WORLD_GROUP, url[] = "sim://";
@@ -37,6 +39,8 @@ void plan_make(struct plan *ret)
     if (ret->reuse && sim_chance(60))
         ret->conflict = (unsigned)sim_between(5, 50);
     if (sim_chance(20))
+        ret->losses = 1 + (unsigned)sim_random(2);
+    if (sim_chance(20))
         ret->junk = 1 + (unsigned)sim_random(3);
     if (bad_network)
         ret->network = (struct sim_network){
@@ -56,6 +60,8 @@ void plan_make(struct plan *ret)
         ret->cuts = (unsigned)sim_random(12);
     if (sim_chance(30))
         ret->stops = (unsigned)sim_random(8);
+    if (sim_chance(30))
+        ret->refusals = (unsigned)sim_random(8);
 }
 
 /* ---- nodes ---- */
@@ -189,6 +195,38 @@ static void publish_junk(struct world *world)
         sim_fail("cannot publish junk");
 }
 
+/* A stream that has no leader for a while. */
+static void refuse(struct world *world)
+{
+    struct bus_log *logs[] = {world->events, world->statuses, world->letters};
+    world->network.refused = logs[sim_random(3)];
+    world->refused_until_ms = sim_now_ms() + (int64_t)sim_between(10, 6000);
+}
+
+/* A server that loses what it had not synced, or somebody's hand. */
+static void lose(struct world *world)
+{
+    struct bus_log *log = sim_chance(100) ? world->events : world->statuses;
+    struct bus_log_end end;
+    if (bus_log_end(log, 1000, &end) || end.last == 0)
+        return;
+    static const char *const kinds[] = {"tail", "life", "all"};
+    uint64_t kind = sim_random(3);
+    uint64_t position = 1 + sim_random(end.last);
+    if (kind == 0)
+        bus_mem_lose_tail(log, position - 1);
+    else if (kind == 1)
+        bus_mem_renew(log);
+    else
+        bus_mem_purge(log);
+    log_debug("lost", LOG_TEXT("log", log == world->events ? "events" : "statuses"),
+              LOG_TEXT("what", kinds[kind]), LOG_U64("position", position));
+    world->plan.losses--;
+    world->losses++;
+    world->lost_at_ms = sim_now_ms();
+    check_loss(world);
+}
+
 static void make_trouble(struct world *world)
 {
     const struct plan *plan = &world->plan;
@@ -203,6 +241,10 @@ static void make_trouble(struct world *world)
         freeze(node);
     else if (sim_chance(plan->cuts))
         sim_bus_cut(node->bus, (int64_t)sim_between(1, 3000));
+    if (sim_chance(plan->refusals) && !world->network.refused)
+        refuse(world);
+    if (world->plan.losses && sim_chance(5))
+        lose(world);
     if (world->plan.junk && sim_chance(10)) {
         world->plan.junk--;
         publish_junk(world);
@@ -211,6 +253,8 @@ static void make_trouble(struct world *world)
 
 static void tend(struct world *world)
 {
+    if (sim_now_ms() >= world->refused_until_ms)
+        world->network.refused = NULL;
     for (size_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         if (node->frozen_until_ms && (world->calm || sim_now_ms() >= node->frozen_until_ms))
@@ -251,7 +295,8 @@ static void come_to_rest(struct world *world)
         sim_sleep_us(20 * STEP_US);
         tend(world);
         check_now(world);
-    } while (!check_quiet(world));
+    } while (!check_quiet(world) ||
+             (world->losses && sim_now_ms() < world->lost_at_ms + NOTICE_MS));
     check_end(world);
 }
 
@@ -270,8 +315,8 @@ static void open_world(struct world *world)
                                     .concurrency = plan->concurrency,
                                     .drain_timeout_ms = DRAIN_MS};
     world->network = plan->network;
-    world->faulty = plan->kills || plan->freezes || plan->cuts || plan->stops ||
-                    plan->network.slow || plan->network.receipt_lost ||
+    world->faulty = plan->kills || plan->freezes || plan->cuts || plan->stops || plan->refusals ||
+                    plan->losses || plan->network.slow || plan->network.receipt_lost ||
                     plan->network.publish_lost || plan->network.settle_lost ||
                     plan->network.fetch_lost || plan->network.ask_fails;
     struct bus_options options = {.url = "mem://", .clock = &clock_system};

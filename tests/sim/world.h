@@ -21,11 +21,12 @@ struct plan {
     struct sim_network network;
     int64_t ack_wait_ms, duplicate_window_ms, handler_ms;
     uint64_t max_ack_pending, concurrency;
-    unsigned kills, freezes, cuts, stops; /* how often: a percentage of the director's moves */
-    unsigned reuse;                       /* percentage of events that use an id again ... */
-    unsigned conflict;                    /* ... and of these, with other content */
-    unsigned own_ids;                     /* percentage of events with an id of the producer's */
-    unsigned junk;                        /* messages that are no events */
+    unsigned kills, freezes, cuts, stops, refusals; /* a percentage of the director's moves */
+    unsigned reuse;    /* percentage of events that use an id again ... */
+    unsigned conflict; /* ... and of these, with other content */
+    unsigned own_ids;  /* percentage of events with an id of the producer's */
+    unsigned losses;   /* what a server or somebody's hand destroys */
+    unsigned junk;     /* messages that are no events */
 };
 
 /* A gateway or a processor; started again after each end, as another process. */
@@ -61,6 +62,9 @@ struct world {
     size_t clients_left;
     struct accepted accepted[EVENTS_MAX];
     size_t accepted_count;
+    int64_t refused_until_ms;
+    uint32_t losses;               /* so far */
+    int64_t lost_at_ms;            /* the last of them */
     bool calm;                     /* no faults any more */
     bool faulty;                   /* there were some */
     uint32_t runs[4 * EVENTS_MAX]; /* that have succeeded, by the event's position */
@@ -74,6 +78,8 @@ void world_run(void *plan);
 
 /* ---- checks.c ---- */
 
+/* Something has just been lost: what is known of the logs is void. */
+void check_loss(struct world *world);
 /* What holds at every moment. */
 void check_now(struct world *world);
 /* A handler has succeeded with the event at that position, or a delivery of it has arrived. */
