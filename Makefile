@@ -22,10 +22,10 @@ ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
 LIBS := -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml -luuid -lcrypto -lm
 
 # ---- generated code: messages, and descriptors for reflection ----
-PROTOS := events.proto status_log.proto grpc/health/v1/health.proto \
+PROTOS := events.proto status_log.proto retry.proto grpc/health/v1/health.proto \
     grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto \
     google/protobuf/timestamp.proto google/protobuf/descriptor.proto
-PUBLIC_PROTOS := $(filter-out status_log.proto,$(PROTOS))
+PUBLIC_PROTOS := $(filter-out status_log.proto retry.proto,$(PROTOS))
 GEN_C := $(PROTOS:%.proto=$(G)/%.pb-c.c)
 GEN_O := $(GEN_C:$(G)/%.c=$(B)/gen/%.o) $(B)/gen/descriptors.o
 

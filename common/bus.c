@@ -269,8 +269,7 @@ enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct b
 enum err bus_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                            struct bus_consumer **ret)
 {
-    if (!is_name(spec->group) || spec->ack_wait_ms <= 0 || spec->ack_wait_ms > LONGEST_DELAY_MS ||
-        spec->max_ack_pending == 0)
+    if (!is_name(spec->group) || spec->ack_wait_ms <= 0 || spec->ack_wait_ms > LONGEST_DELAY_MS)
         return ERR_INVALID;
     return log->bus->driver->consumer_open(log, spec, ret);
 }

@@ -60,7 +60,15 @@ must_check enum err bus_wait_ready(struct bus *bus, int64_t timeout_ms, struct e
 
 /* ---- logs ---- */
 
+enum bus_log_kind {
+    BUS_LOG_KEEPS, /* records stay until they are too old */
+    /* A record goes when the one group that shares the log has acknowledged it. Its message id is
+     * known on. */
+    BUS_LOG_WORK_QUEUE,
+};
+
 struct bus_log_spec {
+    enum bus_log_kind kind;
     const char *name;            /* stream: TIDINGS_EVENTS */
     const char *subject;         /* what it holds: tidings.events.> */
     uint64_t max_bytes;          /* 0: unlimited */
@@ -73,7 +81,7 @@ struct bus_log_spec {
 };
 
 /* Made at the next connect where missing (file storage, limits retention, discard new, deletes and
- * purges denied, direct get allowed); checked where it exists (BUS_BROKEN names the setting, the
+ * purges denied, direct get allowed; a work queue: work-queue retention, purges allowed); checked where it exists (BUS_BROKEN names the setting, the
  * promise it breaks and the mending command). */
 must_check enum err bus_log_open(struct bus *bus, const struct bus_log_spec *spec,
                                  struct bus_log **ret);
@@ -186,7 +194,7 @@ must_check enum err bus_reader_next(struct bus_reader *reader, int64_t timeout_m
 struct bus_consumer_spec {
     const char *group; /* the durable consumer's name; all of a group share its work */
     int64_t ack_wait_ms;
-    uint32_t max_ack_pending;
+    uint32_t max_ack_pending; /* 0: no limit */
 };
 must_check enum err bus_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                                       struct bus_consumer **ret);

@@ -14,7 +14,7 @@ struct mem_group {
     struct bus_consumer_spec spec;
     uint64_t next; /* position never given yet */
     struct mem_pending *pending;
-    size_t pending_count;
+    size_t pending_count, pending_capacity;
     struct mem_group *next_group;
 };
 
@@ -66,8 +66,7 @@ static struct mem_group *group_of(struct mem_log *log, const struct mem_consumer
     group->spec = consumer->spec;
     group->next = 1;
     group->name = mem_copy_text(consumer->group, strlen(consumer->group));
-    group->pending = mem_zero(consumer->spec.max_ack_pending, sizeof *group->pending);
-    if (!group->name || !group->pending) {
+    if (!group->name) {
         group_free(group);
         return NULL;
     }
@@ -99,6 +98,23 @@ void mem_groups_cut(struct mem_log *log, uint64_t last)
             group->next = last + 1;
 }
 
+/* False: as many as may be are out already, or memory is short. */
+static bool may_give_more(struct mem_group *group)
+{
+    size_t limit = group->spec.max_ack_pending;
+    if (limit != 0 && group->pending_count >= limit)
+        return false;
+    if (group->pending_count < group->pending_capacity)
+        return true;
+    size_t capacity = group->pending_capacity ? group->pending_capacity * 2 : 64;
+    struct mem_pending *grown = mem_grow(group->pending, capacity, sizeof *grown);
+    if (!grown)
+        return false;
+    group->pending = grown;
+    group->pending_capacity = capacity;
+    return true;
+}
+
 /* The next message due for the group: first what was given before, then what is new. NULL: none. */
 static struct mem_pending *next_due(struct mem_log *log, struct mem_group *group, int64_t now)
 {
@@ -113,7 +129,7 @@ static struct mem_pending *next_due(struct mem_log *log, struct mem_group *group
         group->next = log->first;
     while (group->next <= log->last && !mem_record_at(log, group->next))
         ++group->next;
-    if (group->next > log->last || group->pending_count == group->spec.max_ack_pending)
+    if (group->next > log->last || !may_give_more(group))
         return NULL;
     struct mem_pending *pending = &group->pending[group->pending_count++];
     *pending = (struct mem_pending){.position = group->next++};
@@ -233,7 +249,9 @@ void mem_settle(struct bus_delivery *base, enum bus_settlement how, int64_t dela
     struct mem_pending *pending = group ? pending_at(group, base->record->position) : NULL;
     if (pending && how == BUS_ACK)
         pending_remove(group, pending);
-    else if (pending && how == BUS_RETRY)
+    if (pending && how == BUS_ACK && d->log->spec.kind == BUS_LOG_WORK_QUEUE)
+        mem_log_work_done(d->log, base->record->position);
+    if (pending && how == BUS_RETRY)
         pending->due_ms = clock_monotonic_ms(bus->options.clock) + delay_ms;
     pthread_cond_broadcast(&bus->changed);
     pthread_mutex_unlock(&bus->lock);

@@ -163,6 +163,17 @@ void mem_log_delete(struct mem_log *log, uint64_t position)
     mem_record_release(record);
 }
 
+void mem_log_work_done(struct mem_log *log, uint64_t position)
+{
+    struct mem_record *record = mem_record_at(log, position);
+    if (!record)
+        return;
+    log->records[position - log->first] = NULL;
+    log->bytes -= record->bytes;
+    if (!record->message_id)
+        mem_record_release(record);
+}
+
 static void drop_first(struct mem_log *log)
 {
     size_t kept = (size_t)(log->last - log->first);

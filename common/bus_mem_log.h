@@ -80,6 +80,7 @@ void mem_log_clear(struct mem_log *log);
 void mem_log_purge(struct mem_log *log);              /* leaves positions and message ids */
 void mem_log_cut(struct mem_log *log, uint64_t last); /* drops all after it */
 void mem_log_delete(struct mem_log *log, uint64_t position);
+void mem_log_work_done(struct mem_log *log, uint64_t position); /* leaves its message id */
 struct mem_record *mem_find_message_id(const struct mem_log *log, const char *message_id);
 /* Appends; ERR_FULL, ERR_MEMORY. */
 enum err mem_append(struct mem_log *log, const struct bus_message *message, uint64_t *ret_position);

@@ -37,10 +37,11 @@ static natsStatus make_stream(const struct nats_log *log, jsCtx *js, jsOptions *
     config.Subjects = subjects;
     config.SubjectsLen = 1;
     config.Storage = js_FileStorage;
-    config.Retention = js_LimitsPolicy;
+    bool queue = spec->kind == BUS_LOG_WORK_QUEUE;
+    config.Retention = queue ? js_WorkQueuePolicy : js_LimitsPolicy;
     config.Discard = js_DiscardNew;
     config.DenyDelete = true;
-    config.DenyPurge = true;
+    config.DenyPurge = !queue;
     config.AllowDirect = true;
     config.Replicas = spec->replicas;
     config.MaxBytes = spec->max_bytes ? (int64_t)spec->max_bytes : -1;

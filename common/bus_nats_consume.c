@@ -128,7 +128,8 @@ static enum err make_consumer(struct nats_consumer *consumer, struct nats_sessio
     config.AckPolicy = js_AckExplicit;
     config.ReplayPolicy = js_ReplayInstant;
     config.AckWait = consumer->spec.ack_wait_ms * NS_PER_MS;
-    config.MaxAckPending = consumer->spec.max_ack_pending;
+    config.MaxAckPending =
+        consumer->spec.max_ack_pending ? (int64_t)consumer->spec.max_ack_pending : -1;
     config.MaxDeliver = -1;
     natsStatus s = js_AddConsumer(&info, nats_js(session), log->name, &config, &options, &code);
     if (code != 0 && code != consumer->complaint)

@@ -123,6 +123,7 @@ static bool is_worth_editing(const struct nats_log *log, const struct nats_strea
                              struct err_detail *detail)
 {
     const jsStreamConfig *c = stream->config;
+    bool queue = log->spec.kind == BUS_LOG_WORK_QUEUE;
     const struct rule rules[] = {
         {c->Mirror != NULL, "it is a mirror of another stream, so nothing can be published to it",
          NULL},
@@ -131,8 +132,10 @@ static bool is_worth_editing(const struct nats_log *log, const struct nats_strea
          "its storage is memory, so a restart loses what was accepted", NULL},
         {stream->writes_late,
          "its persist_mode is async, so what is acknowledged may not be written yet", NULL},
-        {c->Retention == js_WorkQueuePolicy,
+        {!queue && c->Retention == js_WorkQueuePolicy,
          "its retention isn't limits (workqueue), so acknowledged events vanish", NULL},
+        {queue && c->Retention != js_WorkQueuePolicy,
+         "its retention isn't workqueue, so what is done stays in it for ever", NULL},
         {stream->expires,
          "allow_msg_ttl lets messages carry an end of their own, so accepted events can vanish",
          NULL},
@@ -151,10 +154,11 @@ static bool is_worth_editing(const struct nats_log *log, const struct nats_strea
 static bool keeps_what_it_took(const struct nats_log *log, const jsStreamConfig *c,
                                struct err_detail *detail)
 {
+    bool queue = log->spec.kind == BUS_LOG_WORK_QUEUE;
     char replicas[32];
     snprintf(replicas, sizeof replicas, "--replicas=%u", log->spec.replicas);
     const struct rule rules[] = {
-        {c->Retention != js_LimitsPolicy,
+        {!queue && c->Retention != js_LimitsPolicy,
          "its retention isn't limits (interest), so events that nobody reads vanish",
          "--retention=limits (from nats-server 2.10 on)"},
         {c->Discard != js_DiscardNew, "it discards old messages when full, so events get lost",
@@ -166,7 +170,7 @@ static bool keeps_what_it_took(const struct nats_log *log, const jsStreamConfig 
          "allow_rollup_hdrs lets a message purge all before it, so accepted events can vanish",
          "--no-allow-rollup --deny-purge"}, /* the server takes them together only */
         {!c->DenyDelete, "messages may be deleted, so accepted events can vanish", "--deny-delete"},
-        {!c->DenyPurge, "it may be purged, so accepted events can vanish", "--deny-purge"},
+        {!queue && !c->DenyPurge, "it may be purged, so accepted events can vanish", "--deny-purge"},
         {c->Replicas < (int64_t)log->spec.replicas,
          "it has fewer replicas than --stream-replicas asks, so the loss of a server can lose "
          "events",
@@ -200,6 +204,19 @@ static bool takes_what_comes(const struct nats_log *log, const struct nats_strea
     return keep_rules(log, rules, sizeof rules / sizeof *rules, detail);
 }
 
+/* Of a work queue: what waits in it may have to do so for long. */
+static bool has_time(const struct nats_log *log, const struct nats_stream *stream,
+                     struct err_detail *detail)
+{
+    bool queue = log->spec.kind == BUS_LOG_WORK_QUEUE;
+    const struct rule rules[] = {
+        {queue && stream->config->MaxAge > 0 && log->spec.max_age_ms == 0,
+         "its max_age drops attempts that are still to come, so events would never end",
+         "--max-age=0"},
+    };
+    return keep_rules(log, rules, sizeof rules / sizeof *rules, detail);
+}
+
 /* Of a log whose records are about those of another. */
 static bool goes_with_the_other(const struct nats_log *log, const struct nats_stream *stream,
                                 struct err_detail *detail)
@@ -229,6 +246,6 @@ bool nats_stream_is_sound(const struct nats_log *log, const struct nats_stream *
 {
     return is_worth_editing(log, stream, detail) &&
            keeps_what_it_took(log, stream->config, detail) &&
-           takes_what_comes(log, stream, detail) &&
+           takes_what_comes(log, stream, detail) && has_time(log, stream, detail) &&
            (!log->about || goes_with_the_other(log, stream, detail));
 }

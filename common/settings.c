@@ -116,6 +116,19 @@ void settings_status_log(const struct settings *s, const char *group, struct log
     set_about_events(s, names, ret);
 }
 
+void settings_retry_log(const struct settings *s, const char *group, struct log_names *names,
+                        struct bus_log_spec *ret)
+{
+    char kind[48];
+
+    snprintf(kind, sizeof kind, "RETRY_%.32s", group);
+    stream_name(s, kind, names->stream);
+    snprintf(names->subject, sizeof names->subject, "%.32s.retry.%.32s", s->ns, group);
+    *ret = spec_of(s, names);
+    ret->kind = BUS_LOG_WORK_QUEUE;
+    ret->max_age_ms = 0;
+}
+
 void settings_dead_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret)
 {
     stream_name(s, "DEAD", names->stream);

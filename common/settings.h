@@ -94,6 +94,11 @@ void settings_event_log(const struct settings *s, struct log_names *names,
 void settings_status_log(const struct settings *s, const char *group, struct log_names *names,
                          struct bus_log_spec *ret);
 
+/* A group's attempts to come: TIDINGS_RETRY_default, tidings.retry.default. A work queue of
+ * unlimited size and age. */
+void settings_retry_log(const struct settings *s, const char *group, struct log_names *names,
+                        struct bus_log_spec *ret);
+
 /* The dead letters of all groups: TIDINGS_DEAD, tidings.dead.>. Of unlimited size and age. */
 void settings_dead_log(const struct settings *s, struct log_names *names, struct bus_log_spec *ret);
 

@@ -124,10 +124,74 @@ static bool add_conflicts(Tidings__Log__StatusBatch *m, struct proto_arena *aren
     return true;
 }
 
+static bool add_dues(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                     const struct status_change *changes, size_t count)
+{
+    size_t dues = 0;
+    for (size_t i = 0; i < count; i++)
+        dues += changes[i].due_ms != 0;
+    if (!dues)
+        return true;
+    m->due_rows = proto_arena_alloc(arena, dues, sizeof *m->due_rows);
+    m->due_times_ms = proto_arena_alloc(arena, dues, sizeof *m->due_times_ms);
+    if (arena->failed)
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].due_ms)
+            continue;
+        m->due_rows[next] = (uint32_t)i;
+        m->due_times_ms[next++] = changes[i].due_ms;
+    }
+    m->n_due_rows = m->n_due_times_ms = dues;
+    return true;
+}
+
+static bool add_deliveries(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                           const struct status_change *changes, size_t count)
+{
+    size_t deliveries = 0;
+    for (size_t i = 0; i < count; i++)
+        deliveries += changes[i].delivery.position != 0;
+    if (!deliveries)
+        return true;
+    m->delivery_rows = proto_arena_alloc(arena, deliveries, sizeof *m->delivery_rows);
+    m->delivery_logs = proto_arena_alloc(arena, deliveries, sizeof *m->delivery_logs);
+    m->delivery_positions = proto_arena_alloc(arena, deliveries, sizeof *m->delivery_positions);
+    if (arena->failed)
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].delivery.position)
+            continue;
+        m->delivery_rows[next] = (uint32_t)i;
+        m->delivery_logs[next] = (uint32_t)changes[i].delivery.log;
+        m->delivery_positions[next++] = changes[i].delivery.position;
+    }
+    m->n_delivery_rows = m->n_delivery_logs = m->n_delivery_positions = deliveries;
+    return true;
+}
+
+static bool delivery_is_known(uint32_t log, uint64_t position)
+{
+    return position != 0 && (log == STATUS_DELIVERY_EVENT || log == STATUS_DELIVERY_RETRY);
+}
+
+static bool is_allowed(const struct status_change *change)
+{
+    enum status status = change->state.status;
+    struct status_delivery delivery = change->delivery;
+    bool named = delivery.position != 0 || delivery.log != STATUS_DELIVERY_NONE;
+    return (change->conflict_position == 0 || status == STATUS_DEAD) &&
+           (change->due_ms == 0 || (status == STATUS_RETRYING && change->due_ms > 0)) &&
+           (!named || (status == STATUS_PROCESSING &&
+                       delivery_is_known((uint32_t)delivery.log, delivery.position)));
+}
+
 static bool are_allowed(const struct status_change *changes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (changes[i].conflict_position != 0 && changes[i].state.status != STATUS_DEAD)
+        if (!is_allowed(&changes[i]))
             return false;
     return count >= 1 && count <= STATUS_BATCH_MAX;
 }
@@ -150,7 +214,8 @@ enum err status_batch_write(const struct status_change *changes, size_t count,
     if (add_columns(&m, &arena, count)) {
         fill_columns(&m, changes, count);
         if (m.processor && add_errors(&m, &arena, changes, count) &&
-            add_letters(&m, &arena, changes, count) && add_conflicts(&m, &arena, changes, count))
+            add_letters(&m, &arena, changes, count) && add_conflicts(&m, &arena, changes, count) &&
+            add_dues(&m, &arena, changes, count) && add_deliveries(&m, &arena, changes, count))
             e = proto_append(&m.base, out);
     }
     proto_arena_free(&arena);
@@ -167,7 +232,9 @@ static bool columns_agree(const Tidings__Log__StatusBatch *m)
            m->n_times_ms == count && m->n_previous_positions == count &&
            m->n_error_rows == m->n_error_texts && m->n_letter_rows == m->n_letter_positions &&
            m->n_conflict_rows == m->n_conflict_positions &&
-           m->conflict_ids.len == m->n_conflict_rows * ID_SIZE;
+           m->conflict_ids.len == m->n_conflict_rows * ID_SIZE &&
+           m->n_due_rows == m->n_due_times_ms && m->n_delivery_rows == m->n_delivery_logs &&
+           m->n_delivery_rows == m->n_delivery_positions;
 }
 
 static bool state_is_known(uint32_t column, uint32_t generation, uint32_t attempt)
@@ -219,10 +286,32 @@ static bool conflicts_are_sound(const Tidings__Log__StatusBatch *m)
     return true;
 }
 
+static bool dues_are_sound(const Tidings__Log__StatusBatch *m)
+{
+    if (!rows_are_sound(m->due_rows, m->n_due_rows, m->n_statuses))
+        return false;
+    for (size_t i = 0; i < m->n_due_rows; i++)
+        if (m->due_times_ms[i] <= 0 || m->statuses[m->due_rows[i]] != STATUS_RETRYING)
+            return false;
+    return true;
+}
+
+static bool deliveries_are_sound(const Tidings__Log__StatusBatch *m)
+{
+    if (!rows_are_sound(m->delivery_rows, m->n_delivery_rows, m->n_statuses))
+        return false;
+    for (size_t i = 0; i < m->n_delivery_rows; i++)
+        if (!delivery_is_known(m->delivery_logs[i], m->delivery_positions[i]) ||
+            (m->statuses[m->delivery_rows[i]] & ~ALONE) != STATUS_PROCESSING)
+            return false;
+    return true;
+}
+
 static bool message_is_sound(const Tidings__Log__StatusBatch *m)
 {
     if (m->version != VERSION || !columns_agree(m) || !errors_are_sound(m) ||
-        !letters_are_sound(m) || !conflicts_are_sound(m))
+        !letters_are_sound(m) || !conflicts_are_sound(m) || !dues_are_sound(m) ||
+        !deliveries_are_sound(m))
         return false;
     for (size_t i = 0; i < m->n_statuses; i++) {
         if (!state_is_known(m->statuses[i], m->generations[i], m->attempts[i]))
@@ -290,6 +379,12 @@ static void get_sparse(const Tidings__Log__StatusBatch *m, size_t row, struct st
     if (find_row(m->conflict_rows, m->n_conflict_rows, row, &i)) {
         change->conflict_position = m->conflict_positions[i];
         memcpy(change->conflict_id.bytes, m->conflict_ids.data + i * ID_SIZE, ID_SIZE);
+    }
+    if (find_row(m->due_rows, m->n_due_rows, row, &i))
+        change->due_ms = m->due_times_ms[i];
+    if (find_row(m->delivery_rows, m->n_delivery_rows, row, &i)) {
+        change->delivery.log = (enum status_delivery_log)m->delivery_logs[i];
+        change->delivery.position = m->delivery_positions[i];
     }
 }
 

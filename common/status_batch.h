@@ -9,6 +9,13 @@
 #define STATUS_BATCH_MAX 4096 /* changes in one batch */
 #define STATUS_ERROR_MAX 512  /* bytes of an error text */
 
+/* A delivery that a record names: of which log, and its position there. */
+enum status_delivery_log { STATUS_DELIVERY_NONE, STATUS_DELIVERY_EVENT, STATUS_DELIVERY_RETRY };
+struct status_delivery {
+    enum status_delivery_log log;
+    uint64_t position; /* 1 or more, unless there is none */
+};
+
 struct status_change {
     struct event_id id;
     uint64_t event_position;   /* in the event log */
@@ -23,11 +30,14 @@ struct status_change {
      * the first. 0: no such copy. */
     struct event_id conflict_id;
     uint64_t conflict_position;
+    int64_t due_ms;                  /* of `retrying`: when the next attempt is due; 0: unknown */
+    struct status_delivery delivery; /* of `processing`: the delivery that is being run */
 };
 
 /* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID, as
- * for a conflict_position with another status than `dead`; ERR_MEMORY). An error text that isn't UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX
- * bytes. */
+ * for a conflict_position with another status than `dead`, a due_ms with another than `retrying`,
+ * a delivery with another than `processing`; ERR_MEMORY). An error text that isn't UTF-8 is
+ * repaired with U+FFFD, and cut at STATUS_ERROR_MAX bytes. */
 must_check enum err status_batch_write(const struct status_change *changes, size_t count,
                                        struct view processor, struct buf *out);
 
@@ -35,7 +45,7 @@ must_check enum err status_batch_write(const struct status_change *changes, size
 struct status_batch;
 /* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown
  * status, a generation or attempt beyond its maximum, a sparse column whose rows do not ascend or
- * are beyond the batch, a conflict that isn't `dead`, no change or more than STATUS_BATCH_MAX).
+ * are beyond the batch, a sparse column with a status that it is not for, no change or more than STATUS_BATCH_MAX).
  * ERR_MEMORY. */
 must_check enum err status_batch_read(struct view bytes, struct status_batch **ret);
 void status_batch_free(struct status_batch *batch);
