@@ -130,6 +130,15 @@ void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay
     settle_later(outcomes, held, RETURNED, delay_ms);
 }
 
+/* Failures have no record yet: the event comes back, to any processor. */
+void outcomes_failed(struct outcomes *outcomes, struct held *held,
+                     const struct run_failure *failure)
+{
+    log_warn("an attempt has failed", LOG_U64("position", held->run.position),
+             LOG_U64("attempt", held->run.attempt), LOG_VIEW("error", failure->error));
+    outcomes_leave(outcomes, held);
+}
+
 enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held)
 {
     struct status_reflects reflects;

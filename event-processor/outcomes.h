@@ -36,6 +36,9 @@ enum outcomes_next {
 enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held);
 /* Its handler has succeeded. */
 void outcomes_processed(struct outcomes *outcomes, struct held *held);
+/* Its attempt has failed. `failure` and what it points to need not outlive the call. */
+void outcomes_failed(struct outcomes *outcomes, struct held *held,
+                     const struct run_failure *failure);
 /* It is a copy of an event that has been taken care of: needs no run. */
 void outcomes_copy(struct outcomes *outcomes, struct held *held);
 /* It has ended without success and has become a dead letter; held->error is the reason. */

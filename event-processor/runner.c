@@ -75,6 +75,15 @@ void run_done(struct run *run, enum run_outcome outcome)
     end_run(runner, began_ns); /* the delivery may be gone by now */
 }
 
+void run_failed(struct run *run, const struct run_failure *failure)
+{
+    struct held *held = held_of(run);
+    struct runner *runner = held->runner;
+    int64_t began_ns = held->began_ns;
+    outcomes_failed(runner->outcomes, held, failure);
+    end_run(runner, began_ns);
+}
+
 static void start_run(struct runner *runner, struct held *held)
 {
     struct err_detail why;
