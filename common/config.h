@@ -27,6 +27,8 @@ enum config_kind {
     CONFIG_DURATION,
     /* int: index into words */
     CONFIG_WORD,
+    /* double from 0 to 1: 0, 0.25, 1; at most 9 decimals */
+    CONFIG_SHARE,
 };
 
 struct config_setting {
@@ -43,9 +45,18 @@ struct config_setting {
 
 /* One entry of `handlers:` in the file; in order. The last one's match is ">". */
 struct config_handler {
-    char *match;      /* ">", "order.>", "order.created": a NATS subject pattern over names */
-    char *kind;       /* "log", "simulate" */
-    int64_t delay_ms; /* simulate: delay, 0 to 1h */
+    char *match; /* ">", "order.>", "order.created": a NATS subject pattern over names */
+    char *kind;  /* "log", "simulate" */
+    /* simulate: */
+    int64_t delay_ms;    /* 0 to 1h */
+    double failure_rate; /* 0 to 1 */
+    int allow_crash;     /* 0 or 1 */
+    /* 0: not given, see handlers.h */
+    uint64_t max_attempts;  /* 1 to 100 */
+    int64_t backoff_ms;     /* 1ms to 1h, not longer than: */
+    int64_t backoff_max_ms; /* 1ms to 1d */
+    int64_t timeout_ms;     /* 10ms to 1h */
+    uint64_t concurrency;   /* 1 to 4096 */
 };
 /* Whether `match` may be this text: tokens of names between dots, `*` for any one, `>` at the end
  * for one or more; at most as long as a name. */
@@ -85,6 +96,8 @@ void config_free(const struct config_program *program, void *values,
 /* A duration as a user would write it: 250ms, 90s, 2m. */
 #define CONFIG_DURATION_SIZE 32
 void config_duration_text(int64_t ms, char text[CONFIG_DURATION_SIZE]);
+/* The other way: "0", or a whole number and a unit. False: it is none, or longer than that. */
+bool config_duration_parse(struct view text, int64_t max_ms, int64_t *ret_ms);
 /* The settings as Markdown tables, for docs/config.md (`--help-markdown`, not in --help). */
 void config_write_markdown(const struct config_program *program, struct buf *out);
 

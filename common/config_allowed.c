@@ -79,15 +79,18 @@ void config_value_allowed(const struct config_setting *setting, char text[CONFIG
     case CONFIG_WORD:
         allowed_words(setting, text);
         break;
+    case CONFIG_SHARE:
+        snprintf(text, CONFIG_ALLOWED_SIZE, "a number from 0 to 1, like 0.25");
+        break;
     }
 }
 
 const char *config_value_word(enum config_kind kind)
 {
     static const char *const words[] = {
-        [CONFIG_TEXT] = "TEXT", [CONFIG_NAME] = "NAME",  [CONFIG_ADDRESS] = "ADDRESS",
-        [CONFIG_COUNT] = "N",   [CONFIG_BYTES] = "SIZE", [CONFIG_DURATION] = "DURATION",
-        [CONFIG_WORD] = "WORD",
+        [CONFIG_TEXT] = "TEXT", [CONFIG_NAME] = "NAME",   [CONFIG_ADDRESS] = "ADDRESS",
+        [CONFIG_COUNT] = "N",   [CONFIG_BYTES] = "SIZE",  [CONFIG_DURATION] = "DURATION",
+        [CONFIG_WORD] = "WORD", [CONFIG_SHARE] = "SHARE",
     };
 
     return words[kind];

@@ -3,14 +3,35 @@
 #include "common/mem.h"
 
 #define PATTERN_MAX 128 /* as long as a name may be */
-#define DELAY_MAX_MS (3600 * 1000)
+#define HOUR_MS (3600 * 1000)
 
-static const struct config_setting delay = {
-    .flag = "delay",
-    .kind = CONFIG_DURATION,
-    .offset = offsetof(struct config_handler, delay_ms),
-    .max = DELAY_MAX_MS,
+/* ---- members of an entry that are one value ---- */
+
+static const char *const false_true[] = {"false", "true", NULL};
+#define MEMBER(key, kind_, member, min_, max_)                        \
+    {                                                                 \
+        .flag = (key), .kind = (kind_), .min = (min_), .max = (max_), \
+        .offset = offsetof(struct config_handler, member)             \
+    }
+
+static const struct config_setting simulate_settings[] = {
+    MEMBER("delay", CONFIG_DURATION, delay_ms, 0, HOUR_MS),
+    MEMBER("failure_rate", CONFIG_SHARE, failure_rate, 0, 0),
+    {.flag = "allow_crash",
+     .kind = CONFIG_WORD,
+     .words = false_true,
+     .offset = offsetof(struct config_handler, allow_crash)},
+    {.flag = NULL},
 };
+static const struct config_setting retry_settings[] = {
+    MEMBER("max_attempts", CONFIG_COUNT, max_attempts, 1, 100),
+    MEMBER("backoff", CONFIG_DURATION, backoff_ms, 1, HOUR_MS),
+    MEMBER("backoff_max", CONFIG_DURATION, backoff_max_ms, 1, 24 * HOUR_MS),
+    MEMBER("timeout", CONFIG_DURATION, timeout_ms, 10, HOUR_MS),
+    {.flag = NULL},
+};
+static const struct config_setting concurrency =
+    MEMBER("concurrency", CONFIG_COUNT, concurrency, 1, 4096);
 
 /* ---- match ---- */
 
@@ -93,29 +114,60 @@ static void read_log(struct config_file *file, const yaml_node_t *value)
         config_file_problem(file, value, "log", "takes no settings; write log: {}");
 }
 
-static void read_simulate_member(struct config_file *file, const yaml_node_t *key,
-                                 yaml_node_t *value, void *ctx)
-{
-    struct entry *entry = ctx;
+/* A mapping whose members are all of one table. */
+struct part {
+    const char *name;
+    const struct config_setting *settings;
+    const char *allowed; /* their keys */
+    struct entry *entry;
+};
 
-    if (!view_equal(config_file_text(key), VIEW("delay"))) {
-        config_file_problem(file, key, config_file_text(key).data,
-                            "unknown key of simulate; allowed is delay");
+static void read_part_member(struct config_file *file, const yaml_node_t *key, yaml_node_t *value,
+                             void *ctx)
+{
+    const struct part *part = ctx;
+    struct view name = config_file_text(key);
+    const struct config_setting *setting = part->settings;
+
+    while (setting->flag && !view_equal(name, view_of(setting->flag)))
+        setting++;
+    if (!setting->flag) {
+        config_file_problem(file, key, name.data, "unknown key of %s; allowed are %s", part->name,
+                            part->allowed);
         return;
     }
-    entry->has_delay = true;
-    config_file_apply(file, value, &delay, &entry->handler);
+    if (setting == &simulate_settings[0])
+        part->entry->has_delay = true;
+    config_file_apply(file, value, setting, &part->entry->handler);
 }
 
 static void read_simulate(struct config_file *file, yaml_node_t *value, struct entry *entry)
 {
     size_t before = file->loader->problems;
+    struct part part = {"simulate", simulate_settings, "delay, failure_rate, allow_crash", entry};
 
     if (value->type == YAML_MAPPING_NODE)
-        config_file_each(file, value, read_simulate_member, entry);
+        config_file_each(file, value, read_part_member, &part);
     if (!entry->has_delay && file->loader->problems == before)
         config_file_problem(file, value, "simulate",
                             "needs a delay; write simulate: {delay: 100ms}");
+}
+
+static void read_retry(struct config_file *file, yaml_node_t *value, struct entry *entry)
+{
+    const struct config_handler *handler = &entry->handler;
+    struct part part = {"retry", retry_settings, "max_attempts, backoff, backoff_max, timeout",
+                        entry};
+
+    if (value->type != YAML_MAPPING_NODE ||
+        value->data.mapping.pairs.start == value->data.mapping.pairs.top) {
+        config_file_problem(file, value, "retry",
+                            "must be a mapping of %s; leave it out for the defaults", part.allowed);
+        return;
+    }
+    config_file_each(file, value, read_part_member, &part);
+    if (handler->backoff_max_ms != 0 && handler->backoff_ms > handler->backoff_max_ms)
+        config_file_problem(file, value, "retry", "backoff must not be longer than backoff_max");
 }
 
 static void read_member(struct config_file *file, const yaml_node_t *key, yaml_node_t *value,
@@ -134,9 +186,14 @@ static void read_member(struct config_file *file, const yaml_node_t *key, yaml_n
             read_log(file, value);
         else
             read_simulate(file, value, entry);
+    } else if (view_equal(name, VIEW("retry"))) {
+        read_retry(file, value, entry);
+    } else if (view_equal(name, VIEW("concurrency"))) {
+        config_file_apply(file, value, &concurrency, &entry->handler);
     } else {
         config_file_problem(file, key, name.data,
-                            "unknown key of a handler; allowed are match, log, simulate");
+                            "unknown key of a handler; allowed are match, log, simulate, retry, "
+                            "concurrency");
     }
 }
 

@@ -5,6 +5,8 @@
 
 #include <arpa/inet.h>
 
+enum { SHARE_DECIMALS_MAX = 9 };
+
 /* ---- text -> value ---- */
 
 static bool parse_quantity(struct view text, const struct config_unit *units, uint64_t *ret)
@@ -48,6 +50,38 @@ static bool parse_number(const struct config_setting *setting, struct view text,
     if (!good || value < setting->min || value > setting->max)
         return false;
     *ret = value;
+    return true;
+}
+
+bool config_duration_parse(struct view text, int64_t max_ms, int64_t *ret_ms)
+{
+    const struct config_setting duration = {.kind = CONFIG_DURATION, .max = (uint64_t)max_ms};
+    uint64_t ms;
+
+    if (!parse_number(&duration, text, &ms))
+        return false;
+    *ret_ms = (int64_t)ms;
+    return true;
+}
+
+/* 0, 1, or with decimals: 0.25. */
+static bool parse_share(struct view text, double *ret)
+{
+    struct view decimals = {text.data + 2, text.len > 2 ? text.len - 2 : 0};
+    double whole, unit = 1;
+    uint64_t part = 0;
+
+    if (text.len == 0 || (text.data[0] != '0' && text.data[0] != '1'))
+        return false;
+    if (text.len > 1 && (text.data[1] != '.' || decimals.len > SHARE_DECIMALS_MAX ||
+                         !view_parse_u64(decimals, &part)))
+        return false;
+    for (size_t i = 0; i < decimals.len; i++)
+        unit *= 10;
+    whole = text.data[0] - '0' + (double)part / unit;
+    if (whole > 1)
+        return false;
+    *ret = whole;
     return true;
 }
 
@@ -180,6 +214,7 @@ enum err config_value_set(const struct config_setting *setting, struct view text
 {
     char *member = (char *)values + setting->offset;
     uint64_t number;
+    double share;
     int word;
 
     switch (setting->kind) {
@@ -200,6 +235,11 @@ enum err config_value_set(const struct config_setting *setting, struct view text
         if (!parse_word(setting, text, &word))
             break;
         memcpy(member, &word, sizeof word);
+        return ERR_NONE;
+    case CONFIG_SHARE:
+        if (!parse_share(text, &share))
+            break;
+        memcpy(member, &share, sizeof share);
         return ERR_NONE;
     }
     return refuse(setting, text, detail);

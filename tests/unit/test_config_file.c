@@ -199,11 +199,11 @@ static void handlers_keep_their_order(void **state)
          "  - match: \">\"\n"
          "    log: {}\n");
     static const struct config_handler expected[] = {
-        {"demo.>", "simulate", 100},
-        {"a.*.c", "simulate", 0},
-        {"order-1.created_2", "simulate", 3600000},
-        {"*", "log", 0},
-        {">", "log", 0},
+        {.match = "demo.>", .kind = "simulate", .delay_ms = 100},
+        {.match = "a.*.c", .kind = "simulate"},
+        {.match = "order-1.created_2", .kind = "simulate", .delay_ms = 3600000},
+        {.match = "*", .kind = "log"},
+        {.match = ">", .kind = "log"},
     };
     assert_int_equal(c.handlers.count, 5);
     for (size_t i = 0; i < 5; i++) {
@@ -241,15 +241,16 @@ static void bad_handlers_are_refused(void **state)
            "program: c.yaml:3: log: takes no settings; write log: {}");
     refuse("handlers:\n- match: a\n  log: yes\n",
            "program: c.yaml:3: log: takes no settings; write log: {}");
-    refuse(
-        "handlers:\n- match: a\n  log: {}\n  webhook: {}\n",
-        "program: c.yaml:4: webhook: unknown key of a handler; allowed are match, log, simulate");
+    refuse("handlers:\n- match: a\n  log: {}\n  webhook: {}\n",
+           "program: c.yaml:4: webhook: unknown key of a handler; allowed are match, log, "
+           "simulate, retry, concurrency");
     refuse("handlers:\n- match: a\n  simulate: {}\n",
            "program: c.yaml:3: simulate: needs a delay; write simulate: {delay: 100ms}");
     refuse("handlers:\n- match: a\n  simulate: 100ms\n",
            "program: c.yaml:3: simulate: needs a delay; write simulate: {delay: 100ms}");
     refuse("handlers:\n- match: a\n  simulate: {dealy: 1s}\n",
-           "program: c.yaml:3: dealy: unknown key of simulate; allowed is delay");
+           "program: c.yaml:3: dealy: unknown key of simulate; allowed are delay, failure_rate, "
+           "allow_crash");
     refuse("handlers:\n- match: a\n  simulate: {delay: 61m}\n",
            "program: c.yaml:3: delay: \"61m\" is not allowed; allowed is a duration like 250ms, "
            "30s, 5m, "

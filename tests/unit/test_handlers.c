@@ -40,6 +40,11 @@ static void test_patterns(void **state)
             fail_msg("%s and %s: expected %d", rows[i].pattern, rows[i].name, rows[i].matches);
 }
 
+#define ENTRY(pattern, name)               \
+    {                                      \
+        .match = (pattern), .kind = (name) \
+    }
+
 static enum err open_these(struct config_handler *list, size_t count, struct handlers **ret,
                            struct err_detail *detail)
 {
@@ -51,10 +56,8 @@ static enum err open_these(struct config_handler *list, size_t count, struct han
 static void test_the_first_match_gets_the_event(void **state)
 {
     (void)state;
-    struct config_handler list[] = {{"order.>", "simulate", 5},
-                                    {"order.created", "log", 0},
-                                    {"demo.*", "log", 0},
-                                    {">", "simulate", 0}};
+    struct config_handler list[] = {ENTRY("order.>", "simulate"), ENTRY("order.created", "log"),
+                                    ENTRY("demo.*", "log"), ENTRY(">", "simulate")};
     struct handlers *handlers;
     struct err_detail detail;
     assert_int_equal(open_these(list, 4, &handlers, &detail), ERR_NONE);
@@ -90,14 +93,14 @@ static void refused(struct config_handler *list, size_t count, const char *named
 static void test_bad_lists_are_refused_with_the_reason(void **state)
 {
     (void)state;
-    refused((struct config_handler[]){{"order.>", "log", 0}}, 1, "must match everything");
-    refused((struct config_handler[]){{">", "log", 0}, {"order.>", "log", 0}}, 2,
+    refused((struct config_handler[]){ENTRY("order.>", "log")}, 1, "must match everything");
+    refused((struct config_handler[]){ENTRY(">", "log"), ENTRY("order.>", "log")}, 2,
             "never be reached");
-    refused((struct config_handler[]){{">", "webhok", 0}}, 1, "allowed are log and simulate");
+    refused((struct config_handler[]){ENTRY(">", "webhok")}, 1, "allowed are log and simulate");
     static char *const patterns[] = {"",   ".",  "a.",  ".a",    "a..b", ">.a",
                                      "a*", "a>", "a b", "a.>.b", "**",   "ä"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        refused((struct config_handler[]){{patterns[i], "log", 0}, {">", "log", 0}}, 2,
+        refused((struct config_handler[]){ENTRY(patterns[i], "log"), ENTRY(">", "log")}, 2,
                 "is no pattern");
 }
 

@@ -141,7 +141,8 @@ static void test_a_quick_past_is_no_reason_to_hoard(void **state)
 {
     (void)state;
     static char quick[] = "quick", all[] = ">", simulate[] = "simulate";
-    struct config_handler list[] = {{quick, simulate, 0}, {all, simulate, 3600 * 1000}};
+    struct config_handler list[] = {{.match = quick, .kind = simulate},
+                                    {.match = all, .kind = simulate, .delay_ms = 3600 * 1000}};
     static struct one ones[2];
     world.settings.concurrency = 4;
     one_start_with(&world, &ones[0], "one", list, 2);
