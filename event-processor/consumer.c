@@ -1,168 +1,63 @@
 #include "event-processor/consumer.h"
 
-#include "common/log.h"
 #include "common/mem.h"
-#include "event-processor/barrier.h"
+#include "event-processor/fetcher.h"
 #include "event-processor/letters.h"
-#include "event-processor/runner.h"
+#include "event-processor/retries.h"
 
 enum {
     HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
     HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
     HELD_BYTES = 64 << 20,
-    WAIT_MS = 200, /* also how long a stop may take to be noticed */
-    RETRY_MS = 100,
-    RESTART_MS = 2000, /* for one try to begin anew */
-    PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
+    NOTICE_EVERY_MS = 250, /* long runs are looked for */
 };
+
+enum { EVENTS, RETRIES, FETCHERS };
 
 struct consumer {
     struct consumer_options use;
-    struct bus_consumer *bus;
-    struct in_hand *hand;
     struct outcomes *outcomes;
     struct letters *letters;
+    struct retries *retries;
     struct runner *runner;
-    struct barrier barrier;
-    size_t limit; /* deliveries in hand */
-    struct wait_flag stop;
-    struct wait wait; /* guards the flags of the threads; woken when one changes */
-    pthread_t fetcher, reporter;
-    uint64_t losses;          /* of the event log, after which the group has begun anew */
-    bool started;             /* the fetcher */
-    bool fetching, reporting; /* until they have ended, or shall end */
-    struct metric *fetched, *redelivered, *batches;
+    struct fetcher *fetchers[FETCHERS];
+    struct wait wait; /* guards `reporting`; woken when it changes */
+    bool reporting;   /* until the thread shall end */
+    pthread_t reporter;
 };
 
-/* ---- fetching ---- */
+/* ---- where deliveries go on ---- */
 
-static void take(struct consumer *consumer, struct bus_delivery *delivery, struct batch *batch)
+static void to_letters(void *ctx, struct held *held)
 {
-    if (delivery->delivered > 1)
-        metric_add(consumer->redelivered, 1);
-    struct held *held = in_hand_take(consumer->hand, delivery);
-    if (!held)
-        return;
-    struct view name;
-    held->malformed = !event_identity(held->record, consumer->use.ns, consumer->use.event_stream,
-                                      &held->id, &name);
-    held->handler = handlers_find(consumer->use.handlers, name);
-    batch_add(batch, held);
+    struct consumer *consumer = ctx;
+    letters_add(consumer->letters, held);
 }
 
-/* As much as is of use here: what is held beyond that is missing elsewhere. What waits for a run
- * lasts until a fetch is worth its while. */
-static size_t wait_for_room(struct consumer *consumer)
+static void to_retries(void *ctx, struct held *held)
 {
-    size_t most = runner_wants(consumer->runner);
-    if (most > consumer->limit)
-        most = consumer->limit;
-    size_t places = (most - consumer->use.concurrency) / 3;
-    return in_hand_wait_room(consumer->hand, most, places > 0 ? places : 1, WAIT_MS);
+    struct consumer *consumer = ctx;
+    retries_add(consumer->retries, held);
 }
 
-static bool fetch(struct consumer *consumer, struct batch *batch)
+static void to_runner(void *ctx, struct held *held)
 {
-    struct bus_delivery *deliveries[BATCH_MAX];
-    size_t count = 0;
-    size_t room = wait_for_room(consumer);
-    if (room == 0)
-        return false;
-    size_t max = room < BATCH_MAX ? room : BATCH_MAX;
-    enum err e = bus_fetch(consumer->bus, WAIT_MS, deliveries, max, &count);
-    if (e && e != ERR_DEADLINE) {
-        log_debug("cannot fetch", LOG_TEXT("error", err_title(e)));
-        wait_flag_pause(&consumer->stop, RETRY_MS);
-    }
-    if (e)
-        return false;
-    batch->count = 0;
-    batch->last = 0;
-    batch->copies = false;
-    metric_add(consumer->batches, 1);
-    metric_add(consumer->fetched, count);
-    for (size_t i = 0; i < count; i++)
-        take(consumer, deliveries[i], batch);
-    return batch->count > 0;
+    struct consumer *consumer = ctx;
+    runner_add(consumer->runner, held);
 }
 
-/* ---- handing on ---- */
+/* ---- signs of life ---- */
 
-static void hand_on(struct consumer *consumer, struct batch *batch, uint64_t epoch)
+/* Waits that long; false: all ends. */
+static bool reporter_pause(struct consumer *consumer, int64_t ms)
 {
-    struct held *list = NULL;
-    struct held **end = &list;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct held *held = batch->held[i];
-        held->epoch = epoch;
-        switch (outcomes_decide(consumer->outcomes, held)) {
-        case OUTCOMES_RUN:
-            *end = held;
-            end = &held->next;
-            break;
-        case OUTCOMES_EXAMINE:
-            letters_add(consumer->letters, held);
-            break;
-        case OUTCOMES_DONE:
-            break;
-        }
-    }
-    runner_add(consumer->runner, list);
-}
-
-static void give_back(struct consumer *consumer, struct batch *batch, int64_t delay_ms)
-{
-    for (size_t i = 0; i < batch->count; i++)
-        outcomes_return(consumer->outcomes, batch->held[i], delay_ms);
-}
-
-static void process(struct consumer *consumer, struct batch *batch)
-{
-    uint64_t epoch = 0;
-    switch (barrier_pass(&consumer->barrier, batch, &epoch)) {
-    case BARRIER_PASSED:
-        hand_on(consumer, batch, epoch);
-        break;
-    case BARRIER_STOPPED:
-        give_back(consumer, batch, 0);
-        break;
-    case BARRIER_TOO_LONG:
-        give_back(consumer, batch, PUT_OFF_MS);
-        break;
-    }
-}
-
-/* What has ended is delivered again too, and only acknowledged then. */
-static bool begin_anew_if_lost(struct consumer *consumer)
-{
-    uint64_t losses = follower_event_log_losses(consumer->use.follower);
-    if (losses == consumer->losses)
-        return true;
-    if (bus_consumer_restart(consumer->bus, RESTART_MS))
-        return false;
-    log_warn("the group begins anew, since the event log is not the one it was");
-    consumer->losses = losses;
-    return true;
-}
-
-static void *run_fetcher(void *arg)
-{
-    struct consumer *consumer = arg;
-    struct follower_target nothing = {0};
-    struct batch batch;
-    while (!wait_flag_is_set(&consumer->stop)) {
-        if (follower_wait(consumer->use.follower, &nothing, WAIT_MS, NULL))
-            continue;
-        if (!barrier_is_open(&consumer->barrier) || !begin_anew_if_lost(consumer))
-            wait_flag_pause(&consumer->stop, RETRY_MS);
-        else if (fetch(consumer, &batch))
-            process(consumer, &batch);
-    }
+    struct timespec until = wait_until(ms);
     wait_lock(&consumer->wait);
-    consumer->fetching = false;
-    wait_wake_all(&consumer->wait);
+    while (consumer->reporting && wait_on_until(&consumer->wait, until))
+        ;
+    bool on = consumer->reporting;
     wait_unlock(&consumer->wait);
-    return NULL;
+    return on;
 }
 
 static void *run_reporter(void *arg)
@@ -171,143 +66,107 @@ static void *run_reporter(void *arg)
     int64_t every_ms = consumer->use.ack_wait_ms / 3;
     if (every_ms < 1)
         every_ms = 1;
-    bool on = true;
-    while (on) {
-        struct timespec until = wait_until(every_ms);
-        wait_lock(&consumer->wait);
-        while (consumer->reporting && wait_on_until(&consumer->wait, until))
-            ;
-        on = consumer->reporting;
-        wait_unlock(&consumer->wait);
-        in_hand_report(consumer->hand, every_ms);
+    while (reporter_pause(consumer, every_ms < NOTICE_EVERY_MS ? every_ms : NOTICE_EVERY_MS)) {
+        for (int i = 0; i < FETCHERS; i++) {
+            struct in_hand *hand = fetcher_hand(consumer->fetchers[i]);
+            in_hand_report(hand, every_ms);
+            outcomes_note_long_runs(consumer->outcomes, hand);
+        }
     }
     return NULL;
 }
 
 /* ---- life ---- */
 
-static double read_in_hand(void *ctx)
+static enum err start_letters(struct consumer *consumer)
 {
-    struct consumer *consumer = ctx;
-    return (double)in_hand_count(consumer->hand);
-}
-
-static double read_bytes_in_hand(void *ctx)
-{
-    struct consumer *consumer = ctx;
-    return (double)in_hand_bytes(consumer->hand);
-}
-
-static void register_metrics(struct consumer *consumer)
-{
-    struct metrics *m = consumer->use.metrics;
-    consumer->fetched =
-        metrics_counter(m, "tidings_deliveries_fetched_total", NULL, "Deliveries fetched");
-    consumer->redelivered = metrics_counter(m, "tidings_redeliveries_total", NULL,
-                                            "Deliveries that the bus had made before");
-    consumer->batches =
-        metrics_counter(m, "tidings_fetches_total", NULL, "Fetches that brought deliveries");
-    consumer->barrier.passed =
-        metrics_latency(m, "tidings_barrier_seconds", NULL,
-                        "Time until the status table knew enough about a batch");
-    metrics_gauge_read(m, "tidings_deliveries_in_hand", NULL,
-                       "Deliveries fetched and not settled yet", read_in_hand, consumer);
-    metrics_gauge_read(m, "tidings_deliveries_in_hand_bytes", NULL, "What these deliveries take",
-                       read_bytes_in_hand, consumer);
+    const struct consumer_options *use = &consumer->use;
+    return letters_start(&(struct letters_options){.event_log = use->event_log,
+                                                   .event_stream = use->event_stream,
+                                                   .dead_log = use->dead_log,
+                                                   .ns = use->ns,
+                                                   .group = use->group,
+                                                   .table = use->table,
+                                                   .outcomes = consumer->outcomes,
+                                                   .metrics = use->metrics},
+                         &consumer->letters);
 }
 
 static enum err start_parts(struct consumer *consumer)
 {
     const struct consumer_options *use = &consumer->use;
-    size_t runs = use->concurrency;
-    size_t beyond = runs * (HELD_PER_RUN - 1);
-    consumer->limit = runs + (beyond > HELD_BEYOND ? beyond : HELD_BEYOND);
-    enum err e = in_hand_new(consumer->limit, HELD_BYTES, use->clock, &consumer->hand);
+    enum err e = outcomes_new(&(struct outcomes_options){.follower = use->follower,
+                                                         .table = use->table,
+                                                         .status_log = use->status_log,
+                                                         .event_stream = use->event_stream,
+                                                         .retry_log = use->retry_log,
+                                                         .retry_subject = use->retry_subject,
+                                                         .group = use->group,
+                                                         .clock = use->clock,
+                                                         .metrics = use->metrics,
+                                                         .to_letters = to_letters,
+                                                         .to_retries = to_retries,
+                                                         .ctx = consumer},
+                              &consumer->outcomes);
     if (!e)
-        e = outcomes_new(&(struct outcomes_options){.hand = consumer->hand,
+        e = start_letters(consumer);
+    if (!e)
+        e = retries_start(&(struct retries_options){.status_log = use->status_records,
                                                     .follower = use->follower,
-                                                    .table = use->table,
-                                                    .status_log = use->status_log,
-                                                    .event_stream = use->event_stream,
-                                                    .clock = use->clock,
-                                                    .metrics = use->metrics},
-                         &consumer->outcomes);
-    if (!e)
-        e = letters_start(&(struct letters_options){.event_log = use->event_log,
-                                                    .event_stream = use->event_stream,
-                                                    .dead_log = use->dead_log,
-                                                    .ns = use->ns,
-                                                    .group = use->group,
-                                                    .table = use->table,
                                                     .outcomes = consumer->outcomes,
-                                                    .metrics = use->metrics},
-                          &consumer->letters);
+                                                    .to_runner = to_runner,
+                                                    .ctx = consumer},
+                          &consumer->retries);
     if (!e)
         e = runner_start(&(struct runner_options){.outcomes = consumer->outcomes,
                                                   .ns = use->ns,
                                                   .concurrency = use->concurrency,
                                                   .metrics = use->metrics},
                          &consumer->runner);
-    if (!e)
-        e = bus_consumer_open(use->event_log,
-                              &(struct bus_consumer_spec){.group = use->group,
-                                                          .ack_wait_ms = use->ack_wait_ms,
-                                                          .max_ack_pending = use->max_ack_pending},
-                              &consumer->bus);
     return e;
+}
+
+static enum err make_fetchers(struct consumer *consumer)
+{
+    size_t runs = consumer->use.concurrency;
+    size_t beyond = runs * (HELD_PER_RUN - 1);
+    struct fetcher_options options = {.use = &consumer->use,
+                                      .log = STATUS_DELIVERY_EVENT,
+                                      .limit = runs + (beyond > HELD_BEYOND ? beyond : HELD_BEYOND),
+                                      .bytes_limit = HELD_BYTES / FETCHERS,
+                                      .outcomes = consumer->outcomes,
+                                      .runner = consumer->runner};
+    enum err e = fetcher_new(&options, &consumer->fetchers[EVENTS]);
+    options.log = STATUS_DELIVERY_RETRY;
+    return e ? e : fetcher_new(&options, &consumer->fetchers[RETRIES]);
 }
 
 static enum err start_threads(struct consumer *consumer)
 {
-    consumer->barrier.follower = consumer->use.follower;
-    consumer->barrier.table = consumer->use.table;
-    consumer->barrier.outcomes = consumer->outcomes;
-    consumer->barrier.patience_ms = consumer->use.ack_wait_ms;
-    consumer->barrier.stop = &consumer->stop;
     consumer->reporting = true;
     if (pthread_create(&consumer->reporter, NULL, run_reporter, consumer) != 0) {
         consumer->reporting = false;
         return ERR_MEMORY;
     }
-    consumer->fetching = true;
-    consumer->started = pthread_create(&consumer->fetcher, NULL, run_fetcher, consumer) == 0;
-    if (consumer->started)
-        return ERR_NONE;
-    consumer->fetching = false;
-    return ERR_MEMORY;
-}
-
-static struct consumer *make_consumer(void)
-{
-    struct consumer *consumer = mem_zero(1, sizeof *consumer);
-    if (!consumer || wait_init(&consumer->wait)) {
-        mem_free(consumer);
-        return NULL;
-    }
-    if (wait_flag_init(&consumer->stop)) {
-        wait_destroy(&consumer->wait);
-        mem_free(consumer);
-        return NULL;
-    }
-    return consumer;
+    enum err e = fetcher_start(consumer->fetchers[EVENTS]);
+    return e ? e : fetcher_start(consumer->fetchers[RETRIES]);
 }
 
 enum err consumer_start(const struct consumer_options *options, struct consumer **ret)
 {
-    struct consumer *consumer = make_consumer();
-    if (!consumer)
+    struct consumer *consumer = mem_zero(1, sizeof *consumer);
+    if (!consumer || wait_init(&consumer->wait)) {
+        mem_free(consumer);
         return ERR_MEMORY;
+    }
     consumer->use = *options;
     enum err e = start_parts(consumer);
-    if (!e) {
-        register_metrics(consumer);
+    if (!e)
+        e = make_fetchers(consumer);
+    if (!e)
         e = start_threads(consumer);
-    }
     if (e) {
-        if (consumer->runner)
-            (void)consumer_drain(consumer, 0);
-        else if (consumer->letters)
-            letters_stop(consumer->letters);
+        (void)consumer_drain(consumer, 0);
         consumer_free(consumer);
         return e;
     }
@@ -318,21 +177,29 @@ enum err consumer_start(const struct consumer_options *options, struct consumer 
 bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
-    wait_flag_set(&consumer->stop);
-    /* It may be waiting for the bus, and for longer than there is time. */
-    wait_lock(&consumer->wait);
-    while (consumer->fetching && wait_on_until(&consumer->wait, until))
-        ;
-    wait_unlock(&consumer->wait);
-    runner_stop(consumer->runner);
-    letters_stop(consumer->letters);
-    return in_hand_wait_empty(consumer->hand, wait_left_ms(until));
+    bool empty = true;
+    for (int i = 0; i < FETCHERS; i++)
+        if (consumer->fetchers[i])
+            fetcher_stop(consumer->fetchers[i]);
+    /* They may be waiting for the bus, and for longer than there is time. */
+    for (int i = 0; i < FETCHERS; i++)
+        if (consumer->fetchers[i])
+            (void)!fetcher_wait_end(consumer->fetchers[i], until);
+    if (consumer->runner)
+        runner_stop(consumer->runner);
+    if (consumer->retries)
+        retries_stop(consumer->retries);
+    if (consumer->letters)
+        letters_stop(consumer->letters);
+    for (int i = 0; i < FETCHERS; i++)
+        if (consumer->fetchers[i])
+            empty = in_hand_wait_empty(fetcher_hand(consumer->fetchers[i]), wait_left_ms(until)) &&
+                    empty;
+    return empty;
 }
 
-void consumer_free(struct consumer *consumer)
+static void stop_reporter(struct consumer *consumer)
 {
-    if (!consumer)
-        return;
     wait_lock(&consumer->wait);
     bool reporting = consumer->reporting;
     consumer->reporting = false;
@@ -340,14 +207,21 @@ void consumer_free(struct consumer *consumer)
     wait_unlock(&consumer->wait);
     if (reporting)
         pthread_join(consumer->reporter, NULL);
-    if (consumer->started)
-        pthread_join(consumer->fetcher, NULL);
+}
+
+void consumer_free(struct consumer *consumer)
+{
+    if (!consumer)
+        return;
+    stop_reporter(consumer);
+    retries_free(consumer->retries);
     letters_free(consumer->letters);
-    in_hand_free(consumer->hand);
-    bus_consumer_close(consumer->bus);
+    if (consumer->outcomes)
+        outcomes_wait_published(consumer->outcomes);
+    for (int i = 0; i < FETCHERS; i++)
+        fetcher_free(consumer->fetchers[i]);
     runner_free(consumer->runner);
     outcomes_free(consumer->outcomes);
-    wait_flag_destroy(&consumer->stop);
     wait_destroy(&consumer->wait);
     mem_free(consumer);
 }

@@ -1,13 +1,14 @@
-/* The consumer: shares the group's work. Fetches events, has them handled, and acknowledges them
- * once their outcome is stored.
+/* The consumer: shares the group's work. Fetches events and the attempts to come, has them handled,
+ * and acknowledges them once their outcome is stored.
  *
  *     bus_fetch -> barrier -> decide -> runner -> handler -> status log -> acknowledge
- *                               '--> letters (copies, and what is no event) --^
+ *                               |  '--> letters (copies, what is no event, and what has --^
+ *                               '--> retries --^   failed for the last time)
  *
  * The barrier: the status table has folded all that the status log held after the batch was
  * fetched, and the batch's events. In hand are a delivery for each run and what these runs get
  * through in 200 ms, so that one processor's queue isn't another's want; never more than
- * 4 x concurrency (or 64 more than concurrency) and about 64 MiB, so fewer runs at once where
+ * 4 x concurrency (or 64 more than concurrency) and about 32 MiB of each log, so fewer runs at once where
  * payloads are large. Those in hand for long are reported as in progress, so that work that takes
  * longer than ack_wait isn't given to others too.
  */
@@ -23,6 +24,9 @@ struct consumer;
 struct consumer_options {
     struct bus_log *event_log;
     const char *event_stream;
+    struct bus_log *status_records; /* the status log */
+    struct bus_log *retry_log;
+    const char *retry_subject;
     struct bus_log *dead_log;
     const char *ns;
     const char *group;

@@ -3,6 +3,8 @@
 #include "common/mem.h"
 #include "event-processor/wait.h"
 
+#include <stdatomic.h>
+
 enum {
     OVERHEAD = 512,           /* bytes that a delivery takes beside its payload */
     EXPECTED_FIRST = 1 << 20, /* the largest that a bus takes unless told otherwise */
@@ -100,7 +102,7 @@ static void unlink_age(struct in_hand *hand, struct held *held)
 
 static void unlink_bucket(struct in_hand *hand, struct held *held)
 {
-    struct held **link = bucket_of(hand, held->run.position);
+    struct held **link = bucket_of(hand, held->source.position);
     while (*link != held)
         link = &(*link)->same_bucket;
     *link = held->same_bucket;
@@ -167,7 +169,7 @@ static void renew(struct in_hand *hand, struct held *held, struct bus_delivery *
 /* With the lock held. */
 static void weigh(struct in_hand *hand, struct held *held)
 {
-    held->bytes = held->record->payload.len + OVERHEAD;
+    held->bytes = (held->record ? held->record->payload.len : 0) + OVERHEAD;
     hand->bytes += held->bytes;
     hand->expected -= hand->expected / EXPECTED_MEMORY;
     if (held->bytes > hand->expected)
@@ -180,7 +182,7 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
     wait_lock(&hand->wait);
     struct held **bucket = bucket_of(hand, position);
     struct held *held = *bucket;
-    while (held && held->run.position != position)
+    while (held && held->source.position != position)
         held = held->same_bucket;
     if (held) {
         renew(hand, held, delivery);
@@ -189,9 +191,10 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
         held = hand->free;
         hand->free = held->next;
         hand->count++;
-        held->next = NULL;
-        held->run.position = position;
-        held->record = delivery->record;
+        *held = (struct held){.hand = hand,
+                              .source.position = position,
+                              .record = delivery->record,
+                              .burial = -1};
         weigh(hand, held);
         held->delivery = delivery;
         held->newest = delivery;
@@ -204,14 +207,25 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
     return held;
 }
 
-void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how,
-                    int64_t delay_ms)
+void in_hand_set_record(struct in_hand *hand, struct held *held, struct bus_record *record)
 {
     wait_lock(&hand->wait);
+    hand->bytes -= held->bytes;
+    held->record = record;
+    held->read = record;
+    weigh(hand, held);
+    wait_unlock(&hand->wait);
+}
+
+/* With the lock held, which it lets go of. */
+static void let_go(struct in_hand *hand, struct held *held, enum bus_settlement how,
+                   int64_t delay_ms)
+{
     unlink_age(hand, held);
     unlink_bucket(hand, held);
     struct bus_delivery *first = held->delivery;
     struct bus_delivery *newest = held->newest;
+    struct bus_record *read = held->read;
     held->next = hand->free;
     hand->free = held;
     hand->count--;
@@ -222,6 +236,51 @@ void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement
     bus_settle(newest, how, delay_ms);
     if (first != newest)
         bus_settle(first, BUS_LEAVE, 0);
+    bus_record_free(read);
+}
+
+void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how,
+                    int64_t delay_ms)
+{
+    wait_lock(&hand->wait);
+    if (!held->noticing) {
+        let_go(hand, held, how, delay_ms);
+        return;
+    }
+    held->settled = true;
+    held->how = how;
+    held->delay_ms = delay_ms;
+    wait_unlock(&hand->wait);
+}
+
+/* ---- runs that take long ---- */
+
+static bool is_long_run(const struct held *held, int64_t now_ns, int64_t age_ns)
+{
+    int64_t began_ns = atomic_load(&held->began_ns);
+    return !held->noticed && began_ns != 0 && now_ns - began_ns >= age_ns;
+}
+
+struct held *in_hand_long_run(struct in_hand *hand, int64_t now_ns, int64_t age_ns)
+{
+    wait_lock(&hand->wait);
+    struct held *held = hand->oldest;
+    while (held && !is_long_run(held, now_ns, age_ns))
+        held = held->newer;
+    if (held)
+        held->noticed = held->noticing = true;
+    wait_unlock(&hand->wait);
+    return held;
+}
+
+void in_hand_noted(struct in_hand *hand, struct held *held)
+{
+    wait_lock(&hand->wait);
+    held->noticing = false;
+    if (held->settled)
+        let_go(hand, held, held->how, held->delay_ms);
+    else
+        wait_unlock(&hand->wait);
 }
 
 void in_hand_report(struct in_hand *hand, int64_t age_ms)

@@ -99,6 +99,7 @@ static void bury(struct letters *letters, struct held *held, enum letter_reason 
         .error = view_of(held->error.text),
         .id = held->id,
         .generation = generation,
+        .attempts = held->burial >= 0 ? held->run.attempt : 0,
     };
     if (first) {
         id_of_position(view_of(letters->use.event_stream), held->run.position, &letter.id);
@@ -109,7 +110,7 @@ static void bury(struct letters *letters, struct held *held, enum letter_reason 
         outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
         return;
     }
-    log_warn("a message has become a dead letter", LOG_U64("position", held->run.position),
+    log_warn("dead letter stored", LOG_U64("position", held->run.position),
              LOG_TEXT("reason", letter_reason_word(reason)), LOG_TEXT("error", held->error.text),
              LOG_U64("letter", death.letter_position));
     death.id = letter.id;
@@ -169,6 +170,10 @@ static void examine_copy(struct letters *letters, struct held *held,
  * decision. */
 static void examine(struct letters *letters, struct held *held)
 {
+    if (held->burial >= 0) {
+        bury(letters, held, (enum letter_reason)held->burial, NULL, held->generation);
+        return;
+    }
     struct status_entry cell;
     struct status_entry first;
     struct status_reflects reflects;
@@ -241,6 +246,12 @@ static void register_metrics(struct letters *letters)
     letters->found[LETTER_ID_CONFLICT] =
         metrics_counter(m, "tidings_id_conflicts_total", NULL,
                         "Events that came with the id of another event of other content");
+    letters->found[LETTER_EXHAUSTED] =
+        metrics_counter(m, "tidings_events_exhausted_total", NULL,
+                        "Events whose last attempt has failed");
+    letters->found[LETTER_NEVER_AGAIN] =
+        metrics_counter(m, "tidings_events_given_up_total", NULL,
+                        "Events whose handler has said that no attempt could succeed");
     letters->found[LETTER_MALFORMED] = metrics_counter(
         m, "tidings_events_malformed_total", NULL, "Messages in the event log that are no events");
     letters->failed = metrics_counter(m, "tidings_letters_failed_total", NULL,

@@ -1,6 +1,6 @@
 /* The letters: what becomes of deliveries that no handler will run. A copy of an event is compared
- * with the first of its id; where its content differs, and for a message that is no event, a dead
- * letter is stored, and then recorded as `dead` with the letter's position.
+ * with the first of its id; where its content differs, for a message that is no event, and for an
+ * event whose last attempt has failed (held->burial), a dead letter is stored, and then recorded as `dead` with the letter's position.
  *
  *     look up the first -> read it -> compare -> letter stored -> `dead` recorded -> acknowledged
  *
@@ -30,7 +30,7 @@ struct letters_options {
 };
 
 must_check enum err letters_start(const struct letters_options *options, struct letters **ret);
-/* Takes a delivery (OUTCOMES_EXAMINE). Does not wait. After letters_stop it is returned. */
+/* Takes a delivery (outcomes_go_on). Does not wait. After letters_stop it is returned. */
 void letters_add(struct letters *letters, struct held *held);
 /* Returns what waits. What is being done goes on. Does not wait. */
 void letters_stop(struct letters *letters);

@@ -1,62 +1,82 @@
-#include "event-processor/outcomes.h"
-
 #include "common/log.h"
 #include "common/mem.h"
-#include "event-processor/decide.h"
+#include "event-processor/outcomes_parts.h"
 
-enum outcome { PROCESSED, DEAD, COPY, ENDED, GONE, LEFT, RETURNED, OUTCOMES };
-static const char *const labels[OUTCOMES] = {
-    [PROCESSED] = "outcome=\"processed\"", [DEAD] = "outcome=\"dead\"", [COPY] = "outcome=\"copy\"",
-    [ENDED] = "outcome=\"ended\"",         [GONE] = "outcome=\"gone\"", [LEFT] = "outcome=\"left\"",
-    [RETURNED] = "outcome=\"returned\"",
-};
-
-struct outcomes {
-    struct outcomes_options use;
-    struct metric *counts[OUTCOMES];
-};
+#include <stdio.h>
 
 enum err outcomes_new(const struct outcomes_options *options, struct outcomes **ret)
 {
+    static const char *const labels[OUTCOMES] = {
+#define X(code, label, how) [code] = label,
+        OUTCOME_LIST(X)
+#undef X
+    };
     struct outcomes *outcomes = mem_zero(1, sizeof *outcomes);
     if (!outcomes)
         return ERR_MEMORY;
+    if (wait_init(&outcomes->wait)) {
+        mem_free(outcomes);
+        return ERR_MEMORY;
+    }
     outcomes->use = *options;
-    for (int i = 0; i < OUTCOMES; i++)
-        outcomes->counts[i] = metrics_counter(options->metrics, "tidings_deliveries_total",
-                                              labels[i], "Deliveries by how they ended");
+    for (int i = 0; i < OUTCOMES; i++) {
+        char text[48];
+        snprintf(text, sizeof text, "outcome=\"%s\"", labels[i]);
+        outcomes->counts[i] = metrics_counter(options->metrics, "tidings_deliveries_total", text,
+                                              "Deliveries by how they ended");
+    }
+    outcomes->failures = metrics_counter(options->metrics, "tidings_attempts_failed_total", NULL,
+                                         "Attempts that have failed");
     *ret = outcomes;
     return ERR_NONE;
 }
 
 void outcomes_free(struct outcomes *outcomes)
 {
+    if (!outcomes)
+        return;
+    wait_destroy(&outcomes->wait);
     mem_free(outcomes);
 }
 
-static void settle_later(struct outcomes *outcomes, struct held *held, enum outcome outcome,
-                         int64_t delay_ms)
+void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
+                     int64_t delay_ms)
 {
     static const enum bus_settlement how[OUTCOMES] = {
-        [PROCESSED] = BUS_ACK, [DEAD] = BUS_ACK,   [COPY] = BUS_ACK,       [ENDED] = BUS_ACK,
-        [GONE] = BUS_LEAVE,    [LEFT] = BUS_LEAVE, [RETURNED] = BUS_RETRY,
+#define X(code, label, settlement) [code] = settlement,
+        OUTCOME_LIST(X)
+#undef X
     };
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
     metric_add(outcomes->counts[outcome], 1);
-    in_hand_settle(outcomes->use.hand, held, how[outcome], delay_ms);
-}
-
-static void settle(struct outcomes *outcomes, struct held *held, enum outcome outcome)
-{
-    settle_later(outcomes, held, outcome, 0);
+    in_hand_settle(held->hand, held, how[outcome], delay_ms);
 }
 
 /* ---- with a record ---- */
 
-static struct held *held_of(struct status_append *append)
+bool outcomes_fill(struct outcomes *outcomes, struct held *held, struct status_change *change)
 {
-    return (struct held *)((char *)append - offsetof(struct held, append));
+    struct status_entry cell;
+    if (!status_table_at(outcomes->use.table, held->run.position, &cell, NULL) ||
+        !id_equal(&cell.id, &held->id))
+        return false;
+    change->event_position = held->run.position;
+    change->time_ms = clock_wall_ms(outcomes->use.clock);
+    change->previous_position = cell.change_position;
+    return true;
+}
+
+void outcomes_record(struct outcomes *outcomes, struct held *held, struct status_change change,
+                     void (*done)(struct status_append *append, bool stored))
+{
+    if (!outcomes_fill(outcomes, held, &change)) {
+        outcomes_settle(outcomes, held, LEFT, 0);
+        return;
+    }
+    held->outcomes = outcomes;
+    held->append = (struct status_append){.change = change, .done = done};
+    status_log_append(outcomes->use.status_log, &held->append);
 }
 
 /* The record says what became of it; a copy's is the only `processed` without an attempt. */
@@ -67,111 +87,151 @@ static enum outcome outcome_of(const struct status_change *change)
     return change->state.attempt == 0 ? COPY : PROCESSED;
 }
 
-static void on_done(struct status_append *append, bool stored)
+static void on_ended(struct status_append *append, bool stored)
 {
-    struct held *held = held_of(append);
-    settle(held->outcomes, held, stored ? outcome_of(&append->change) : LEFT);
-}
-
-/* Appends a change; what isn't the same for all changes of a delivery is set by the caller. */
-static void record(struct outcomes *outcomes, struct held *held, struct status_change change)
-{
-    struct status_entry cell;
-    if (!status_table_at(outcomes->use.table, held->run.position, &cell, NULL) ||
-        !id_equal(&cell.id, &held->id)) {
-        settle(outcomes, held, LEFT);
-        return;
-    }
-    change.event_position = held->run.position;
-    change.state.generation = cell.state.generation;
-    change.time_ms = clock_wall_ms(outcomes->use.clock);
-    change.previous_position = cell.change_position;
-    held->outcomes = outcomes;
-    held->append = (struct status_append){.change = change, .done = on_done};
-    status_log_append(outcomes->use.status_log, &held->append);
+    struct held *held = outcomes_held_of(append);
+    outcomes_settle(held->outcomes, held, stored ? outcome_of(&append->change) : LEFT, 0);
 }
 
 void outcomes_processed(struct outcomes *outcomes, struct held *held)
 {
-    record(
-        outcomes, held,
-        (struct status_change){
-            .id = held->id, .state = {.status = STATUS_PROCESSED, .attempt = held->run.attempt}});
+    outcomes_record(outcomes, held,
+                    (struct status_change){.id = held->id,
+                                           .state = {.status = STATUS_PROCESSED,
+                                                     .generation = held->generation,
+                                                     .attempt = held->run.attempt}},
+                    on_ended);
 }
 
 /* The record counts when the first copy leaves the event log: then this one is the event, and
  * nobody will run it. */
 void outcomes_copy(struct outcomes *outcomes, struct held *held)
 {
-    record(outcomes, held,
-           (struct status_change){.id = held->id, .state = {.status = STATUS_PROCESSED}});
+    outcomes_record(
+        outcomes, held,
+        (struct status_change){
+            .id = held->id,
+            .state = {.status = STATUS_PROCESSED, .generation = held->cell.state.generation}},
+        on_ended);
 }
 
 void outcomes_dead(struct outcomes *outcomes, struct held *held, const struct outcomes_death *death)
 {
-    record(outcomes, held,
-           (struct status_change){.id = death->id,
-                                  .state = {.status = STATUS_DEAD},
-                                  .error = view_of(held->error.text),
-                                  .letter_position = death->letter_position,
-                                  .conflict_id = death->conflict_id,
-                                  .conflict_position = death->conflict_position});
+    bool was_run = held->burial >= 0;
+    struct status_state state = {
+        .status = STATUS_DEAD,
+        .generation = was_run ? held->generation : held->cell.state.generation,
+        .attempt = was_run ? held->run.attempt : 0};
+    outcomes_record(outcomes, held,
+                    (struct status_change){.id = death->id,
+                                           .state = state,
+                                           .error = view_of(held->error.text),
+                                           .letter_position = death->letter_position,
+                                           .conflict_id = death->conflict_id,
+                                           .conflict_position = death->conflict_position},
+                    on_ended);
 }
 
 /* ---- without one ---- */
 
 void outcomes_leave(struct outcomes *outcomes, struct held *held)
 {
-    settle(outcomes, held, LEFT);
+    outcomes_settle(outcomes, held, LEFT, 0);
 }
 
 void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms)
 {
-    settle_later(outcomes, held, RETURNED, delay_ms);
+    outcomes_settle(outcomes, held, RETURNED, delay_ms);
 }
 
-/* Failures have no record yet: the event comes back, to any processor. */
-void outcomes_failed(struct outcomes *outcomes, struct held *held,
-                     const struct run_failure *failure)
+/* ---- decisions ---- */
+
+static struct decide_delivery describe(const struct outcomes *outcomes, const struct held *held)
 {
-    log_warn("an attempt has failed", LOG_U64("position", held->run.position),
-             LOG_U64("attempt", held->run.attempt), LOG_VIEW("error", failure->error));
-    outcomes_leave(outcomes, held);
+    const struct status_entry *cell = &held->cell;
+    return (struct decide_delivery){
+        .id = held->id,
+        .position = held->run.position,
+        .stream = view_of(outcomes->use.event_stream),
+        .malformed = held->malformed,
+        .source = held->source,
+        .again = held->delivery->delivered > 1,
+        .generation = held->generation,
+        .attempt = held->attempt,
+        .claimed = held->cleared,
+        .is_own = held->claim_position != 0 && held->claim_position == cell->change_position &&
+                  held->claim_place == cell->change_place,
+        .looked = held->looked_position != 0 && held->looked_position == cell->change_position &&
+                  held->looked_place == cell->change_place,
+        .named = held->named};
+}
+
+/* What needs no more than settling. False: it needs more. */
+static bool settle_at_once(struct outcomes *outcomes, struct held *held, enum decision decision)
+{
+    switch (decision) {
+    case DECIDE_GONE:
+        log_warn("an event has expired before it was handled",
+                 LOG_U64("position", held->run.position));
+        outcomes_settle(outcomes, held, GONE, 0);
+        return true;
+    case DECIDE_ENDED:
+        outcomes_settle(outcomes, held, ENDED, 0);
+        return true;
+    case DECIDE_TAKEN:
+        outcomes_settle(outcomes, held, SUPERSEDED, 0);
+        return true;
+    case DECIDE_VOID:
+        log_warn("an attempt was to come of an event that is not there any more",
+                 LOG_U64("position", held->run.position));
+        outcomes_settle(outcomes, held, VOID, 0);
+        return true;
+    case DECIDE_LEAVE:
+        log_warn("a delivery does not fit the status table; leaving it",
+                 LOG_U64("position", held->run.position));
+        outcomes_settle(outcomes, held, LEFT, 0);
+        return true;
+    default:
+        return false;
+    }
 }
 
 enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held)
 {
     struct status_reflects reflects;
-    struct status_entry cell;
-    bool found = status_table_at(outcomes->use.table, held->run.position, &cell, &reflects);
-    struct decide_delivery delivery = {.id = held->id,
-                                       .position = held->run.position,
-                                       .stream = view_of(outcomes->use.event_stream),
-                                       .malformed = held->malformed};
+    bool found =
+        status_table_at(outcomes->use.table, held->run.position, &held->cell, &reflects);
+    if (!found)
+        held->cell = (struct status_entry){.event_position = 0};
     if (held->epoch != reflects.epoch) { /* the barrier was passed by another table */
-        settle(outcomes, held, LEFT);
+        outcomes_settle(outcomes, held, LEFT, 0);
         return OUTCOMES_DONE;
     }
-    switch (decide(found ? &cell : NULL, reflects.first_event_position, &delivery)) {
-    case DECIDE_RUN:
-        held->run.attempt = cell.state.attempt + 1;
-        return OUTCOMES_RUN;
+    struct decide_delivery delivery = describe(outcomes, held);
+    enum decision decision =
+        decide(found ? &held->cell : NULL, reflects.first_event_position, &delivery);
+    held->decision = (int)decision;
+    if (settle_at_once(outcomes, held, decision))
+        return OUTCOMES_DONE;
+    if (decision != DECIDE_RUN)
+        return OUTCOMES_GO_ON;
+    held->cleared = true;
+    held->run.attempt = delivery.is_own ? held->cell.state.attempt : held->attempt;
+    return OUTCOMES_RUN;
+}
+
+void outcomes_go_on(struct outcomes *outcomes, struct held *held)
+{
+    switch ((enum decision)held->decision) {
     case DECIDE_COPY:
     case DECIDE_BURY:
-        return OUTCOMES_EXAMINE;
-    case DECIDE_GONE:
-        log_warn("an event has expired before it was handled",
-                 LOG_U64("position", held->run.position));
-        settle(outcomes, held, GONE);
+        outcomes->use.to_letters(outcomes->use.ctx, held);
         break;
-    case DECIDE_ENDED:
-        settle(outcomes, held, ENDED);
+    case DECIDE_CLAIM:
+        outcomes_claim(outcomes, held, false);
         break;
-    case DECIDE_LEAVE:
-        log_warn("delivery does not fit the status table; leaving it",
-                 LOG_U64("position", held->run.position), LOG_U64("known", found));
-        settle(outcomes, held, LEFT);
+    default:
+        outcomes->use.to_retries(outcomes->use.ctx, held);
         break;
     }
-    return OUTCOMES_DONE;
 }

@@ -2,38 +2,54 @@
  *
  * Nothing else settles a delivery that was taken in hand. A table that was rebuilt since it was
  * asked about a delivery has taken its word back: such a delivery is left, and comes back.
- * Thread-safe.
+ *
+ * A failed attempt: `retrying` appended -> the item of the next attempt published -> acknowledged.
+ * The last attempt failed: dead letter stored (letters.h) -> `dead` appended -> acknowledged. Each
+ * step is awaited, none of them by a thread: after a crash anywhere the delivery comes again, and
+ * the table says what was left to do. Thread-safe.
  */
 #ifndef TIDINGS_OUTCOMES_H
 #define TIDINGS_OUTCOMES_H
 
 #include "common/clock.h"
+#include "event-processor/decide.h"
 #include "event-processor/follower.h"
 #include "event-processor/in_hand.h"
 
 struct outcomes;
 
 struct outcomes_options {
-    struct in_hand *hand;
     struct follower *follower;
     struct status_table *table;
     struct status_log *status_log;
     const char *event_stream; /* the event log's name */
+    struct bus_log *retry_log;
+    const char *retry_subject;
+    const char *group;
     const struct clock *clock;
     struct metrics *metrics;
+    /* Where deliveries go on (outcomes_go_on): to letters_add and retries_add. Must not block. */
+    void (*to_letters)(void *ctx, struct held *held);
+    void (*to_retries)(void *ctx, struct held *held);
+    void *ctx;
 };
 
 must_check enum err outcomes_new(const struct outcomes_options *options, struct outcomes **ret);
+/* Waits until no item is being published any more: some seconds if the bus has frozen. */
+void outcomes_wait_published(struct outcomes *outcomes);
 void outcomes_free(
     struct outcomes *outcomes); /* when nothing is in hand and the status log has stopped */
 
 enum outcomes_next {
-    OUTCOMES_DONE,    /* it has been dealt with and is no longer the caller's */
-    OUTCOMES_RUN,     /* run its handler */
-    OUTCOMES_EXAMINE, /* no handler is for it: see what it is (letters.h) */
+    OUTCOMES_DONE,  /* it has been dealt with and is no longer the caller's */
+    OUTCOMES_RUN,   /* run its handler */
+    OUTCOMES_GO_ON, /* no handler is for it now: outcomes_go_on */
 };
 /* Asks what to do with a delivery (decide.h). */
 enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held);
+/* Does what was decided, or hands the delivery on to who does; it is no longer the caller's. */
+void outcomes_go_on(struct outcomes *outcomes, struct held *held);
+
 /* Its handler has succeeded. */
 void outcomes_processed(struct outcomes *outcomes, struct held *held);
 /* Its attempt has failed. `failure` and what it points to need not outlive the call. */
@@ -51,6 +67,14 @@ struct outcomes_death {
 };
 void outcomes_dead(struct outcomes *outcomes, struct held *held,
                    const struct outcomes_death *death);
+/* Appends `processing` that names the delivery; it goes on in retries.h. */
+void outcomes_claim(struct outcomes *outcomes, struct held *held, bool alone);
+/* Publishes the item after the cell's `retrying`, which is due at held->due_ms, and acknowledges.
+ */
+void outcomes_next_item(struct outcomes *outcomes, struct held *held);
+/* Appends `processing` for those of `hand` that have run for a second or more, so that people see
+ * it. */
+void outcomes_note_long_runs(struct outcomes *outcomes, struct in_hand *hand);
 /* Nothing is sent; it comes back after ack_wait, to any processor. */
 void outcomes_leave(struct outcomes *outcomes, struct held *held);
 /* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */

@@ -15,6 +15,10 @@ static enum err open_logs(const struct processor_options *o, struct processor *p
     e = bus_log_open(o->bus, &spec, &p->status_records);
     if (e)
         return e;
+    settings_retry_log(&o->settings->shared, o->settings->group, &p->retry_names, &spec);
+    e = bus_log_open(o->bus, &spec, &p->retry_items);
+    if (e)
+        return e;
     settings_dead_log(&o->settings->shared, &p->dead_names, &spec);
     return bus_log_open(o->bus, &spec, &p->dead_letters);
 }
@@ -68,6 +72,9 @@ static enum err start_working(const struct processor_options *o, struct processo
     struct consumer_options options = {
         .event_log = p->event_log,
         .event_stream = p->event_names.stream,
+        .status_records = p->status_records,
+        .retry_log = p->retry_items,
+        .retry_subject = p->retry_names.subject,
         .dead_log = p->dead_letters,
         .ns = s->shared.ns,
         .group = s->group,

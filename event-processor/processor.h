@@ -19,8 +19,8 @@ struct processor_options {
 };
 
 struct processor {
-    struct log_names event_names, status_names, dead_names;
-    struct bus_log *event_log, *status_records, *dead_letters;
+    struct log_names event_names, status_names, retry_names, dead_names;
+    struct bus_log *event_log, *status_records, *retry_items, *dead_letters;
     struct status_table *table;
     struct follower *follower;
     struct query *query;

@@ -20,6 +20,7 @@ struct runner {
     struct wait wait; /* guards the following; woken when the thread may have something to do */
     struct held *first, *last;
     uint32_t running;
+    bool alone;       /* what runs must do so alone */
     int64_t mean_ns;  /* that runs of late have taken; 0: none has ended */
     int64_t ended_ns; /* when the last one ended */
     bool stopping;
@@ -57,7 +58,11 @@ static void end_run(struct runner *runner, int64_t began_ns)
     wait_lock(&runner->wait);
     if (began_ns)
         note_duration(runner, began_ns);
-    if (runner->running-- == runner->concurrency && runner->first)
+    bool was_full = runner->running-- == runner->concurrency;
+    bool is_idle = runner->running == 0;
+    if (is_idle)
+        runner->alone = false;
+    if (runner->first && (was_full || is_idle))
         wait_wake_all(&runner->wait);
     metric_set(runner->running_gauge, runner->running);
     wait_unlock(&runner->wait);
@@ -90,8 +95,8 @@ static void start_run(struct runner *runner, struct held *held)
     enum err e = ERR_NONE;
     enum outcomes_next next = outcomes_decide(runner->outcomes, held);
     bool run = next == OUTCOMES_RUN;
-    if (next == OUTCOMES_EXAMINE) /* it was to be run: the table has been made anew meanwhile */
-        outcomes_return(runner->outcomes, held, 0);
+    if (next == OUTCOMES_GO_ON) /* it was to be run: others have been at it meanwhile */
+        outcomes_go_on(runner->outcomes, held);
     if (run)
         e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
     if (run && !e) {
@@ -110,15 +115,24 @@ static void start_run(struct runner *runner, struct held *held)
 
 /* ---- the queue ---- */
 
+/* With the lock held: whether the first that waits may start. */
+static bool may_start(const struct runner *runner)
+{
+    if (!runner->first || runner->alone || runner->running == runner->concurrency)
+        return false;
+    return !runner->first->alone || runner->running == 0;
+}
+
 /* The next delivery whose handler may start; NULL: stopping. */
 static struct held *take_next(struct runner *runner)
 {
     wait_lock(&runner->wait);
-    while (!runner->stopping && (!runner->first || runner->running == runner->concurrency))
+    while (!runner->stopping && !may_start(runner))
         wait_on(&runner->wait);
     struct held *held = runner->stopping ? NULL : runner->first;
     if (held) {
         runner->first = held->next;
+        runner->alone = held->alone;
         metric_set(runner->running_gauge, ++runner->running);
     }
     wait_unlock(&runner->wait);

@@ -106,8 +106,11 @@ static void end_batch(struct status_log *log, bool stored)
 {
     log->limit = log->limit * 2 < STATUS_BATCH_MAX ? log->limit * 2 : STATUS_BATCH_MAX;
     metric_add(stored ? log->stored : log->failed, log->count);
-    for (size_t i = 0; i < log->count; i++)
+    for (size_t i = 0; i < log->count; i++) {
+        log->appends[i]->position = log->receipt.position;
+        log->appends[i]->place = (uint32_t)i;
         log->appends[i]->done(log->appends[i], stored);
+    }
 }
 
 /* ---- appending it ---- */

@@ -1,0 +1,357 @@
+#include "event-processor/fetcher.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/retry_item.h"
+#include "event-processor/barrier.h"
+
+enum {
+    WAIT_MS = 200, /* also how long a stop may take to be noticed */
+    RETRY_MS = 100,
+    READ_MS = 2000,
+    RESTART_MS = 2000, /* for one try to begin anew */
+    PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
+};
+
+struct fetcher {
+    struct fetcher_options with;
+    const struct consumer_options *use;
+    struct bus_consumer *bus;
+    struct in_hand *hand;
+    struct barrier barrier;
+    struct wait_flag stop;
+    struct wait wait; /* guards `running`; woken when it changes */
+    bool running;     /* the thread */
+    bool started;
+    pthread_t thread;
+    uint64_t losses; /* of the event log, after which the group has begun anew */
+    struct metric *fetched, *redelivered, *batches;
+};
+
+/* ---- taking in hand ---- */
+
+static void identify(struct fetcher *fetcher, struct held *held)
+{
+    struct view name;
+    held->malformed = !event_identity(held->record, fetcher->use->ns, fetcher->use->event_stream,
+                                      &held->id, &name);
+    held->handler = handlers_find(fetcher->use->handlers, name);
+}
+
+static struct held *take_event(struct fetcher *fetcher, struct bus_delivery *delivery)
+{
+    struct held *held = in_hand_take(fetcher->hand, delivery);
+    if (!held)
+        return NULL;
+    held->source.log = STATUS_DELIVERY_EVENT;
+    held->run.position = held->source.position;
+    held->attempt = 1;
+    identify(fetcher, held);
+    return held;
+}
+
+/* False: it was settled, since nothing can be done with it now. */
+static bool read_item(struct fetcher *fetcher, struct bus_delivery *delivery,
+                      struct retry_item *ret)
+{
+    enum err e = retry_item_read(delivery->record->payload, ret);
+    if (e == ERR_MEMORY) {
+        bus_settle(delivery, BUS_RETRY, PUT_OFF_MS);
+        return false;
+    }
+    if (e) {
+        log_error("dropping a record of the retry log that is no attempt to come",
+                  LOG_U64("position", delivery->record->position));
+        bus_settle(delivery, BUS_ACK, 0);
+        return false;
+    }
+    int64_t left_ms = ret->due_ms - clock_wall_ms(fetcher->use->clock);
+    if (left_ms <= 0)
+        return true;
+    bus_settle(delivery, BUS_RETRY, left_ms);
+    return false;
+}
+
+/* Where the event isn't kept its record stays NULL: the table must say so too. */
+static bool read_event(struct fetcher *fetcher, struct held *held)
+{
+    struct event_id id = held->id;
+    struct bus_record *record = NULL;
+    enum err e = bus_log_read(fetcher->use->event_log, held->run.position, READ_MS, &record);
+    if (e == ERR_NOT_FOUND)
+        return true;
+    if (e)
+        return false;
+    in_hand_set_record(fetcher->hand, held, record);
+    identify(fetcher, held);
+    held->malformed = held->malformed && id_equal(&held->id, &id);
+    held->id = id; /* whether that is what is there now, the table says */
+    return true;
+}
+
+static struct held *take_item(struct fetcher *fetcher, struct bus_delivery *delivery)
+{
+    struct retry_item item;
+    if (!read_item(fetcher, delivery, &item))
+        return NULL;
+    struct held *held = in_hand_take(fetcher->hand, delivery);
+    if (!held)
+        return NULL;
+    held->source.log = STATUS_DELIVERY_RETRY;
+    held->run.position = item.event_position;
+    held->generation = item.generation;
+    held->attempt = item.attempt;
+    held->id = item.id;
+    held->record = NULL;
+    if (read_event(fetcher, held))
+        return held;
+    outcomes_return(fetcher->with.outcomes, held, PUT_OFF_MS);
+    return NULL;
+}
+
+static void take(struct fetcher *fetcher, struct bus_delivery *delivery, struct batch *batch)
+{
+    if (delivery->delivered > 1)
+        metric_add(fetcher->redelivered, 1);
+    struct held *held = fetcher->with.log == STATUS_DELIVERY_EVENT ? take_event(fetcher, delivery)
+                                                                   : take_item(fetcher, delivery);
+    if (held)
+        batch_add(batch, held);
+}
+
+/* ---- fetching ---- */
+
+/* As much as is of use here: what is held beyond that is missing elsewhere. What waits for a run
+ * lasts until a fetch is worth its while. */
+static size_t wait_for_room(struct fetcher *fetcher)
+{
+    size_t most = runner_wants(fetcher->with.runner);
+    if (most > fetcher->with.limit)
+        most = fetcher->with.limit;
+    size_t places = (most - fetcher->use->concurrency) / 3;
+    return in_hand_wait_room(fetcher->hand, most, places > 0 ? places : 1, WAIT_MS);
+}
+
+static bool fetch(struct fetcher *fetcher, struct batch *batch)
+{
+    struct bus_delivery *deliveries[BATCH_MAX];
+    size_t count = 0;
+    size_t room = wait_for_room(fetcher);
+    if (room == 0)
+        return false;
+    size_t max = room < BATCH_MAX ? room : BATCH_MAX;
+    enum err e = bus_fetch(fetcher->bus, WAIT_MS, deliveries, max, &count);
+    if (e && e != ERR_DEADLINE) {
+        log_debug("cannot fetch", LOG_TEXT("error", err_title(e)));
+        wait_flag_pause(&fetcher->stop, RETRY_MS);
+    }
+    if (e)
+        return false;
+    batch->count = 0;
+    batch->last = 0;
+    batch->copies = false;
+    metric_add(fetcher->batches, 1);
+    metric_add(fetcher->fetched, count);
+    for (size_t i = 0; i < count; i++)
+        take(fetcher, deliveries[i], batch);
+    return batch->count > 0;
+}
+
+/* ---- handing on ---- */
+
+static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch)
+{
+    struct held *list = NULL;
+    struct held **end = &list;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct held *held = batch->held[i];
+        held->epoch = epoch;
+        enum outcomes_next next = outcomes_decide(fetcher->with.outcomes, held);
+        if (next == OUTCOMES_DONE)
+            continue;
+        if (!held->record) { /* the table knows it, but its log doesn't */
+            outcomes_return(fetcher->with.outcomes, held, PUT_OFF_MS);
+        } else if (next == OUTCOMES_RUN) {
+            *end = held;
+            end = &held->next;
+        } else {
+            outcomes_go_on(fetcher->with.outcomes, held);
+        }
+    }
+    runner_add(fetcher->with.runner, list);
+}
+
+static void give_back(struct fetcher *fetcher, struct batch *batch, int64_t delay_ms)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        outcomes_return(fetcher->with.outcomes, batch->held[i], delay_ms);
+}
+
+static void process(struct fetcher *fetcher, struct batch *batch)
+{
+    uint64_t epoch = 0;
+    switch (barrier_pass(&fetcher->barrier, batch, &epoch)) {
+    case BARRIER_PASSED:
+        hand_on(fetcher, batch, epoch);
+        break;
+    case BARRIER_STOPPED:
+        give_back(fetcher, batch, 0);
+        break;
+    case BARRIER_TOO_LONG:
+        give_back(fetcher, batch, PUT_OFF_MS);
+        break;
+    }
+}
+
+/* What has ended is delivered again too, and only acknowledged then. */
+static bool begin_anew_if_lost(struct fetcher *fetcher)
+{
+    uint64_t losses = follower_event_log_losses(fetcher->use->follower);
+    if (losses == fetcher->losses || fetcher->with.log != STATUS_DELIVERY_EVENT)
+        return true;
+    if (bus_consumer_restart(fetcher->bus, RESTART_MS))
+        return false;
+    log_warn("the group begins anew, since the event log is not the one it was");
+    fetcher->losses = losses;
+    return true;
+}
+
+static void *run_fetcher(void *arg)
+{
+    struct fetcher *fetcher = arg;
+    struct follower_target nothing = {0};
+    struct batch batch;
+    while (!wait_flag_is_set(&fetcher->stop)) {
+        if (follower_wait(fetcher->use->follower, &nothing, WAIT_MS, NULL))
+            continue;
+        if (!barrier_is_open(&fetcher->barrier) || !begin_anew_if_lost(fetcher))
+            wait_flag_pause(&fetcher->stop, RETRY_MS);
+        else if (fetch(fetcher, &batch))
+            process(fetcher, &batch);
+    }
+    wait_lock(&fetcher->wait);
+    fetcher->running = false;
+    wait_wake_all(&fetcher->wait);
+    wait_unlock(&fetcher->wait);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static double read_in_hand(void *ctx)
+{
+    struct fetcher *fetcher = ctx;
+    return (double)in_hand_count(fetcher->hand);
+}
+
+static double read_bytes_in_hand(void *ctx)
+{
+    struct fetcher *fetcher = ctx;
+    return (double)in_hand_bytes(fetcher->hand);
+}
+
+static void register_metrics(struct fetcher *fetcher)
+{
+    struct metrics *m = fetcher->use->metrics;
+    const char *labels =
+        fetcher->with.log == STATUS_DELIVERY_EVENT ? "log=\"events\"" : "log=\"retry\"";
+    fetcher->fetched =
+        metrics_counter(m, "tidings_deliveries_fetched_total", labels, "Deliveries fetched");
+    fetcher->redelivered = metrics_counter(m, "tidings_redeliveries_total", labels,
+                                           "Deliveries that the bus had made before");
+    fetcher->batches = metrics_counter(m, "tidings_fetches_total", labels,
+                                       "Fetches that brought deliveries");
+    fetcher->barrier.passed =
+        metrics_latency(m, "tidings_barrier_seconds", labels,
+                        "Time until the status table knew enough about a batch");
+    metrics_gauge_read(m, "tidings_deliveries_in_hand", labels,
+                       "Deliveries fetched and not settled yet", read_in_hand, fetcher);
+    metrics_gauge_read(m, "tidings_deliveries_in_hand_bytes", labels, "What these deliveries take",
+                       read_bytes_in_hand, fetcher);
+}
+
+static enum err open_parts(struct fetcher *fetcher)
+{
+    const struct fetcher_options *with = &fetcher->with;
+    const struct consumer_options *use = with->use;
+    bool events = with->log == STATUS_DELIVERY_EVENT;
+    enum err e = in_hand_new(with->limit, with->bytes_limit, use->clock, &fetcher->hand);
+    if (e)
+        return e;
+    fetcher->barrier.follower = use->follower;
+    fetcher->barrier.table = use->table;
+    fetcher->barrier.outcomes = with->outcomes;
+    fetcher->barrier.patience_ms = use->ack_wait_ms;
+    fetcher->barrier.stop = &fetcher->stop;
+    struct bus_consumer_spec spec = {.group = use->group,
+                                     .ack_wait_ms = use->ack_wait_ms,
+                                     .max_ack_pending = events ? use->max_ack_pending : 0};
+    return bus_consumer_open(events ? use->event_log : use->retry_log, &spec, &fetcher->bus);
+}
+
+enum err fetcher_new(const struct fetcher_options *options, struct fetcher **ret)
+{
+    struct fetcher *fetcher = mem_zero(1, sizeof *fetcher);
+    if (!fetcher || wait_init(&fetcher->wait)) {
+        mem_free(fetcher);
+        return ERR_MEMORY;
+    }
+    if (wait_flag_init(&fetcher->stop)) {
+        wait_destroy(&fetcher->wait);
+        mem_free(fetcher);
+        return ERR_MEMORY;
+    }
+    fetcher->with = *options;
+    fetcher->use = options->use;
+    enum err e = open_parts(fetcher);
+    if (e) {
+        fetcher_free(fetcher);
+        return e;
+    }
+    register_metrics(fetcher);
+    *ret = fetcher;
+    return ERR_NONE;
+}
+
+enum err fetcher_start(struct fetcher *fetcher)
+{
+    fetcher->running = true;
+    fetcher->started = pthread_create(&fetcher->thread, NULL, run_fetcher, fetcher) == 0;
+    if (fetcher->started)
+        return ERR_NONE;
+    fetcher->running = false;
+    return ERR_MEMORY;
+}
+
+void fetcher_stop(struct fetcher *fetcher)
+{
+    wait_flag_set(&fetcher->stop);
+}
+
+bool fetcher_wait_end(struct fetcher *fetcher, struct timespec until)
+{
+    wait_lock(&fetcher->wait);
+    while (fetcher->running && wait_on_until(&fetcher->wait, until))
+        ;
+    bool ended = !fetcher->running;
+    wait_unlock(&fetcher->wait);
+    return ended;
+}
+
+struct in_hand *fetcher_hand(struct fetcher *fetcher)
+{
+    return fetcher->hand;
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+    if (!fetcher)
+        return;
+    if (fetcher->started)
+        pthread_join(fetcher->thread, NULL);
+    in_hand_free(fetcher->hand);
+    bus_consumer_close(fetcher->bus);
+    wait_flag_destroy(&fetcher->stop);
+    wait_destroy(&fetcher->wait);
+    mem_free(fetcher);
+}

@@ -1,0 +1,51 @@
+/* The inside of outcomes. Private to outcomes*.c.
+ */
+#ifndef TIDINGS_OUTCOMES_PARTS_H
+#define TIDINGS_OUTCOMES_PARTS_H
+
+#include "event-processor/outcomes.h"
+#include "event-processor/wait.h"
+
+/* X(code, label, how it is settled) */
+#define OUTCOME_LIST(X)                                                                  \
+    X(PROCESSED, "processed", BUS_ACK)                                                   \
+    X(DEAD, "dead", BUS_ACK)                                                             \
+    X(COPY, "copy", BUS_ACK)                                                             \
+    X(ENDED, "ended", BUS_ACK)                                                           \
+    X(RETRIED, "retried", BUS_ACK) /* the next attempt is in the retry log */            \
+    X(SUPERSEDED, "superseded", BUS_ACK) /* another delivery of the event is or will be */ \
+    X(VOID, "void", BUS_ACK) /* an item without an event */                              \
+    X(GONE, "gone", BUS_LEAVE)                                                           \
+    X(LEFT, "left", BUS_LEAVE)                                                           \
+    X(RETURNED, "returned", BUS_RETRY)
+
+enum outcome {
+#define X(code, label, how) code,
+    OUTCOME_LIST(X)
+#undef X
+        OUTCOMES
+};
+
+struct outcomes {
+    struct outcomes_options use;
+    struct metric *counts[OUTCOMES];
+    struct metric *failures;
+    struct wait wait;    /* guards the following; woken when it becomes 0 */
+    uint32_t publishing; /* items */
+};
+
+void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
+                     int64_t delay_ms);
+/* Completes a change of the delivery's event with what is the same for all of them. False: the
+ * table has another event there. */
+bool outcomes_fill(struct outcomes *outcomes, struct held *held, struct status_change *change);
+/* Appends a change whose `done` is called; the delivery is left if that is of no use. */
+void outcomes_record(struct outcomes *outcomes, struct held *held, struct status_change change,
+                     void (*done)(struct status_append *append, bool stored));
+
+static inline struct held *outcomes_held_of(struct status_append *append)
+{
+    return (struct held *)((char *)append - offsetof(struct held, append));
+}
+
+#endif

@@ -1,0 +1,222 @@
+#include "event-processor/retries.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "event-processor/wait.h"
+
+#include <stdatomic.h>
+
+enum {
+    FOLD_MS = 200, /* also how long a stop may take to be noticed */
+    READ_MS = 2000,
+    PUT_OFF_MS = 1000, /* until what could not be looked up now comes again */
+};
+
+struct retries {
+    struct retries_options use;
+    struct wait wait; /* guards the following; woken when there is something to do */
+    struct held *first, *last;
+    _Atomic bool stopping; /* written with the lock held */
+    bool started;
+    pthread_t thread;
+};
+
+/* ---- what is waited for ---- */
+
+/* False: it was settled, as the table is no longer the one that was asked, or all ends. */
+static bool wait_for_fold(struct retries *retries, struct held *held)
+{
+    struct follower_target target = {.status_position = held->claim_position};
+    uint64_t epoch = 0;
+    enum err e = ERR_DEADLINE;
+    while (e == ERR_DEADLINE && !atomic_load(&retries->stopping)) {
+        e = follower_wait(retries->use.follower, &target, FOLD_MS, &epoch);
+        if (e == ERR_DEADLINE && follower_ready(retries->use.follower) != held->epoch)
+            break;
+    }
+    if (!e && epoch == held->epoch)
+        return true;
+    outcomes_leave(retries->use.outcomes, held);
+    return false;
+}
+
+/* What the cell's last record says. A record that is not kept names nobody. */
+static enum err look_up(struct retries *retries, struct held *held)
+{
+    struct bus_record *record;
+    struct status_batch *batch = NULL;
+    uint64_t position = held->cell.change_position;
+    uint32_t place = held->cell.change_place;
+    enum err e = bus_log_read(retries->use.status_log, position, READ_MS, &record);
+    if (!e) {
+        e = status_batch_read(record->payload, &batch);
+        bus_record_free(record);
+    }
+    if (e && e != ERR_NOT_FOUND && e != ERR_MALFORMED)
+        return e;
+    struct status_change change = {.due_ms = 0};
+    if (batch && place < status_batch_count(batch))
+        change = status_batch_get(batch, place);
+    held->named = change.delivery;
+    held->due_ms = change.due_ms;
+    held->looked_position = position;
+    held->looked_place = place;
+    status_batch_free(batch);
+    return ERR_NONE;
+}
+
+/* ---- one delivery ---- */
+
+static void fail(struct retries *retries, struct held *held)
+{
+    static const struct run_failure vanished = {
+        .error = {"its processor vanished while it ran alone",
+                  sizeof "its processor vanished while it ran alone" - 1},
+        .delay_ms = -1};
+    held->run.attempt = held->cell.state.attempt;
+    outcomes_failed(retries->use.outcomes, held, &vanished);
+}
+
+/* Does what was decided. */
+static void go_on(struct retries *retries, struct held *held)
+{
+    struct outcomes *outcomes = retries->use.outcomes;
+    enum decision decision = (enum decision)held->decision;
+    bool looks = decision == DECIDE_LOOK || decision == DECIDE_NEXT;
+    if (looks && look_up(retries, held)) {
+        outcomes_return(outcomes, held, PUT_OFF_MS);
+        return;
+    }
+    switch (decision) {
+    case DECIDE_NEXT:
+        outcomes_next_item(outcomes, held);
+        break;
+    case DECIDE_LOOK:
+        if (outcomes_decide(outcomes, held) == OUTCOMES_GO_ON)
+            outcomes_go_on(outcomes, held);
+        break;
+    case DECIDE_CLAIM_ALONE:
+        outcomes_claim(outcomes, held, true);
+        break;
+    case DECIDE_FAILED:
+        fail(retries, held);
+        break;
+    default:
+        outcomes_leave(outcomes, held);
+        break;
+    }
+}
+
+static bool is_claimed(const struct held *held)
+{
+    return held->decision == DECIDE_CLAIM || held->decision == DECIDE_CLAIM_ALONE;
+}
+
+static void take_up(struct retries *retries, struct held *held)
+{
+    if (held->claim_position == 0 || !is_claimed(held)) {
+        go_on(retries, held);
+        return;
+    }
+    if (!wait_for_fold(retries, held))
+        return;
+    switch (outcomes_decide(retries->use.outcomes, held)) {
+    case OUTCOMES_RUN:
+        held->next = NULL;
+        retries->use.to_runner(retries->use.ctx, held);
+        break;
+    case OUTCOMES_GO_ON:
+        outcomes_go_on(retries->use.outcomes, held);
+        break;
+    case OUTCOMES_DONE:
+        break;
+    }
+}
+
+/* ---- the thread ---- */
+
+/* NULL: stopping. */
+static struct held *take_next(struct retries *retries)
+{
+    wait_lock(&retries->wait);
+    while (!retries->first && !atomic_load(&retries->stopping))
+        wait_on(&retries->wait);
+    struct held *held = retries->first;
+    if (held)
+        retries->first = held->next;
+    wait_unlock(&retries->wait);
+    return held;
+}
+
+static void *run_retries(void *arg)
+{
+    struct retries *retries = arg;
+    struct held *held;
+    while ((held = take_next(retries)) != NULL)
+        take_up(retries, held);
+    return NULL;
+}
+
+void retries_add(struct retries *retries, struct held *held)
+{
+    held->next = NULL;
+    wait_lock(&retries->wait);
+    bool stopping = atomic_load(&retries->stopping);
+    if (!stopping) {
+        if (retries->first)
+            retries->last->next = held;
+        else
+            retries->first = held;
+        retries->last = held;
+        wait_wake_all(&retries->wait);
+    }
+    wait_unlock(&retries->wait);
+    if (stopping)
+        outcomes_return(retries->use.outcomes, held, 0);
+}
+
+/* ---- life ---- */
+
+enum err retries_start(const struct retries_options *options, struct retries **ret)
+{
+    struct retries *retries = mem_zero(1, sizeof *retries);
+    if (!retries)
+        return ERR_MEMORY;
+    if (wait_init(&retries->wait)) {
+        mem_free(retries);
+        return ERR_MEMORY;
+    }
+    retries->use = *options;
+    retries->started = pthread_create(&retries->thread, NULL, run_retries, retries) == 0;
+    if (!retries->started) {
+        retries_free(retries);
+        return ERR_MEMORY;
+    }
+    *ret = retries;
+    return ERR_NONE;
+}
+
+void retries_stop(struct retries *retries)
+{
+    wait_lock(&retries->wait);
+    atomic_store(&retries->stopping, true);
+    struct held *rest = retries->first;
+    retries->first = NULL;
+    wait_wake_all(&retries->wait);
+    wait_unlock(&retries->wait);
+    while (rest) {
+        struct held *next = rest->next;
+        outcomes_return(retries->use.outcomes, rest, 0);
+        rest = next;
+    }
+}
+
+void retries_free(struct retries *retries)
+{
+    if (!retries)
+        return;
+    if (retries->started)
+        pthread_join(retries->thread, NULL);
+    wait_destroy(&retries->wait);
+    mem_free(retries);
+}
