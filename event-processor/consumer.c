@@ -112,7 +112,6 @@ static enum err start_parts(struct consumer *consumer)
         e = start_letters(consumer);
     if (!e)
         e = retries_start(&(struct retries_options){.status_log = use->status_records,
-                                                    .follower = use->follower,
                                                     .outcomes = consumer->outcomes,
                                                     .to_runner = to_runner,
                                                     .ctx = consumer},
@@ -181,6 +180,8 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
     for (int i = 0; i < FETCHERS; i++)
         if (consumer->fetchers[i])
             fetcher_stop(consumer->fetchers[i]);
+    if (consumer->outcomes)
+        outcomes_stop(consumer->outcomes, until);
     /* They may be waiting for the bus, and for longer than there is time. */
     for (int i = 0; i < FETCHERS; i++)
         if (consumer->fetchers[i])

@@ -44,6 +44,7 @@ struct held {
     uint32_t looked_place;
     struct status_delivery named; /* by that record, */
     int64_t due_ms;               /* and when it says that the next attempt is due */
+    int claim;                     /* outcomes' */
     bool alone;                    /* it may be run with no other handler only */
     int burial;                    /* enum letter_reason, once its attempts are over; -1 */
 

@@ -228,7 +228,7 @@ void outcomes_go_on(struct outcomes *outcomes, struct held *held)
         outcomes->use.to_letters(outcomes->use.ctx, held);
         break;
     case DECIDE_CLAIM:
-        outcomes_claim(outcomes, held, false);
+        outcomes_claim(outcomes, held);
         break;
     default:
         outcomes->use.to_retries(outcomes->use.ctx, held);

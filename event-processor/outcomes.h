@@ -15,6 +15,7 @@
 #include "event-processor/decide.h"
 #include "event-processor/follower.h"
 #include "event-processor/in_hand.h"
+#include "event-processor/wait.h"
 
 struct outcomes;
 
@@ -50,6 +51,14 @@ enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held)
 /* Does what was decided, or hands the delivery on to who does; it is no longer the caller's. */
 void outcomes_go_on(struct outcomes *outcomes, struct held *held);
 
+/* Asks for the last time before the handler starts; for the runner. False: it is no longer the
+ * caller's. For a delivery to be run alone it waits until a record of that is stored and folded:
+ * only now, so that nobody who crashes beside it makes it look as if it had. */
+must_check bool outcomes_clear(struct outcomes *outcomes, struct held *held);
+/* From now on nothing waits for the status log or the follower, or until then where a run would be
+ * charged with it. */
+void outcomes_stop(struct outcomes *outcomes, struct timespec until);
+
 /* Its handler has succeeded. */
 void outcomes_processed(struct outcomes *outcomes, struct held *held);
 /* Its attempt has failed. `failure` and what it points to need not outlive the call. */
@@ -67,8 +76,11 @@ struct outcomes_death {
 };
 void outcomes_dead(struct outcomes *outcomes, struct held *held,
                    const struct outcomes_death *death);
-/* Appends `processing` that names the delivery; it goes on in retries.h. */
-void outcomes_claim(struct outcomes *outcomes, struct held *held, bool alone);
+/* Appends `processing` that names the delivery; it goes on in retries.h, ... */
+void outcomes_claim(struct outcomes *outcomes, struct held *held);
+/* ... which waits for its fold. False: the table is no longer the one that was asked, or all ends.
+ */
+must_check bool outcomes_wait_fold(struct outcomes *outcomes, struct held *held);
 /* Publishes the item after the cell's `retrying`, which is due at held->due_ms, and acknowledges.
  */
 void outcomes_next_item(struct outcomes *outcomes, struct held *held);

@@ -13,7 +13,6 @@ enum {
     ITEM_BYTES = 128,
     MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 2 * 12, /* <group>/<id>/<generation>/<attempt> */
 };
-static const int64_t NOTICE_NS = 1000000000; /* processing_notice */
 
 /* ---- the next attempt ---- */
 
@@ -151,65 +150,4 @@ void outcomes_failed(struct outcomes *outcomes, struct held *held,
     }
     retry(outcomes, held,
           failure->delay_ms >= 0 ? failure->delay_ms : backoff_ms(policy, held->run.attempt));
-}
-
-/* ---- that it is being run ---- */
-
-static void on_claimed(struct status_append *append, bool stored)
-{
-    struct held *held = outcomes_held_of(append);
-    struct outcomes *outcomes = held->outcomes;
-    if (!stored) {
-        outcomes_settle(outcomes, held, LEFT, 0);
-        return;
-    }
-    held->claim_position = append->position;
-    held->claim_place = append->place;
-    outcomes->use.to_retries(outcomes->use.ctx, held);
-}
-
-static struct status_change processing(const struct held *held, uint32_t attempt)
-{
-    return (struct status_change){.id = held->id,
-                                  .state = {.status = STATUS_PROCESSING,
-                                            .alone = held->alone,
-                                            .generation = held->generation,
-                                            .attempt = attempt},
-                                  .delivery = held->source};
-}
-
-void outcomes_claim(struct outcomes *outcomes, struct held *held, bool alone)
-{
-    held->alone = alone;
-    held->cleared = true;
-    uint32_t attempt = alone ? held->cell.state.attempt : held->attempt;
-    outcomes_record(outcomes, held, processing(held, attempt), on_claimed);
-}
-
-static struct held *held_of_notice(struct status_append *append)
-{
-    return (struct held *)((char *)append - offsetof(struct held, notice));
-}
-
-static void on_noted(struct status_append *append, bool stored)
-{
-    struct held *held = held_of_notice(append);
-    (void)stored; /* it is for people only */
-    in_hand_noted(held->hand, held);
-}
-
-void outcomes_note_long_runs(struct outcomes *outcomes, struct in_hand *hand)
-{
-    struct timespec now = wait_until(0);
-    int64_t now_ns = now.tv_sec * NOTICE_NS + now.tv_nsec;
-    struct held *held;
-    while ((held = in_hand_long_run(hand, now_ns, NOTICE_NS)) != NULL) {
-        struct status_change change = processing(held, held->run.attempt);
-        if (held->claim_position != 0 || !outcomes_fill(outcomes, held, &change)) {
-            in_hand_noted(hand, held);
-            continue;
-        }
-        held->notice = (struct status_append){.change = change, .done = on_noted};
-        status_log_append(outcomes->use.status_log, &held->notice);
-    }
 }

@@ -4,7 +4,6 @@
 #define TIDINGS_OUTCOMES_PARTS_H
 
 #include "event-processor/outcomes.h"
-#include "event-processor/wait.h"
 
 /* X(code, label, how it is settled) */
 #define OUTCOME_LIST(X)                                                                  \
@@ -30,8 +29,10 @@ struct outcomes {
     struct outcomes_options use;
     struct metric *counts[OUTCOMES];
     struct metric *failures;
-    struct wait wait;    /* guards the following; woken when it becomes 0 */
+    struct wait wait;    /* guards the following, and held->claim; woken when one changes */
     uint32_t publishing; /* items */
+    bool stopping;
+    struct timespec stop_at;
 };
 
 void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
@@ -42,6 +43,9 @@ bool outcomes_fill(struct outcomes *outcomes, struct held *held, struct status_c
 /* Appends a change whose `done` is called; the delivery is left if that is of no use. */
 void outcomes_record(struct outcomes *outcomes, struct held *held, struct status_change change,
                      void (*done)(struct status_append *append, bool stored));
+
+/* Nothing is to be waited for any more; for a claim `alone`: not even by it. */
+bool outcomes_is_stopping(struct outcomes *outcomes, bool alone);
 
 static inline struct held *outcomes_held_of(struct status_append *append)
 {

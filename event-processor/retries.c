@@ -4,10 +4,7 @@
 #include "common/mem.h"
 #include "event-processor/wait.h"
 
-#include <stdatomic.h>
-
 enum {
-    FOLD_MS = 200, /* also how long a stop may take to be noticed */
     READ_MS = 2000,
     PUT_OFF_MS = 1000, /* until what could not be looked up now comes again */
 };
@@ -16,29 +13,10 @@ struct retries {
     struct retries_options use;
     struct wait wait; /* guards the following; woken when there is something to do */
     struct held *first, *last;
-    _Atomic bool stopping; /* written with the lock held */
+    bool stopping;
     bool started;
     pthread_t thread;
 };
-
-/* ---- what is waited for ---- */
-
-/* False: it was settled, as the table is no longer the one that was asked, or all ends. */
-static bool wait_for_fold(struct retries *retries, struct held *held)
-{
-    struct follower_target target = {.status_position = held->claim_position};
-    uint64_t epoch = 0;
-    enum err e = ERR_DEADLINE;
-    while (e == ERR_DEADLINE && !atomic_load(&retries->stopping)) {
-        e = follower_wait(retries->use.follower, &target, FOLD_MS, &epoch);
-        if (e == ERR_DEADLINE && follower_ready(retries->use.follower) != held->epoch)
-            break;
-    }
-    if (!e && epoch == held->epoch)
-        return true;
-    outcomes_leave(retries->use.outcomes, held);
-    return false;
-}
 
 /* What the cell's last record says. A record that is not kept names nobody. */
 static enum err look_up(struct retries *retries, struct held *held)
@@ -77,6 +55,12 @@ static void fail(struct retries *retries, struct held *held)
     outcomes_failed(retries->use.outcomes, held, &vanished);
 }
 
+static void to_runner(struct retries *retries, struct held *held)
+{
+    held->next = NULL;
+    retries->use.to_runner(retries->use.ctx, held);
+}
+
 /* Does what was decided. */
 static void go_on(struct retries *retries, struct held *held)
 {
@@ -96,7 +80,8 @@ static void go_on(struct retries *retries, struct held *held)
             outcomes_go_on(outcomes, held);
         break;
     case DECIDE_CLAIM_ALONE:
-        outcomes_claim(outcomes, held, true);
+        held->alone = true;
+        to_runner(retries, held);
         break;
     case DECIDE_FAILED:
         fail(retries, held);
@@ -107,23 +92,19 @@ static void go_on(struct retries *retries, struct held *held)
     }
 }
 
-static bool is_claimed(const struct held *held)
-{
-    return held->decision == DECIDE_CLAIM || held->decision == DECIDE_CLAIM_ALONE;
-}
-
 static void take_up(struct retries *retries, struct held *held)
 {
-    if (held->claim_position == 0 || !is_claimed(held)) {
+    if (held->claim_position == 0 || held->decision != DECIDE_CLAIM) {
         go_on(retries, held);
         return;
     }
-    if (!wait_for_fold(retries, held))
+    if (!outcomes_wait_fold(retries->use.outcomes, held)) {
+        outcomes_return(retries->use.outcomes, held, 0);
         return;
+    }
     switch (outcomes_decide(retries->use.outcomes, held)) {
     case OUTCOMES_RUN:
-        held->next = NULL;
-        retries->use.to_runner(retries->use.ctx, held);
+        to_runner(retries, held);
         break;
     case OUTCOMES_GO_ON:
         outcomes_go_on(retries->use.outcomes, held);
@@ -139,7 +120,7 @@ static void take_up(struct retries *retries, struct held *held)
 static struct held *take_next(struct retries *retries)
 {
     wait_lock(&retries->wait);
-    while (!retries->first && !atomic_load(&retries->stopping))
+    while (!retries->first && !retries->stopping)
         wait_on(&retries->wait);
     struct held *held = retries->first;
     if (held)
@@ -161,7 +142,7 @@ void retries_add(struct retries *retries, struct held *held)
 {
     held->next = NULL;
     wait_lock(&retries->wait);
-    bool stopping = atomic_load(&retries->stopping);
+    bool stopping = retries->stopping;
     if (!stopping) {
         if (retries->first)
             retries->last->next = held;
@@ -199,7 +180,7 @@ enum err retries_start(const struct retries_options *options, struct retries **r
 void retries_stop(struct retries *retries)
 {
     wait_lock(&retries->wait);
-    atomic_store(&retries->stopping, true);
+    retries->stopping = true;
     struct held *rest = retries->first;
     retries->first = NULL;
     wait_wake_all(&retries->wait);

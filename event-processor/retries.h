@@ -16,7 +16,6 @@ struct retries;
 
 struct retries_options {
     struct bus_log *status_log;
-    struct follower *follower;
     struct outcomes *outcomes;
     void (*to_runner)(void *ctx, struct held *held); /* runner_add */
     void *ctx;

@@ -93,10 +93,7 @@ static void start_run(struct runner *runner, struct held *held)
 {
     struct err_detail why;
     enum err e = ERR_NONE;
-    enum outcomes_next next = outcomes_decide(runner->outcomes, held);
-    bool run = next == OUTCOMES_RUN;
-    if (next == OUTCOMES_GO_ON) /* it was to be run: others have been at it meanwhile */
-        outcomes_go_on(runner->outcomes, held);
+    bool run = outcomes_clear(runner->outcomes, held);
     if (run)
         e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
     if (run && !e) {
