@@ -46,7 +46,8 @@ struct retry_policy {
 
 /* What handlers may use. */
 struct handler_tools {
-    struct timer *timer; /* has room for one wait of each run at a time */
+    struct timer *timer;  /* has room for one wait of each run at a time */
+    uint32_t concurrency; /* runs at one time, of all handlers */
 };
 
 struct handler_kind;

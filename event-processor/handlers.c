@@ -5,9 +5,19 @@
 static const struct handler_kind *const kinds[] = {&handler_log, &handler_simulate};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
+enum {
+    /* With a backoff of 1 s these take a minute on average, 127 s at most: longer than a restart of
+     * what a handler needs, and not so long that an event that will never do goes unnoticed. */
+    MAX_ATTEMPTS = 8,
+    BACKOFF_MS = 1000,
+    BACKOFF_MAX_MS = 5 * 60 * 1000,
+    TIMEOUT_MS = 30 * 1000,
+};
+
 struct choice {
     char *match;
     struct handler *handler;
+    struct retry_policy retry;
 };
 
 /* Invariant: the last choice matches everything. */
@@ -78,6 +88,23 @@ static enum err check(const struct config_handlers *config, struct err_detail *d
     return ERR_NONE;
 }
 
+/* What isn't given is the default; the longest backoff is never shorter than the first. */
+static struct retry_policy policy_of(const struct config_handler *config, uint32_t concurrency)
+{
+    struct retry_policy policy = {
+        .max_attempts = config->max_attempts ? (uint32_t)config->max_attempts : MAX_ATTEMPTS,
+        .backoff_ms = config->backoff_ms,
+        .backoff_max_ms = config->backoff_max_ms ? config->backoff_max_ms : BACKOFF_MAX_MS,
+        .timeout_ms = config->timeout_ms ? config->timeout_ms : TIMEOUT_MS,
+        .concurrency = config->concurrency ? (uint32_t)config->concurrency : concurrency,
+    };
+    if (policy.backoff_ms == 0)
+        policy.backoff_ms = policy.backoff_max_ms < BACKOFF_MS ? policy.backoff_max_ms : BACKOFF_MS;
+    if (policy.backoff_max_ms < policy.backoff_ms)
+        policy.backoff_max_ms = policy.backoff_ms;
+    return policy;
+}
+
 static enum err open_one(struct handlers *handlers, const struct config_handler *config,
                          const struct handler_tools *tools)
 {
@@ -90,7 +117,9 @@ static enum err open_one(struct handlers *handlers, const struct config_handler 
         mem_free(choice->match);
         return e;
     }
-    handlers->count++;
+    choice->retry = policy_of(config, tools->concurrency);
+    choice->handler->retry = &choice->retry;
+    choice->handler->index = handlers->count++;
     return ERR_NONE;
 }
 
@@ -140,4 +169,14 @@ struct handler *handlers_find(const struct handlers *handlers, struct view name)
         if (handlers_match(handlers->choices[i].match, name))
             return handlers->choices[i].handler;
     return handlers->choices[last].handler;
+}
+
+size_t handlers_count(const struct handlers *handlers)
+{
+    return handlers->count;
+}
+
+struct handler *handlers_at(const struct handlers *handlers, size_t index)
+{
+    return handlers->choices[index].handler;
 }

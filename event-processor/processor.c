@@ -55,6 +55,7 @@ static enum err start_handlers(const struct processor_options *o, struct process
     if (e)
         return e;
     p->tools.timer = p->timer;
+    p->tools.concurrency = (uint32_t)o->settings->concurrency;
     return handlers_open(o->handlers, &p->tools, &p->handlers, detail);
 }
 
