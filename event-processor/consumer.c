@@ -6,8 +6,6 @@
 #include "event-processor/retries.h"
 
 enum {
-    HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
-    HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
     HELD_BYTES = 64 << 20,
     NOTICE_EVERY_MS = 250, /* long runs are looked for */
 };
@@ -118,8 +116,10 @@ static enum err start_parts(struct consumer *consumer)
                           &consumer->retries);
     if (!e)
         e = runner_start(&(struct runner_options){.outcomes = consumer->outcomes,
+                                                  .handlers = use->handlers,
                                                   .ns = use->ns,
                                                   .concurrency = use->concurrency,
+                                                  .bytes = HELD_BYTES / FETCHERS,
                                                   .metrics = use->metrics},
                          &consumer->runner);
     return e;
@@ -127,14 +127,13 @@ static enum err start_parts(struct consumer *consumer)
 
 static enum err make_fetchers(struct consumer *consumer)
 {
-    size_t runs = consumer->use.concurrency;
-    size_t beyond = runs * (HELD_PER_RUN - 1);
-    struct fetcher_options options = {.use = &consumer->use,
-                                      .log = STATUS_DELIVERY_EVENT,
-                                      .limit = runs + (beyond > HELD_BEYOND ? beyond : HELD_BEYOND),
-                                      .bytes_limit = HELD_BYTES / FETCHERS,
-                                      .outcomes = consumer->outcomes,
-                                      .runner = consumer->runner};
+    struct fetcher_options options = {
+        .use = &consumer->use,
+        .log = STATUS_DELIVERY_EVENT,
+        .limit = lanes_places(handlers_count(consumer->use.handlers), consumer->use.concurrency),
+        .bytes_limit = HELD_BYTES / FETCHERS,
+        .outcomes = consumer->outcomes,
+        .runner = consumer->runner};
     enum err e = fetcher_new(&options, &consumer->fetchers[EVENTS]);
     options.log = STATUS_DELIVERY_RETRY;
     return e ? e : fetcher_new(&options, &consumer->fetchers[RETRIES]);
@@ -196,6 +195,8 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
         if (consumer->fetchers[i])
             empty = in_hand_wait_empty(fetcher_hand(consumer->fetchers[i]), wait_left_ms(until)) &&
                     empty;
+    if (consumer->runner)
+        runner_end(consumer->runner);
     return empty;
 }
 

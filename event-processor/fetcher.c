@@ -125,11 +125,11 @@ static void take(struct fetcher *fetcher, struct bus_delivery *delivery, struct 
  * lasts until a fetch is worth its while. */
 static size_t wait_for_room(struct fetcher *fetcher)
 {
-    size_t most = runner_wants(fetcher->with.runner);
-    if (most > fetcher->with.limit)
-        most = fetcher->with.limit;
-    size_t places = (most - fetcher->use->concurrency) / 3;
-    return in_hand_wait_room(fetcher->hand, most, places > 0 ? places : 1, WAIT_MS);
+    struct lanes_want want = runner_wants(fetcher->with.runner);
+    size_t most = want.most < fetcher->with.limit ? want.most : fetcher->with.limit;
+    size_t room = in_hand_wait_room(fetcher->hand, most, want.places, WAIT_MS);
+    want = runner_wants(fetcher->with.runner);
+    return room < want.fit ? room : want.fit;
 }
 
 static bool fetch(struct fetcher *fetcher, struct batch *batch)
@@ -163,17 +163,20 @@ static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch
 {
     struct held *list = NULL;
     struct held **end = &list;
+    int64_t delay_ms;
     for (size_t i = 0; i < batch->count; i++) {
         struct held *held = batch->held[i];
         held->epoch = epoch;
-        enum outcomes_next next = outcomes_decide(fetcher->with.outcomes, held);
-        if (next == OUTCOMES_DONE)
-            continue;
-        if (!held->record) { /* the table knows it, but its log doesn't */
+        bool run = outcomes_decide(fetcher->with.outcomes, held);
+        bool open = run || held->decision > DECIDE_ENDED;
+        if (!held->record && open) { /* the table knows it, but its log doesn't */
             outcomes_return(fetcher->with.outcomes, held, PUT_OFF_MS);
-        } else if (next == OUTCOMES_RUN) {
+        } else if (run) {
             *end = held;
             end = &held->next;
+        } else if (held->decision == DECIDE_CLAIM &&
+                   runner_puts_off(fetcher->with.runner, held, &delay_ms)) {
+            outcomes_return(fetcher->with.outcomes, held, delay_ms);
         } else {
             outcomes_go_on(fetcher->with.outcomes, held);
         }
@@ -259,8 +262,8 @@ static void register_metrics(struct fetcher *fetcher)
         metrics_counter(m, "tidings_deliveries_fetched_total", labels, "Deliveries fetched");
     fetcher->redelivered = metrics_counter(m, "tidings_redeliveries_total", labels,
                                            "Deliveries that the bus had made before");
-    fetcher->batches = metrics_counter(m, "tidings_fetches_total", labels,
-                                       "Fetches that brought deliveries");
+    fetcher->batches =
+        metrics_counter(m, "tidings_fetches_total", labels, "Fetches that brought deliveries");
     fetcher->barrier.passed =
         metrics_latency(m, "tidings_barrier_seconds", labels,
                         "Time until the status table knew enough about a batch");

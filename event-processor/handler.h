@@ -44,6 +44,8 @@ struct retry_policy {
     uint32_t concurrency; /* runs of it at one time, within a process */
 };
 
+struct handler *run_handler(const struct run *run); /* that was started with it */
+
 /* What handlers may use. */
 struct handler_tools {
     struct timer *timer;  /* has room for one wait of each run at a time */

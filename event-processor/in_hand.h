@@ -11,6 +11,16 @@
 #include "event-processor/status_table.h"
 
 struct in_hand;
+struct held;
+
+/* A delivery's place in the runner's lanes (lanes.h). */
+struct run_place {
+    struct held *earlier, *later; /* of the same handler's runs that have a time limit to come */
+    size_t bytes;
+    int64_t delay_ms; /* it comes back after: if it was put off */
+    bool limited;     /* its time limit is to come */
+    bool cancelling;  /* its time limit is over, and its handler is being told */
+};
 
 /* A delivery in hand, with all that its way through the processor needs, so that nothing is
  * allocated for an event. Whoever it was handed on to owns it; `delivery` and what follows it are
@@ -21,14 +31,15 @@ struct held {
     struct handler *handler;
     struct in_hand *hand;
     struct runner *runner;
+    struct run_place place;
     _Atomic int64_t began_ns; /* its run; 0: not yet */
     struct outcomes *outcomes;
     struct status_append append;
     struct status_append notice; /* that it is being run, see in_hand_long_run */
-    struct err_detail error; /* append.change.error points here */
-    struct event_id id;      /* as event_identity says, or as the item does */
+    struct err_detail error;     /* append.change.error points here */
+    struct event_id id;          /* as event_identity says, or as the item does */
     bool malformed;
-    uint64_t epoch; /* of the table that was asked what to do with it */
+    uint64_t epoch;                  /* of the table that was asked what to do with it */
     const struct bus_record *record; /* the event's; NULL: it is not kept */
     struct bus_record *read;         /* the same where it was not delivered; owned */
 
@@ -44,9 +55,9 @@ struct held {
     uint32_t looked_place;
     struct status_delivery named; /* by that record, */
     int64_t due_ms;               /* and when it says that the next attempt is due */
-    int claim;                     /* outcomes' */
-    bool alone;                    /* it may be run with no other handler only */
-    int burial;                    /* enum letter_reason, once its attempts are over; -1 */
+    int claim;                    /* outcomes' */
+    bool alone;                   /* it may be run with no other handler only */
+    int burial;                   /* enum letter_reason, once its attempts are over; -1 */
 
     size_t bytes;      /* of one of its deliveries */
     struct held *next; /* in the list that it is in: free, or waiting for its handler */
@@ -55,8 +66,8 @@ struct held {
     struct bus_delivery
         *newest;        /* what is settled: another delivery of the same position, or the first */
     int64_t touched_ms; /* fetched, or last reported as in progress */
-    bool noticed, noticing;     /* the notice was appended; its end is awaited */
-    bool settled;               /* meanwhile: */
+    bool noticed, noticing; /* the notice was appended; its end is awaited */
+    bool settled;           /* meanwhile: */
     enum bus_settlement how;
     int64_t delay_ms;
     struct held *same_bucket;

@@ -4,37 +4,23 @@
 #include "common/mem.h"
 #include "event-processor/wait.h"
 
-enum {
-    NS_PER_S = 1000000000,
-    RESERVE_NS =
-        200000000, /* what waits here shall not do so for longer, if another could run it */
-    MEAN_OF = 16,  /* runs, about */
-};
+enum { NS_PER_S = 1000000000 };
 
 struct runner {
     struct outcomes *outcomes;
     const char *ns;
-    uint32_t concurrency;
-    struct metric *running_gauge;
+    struct metric *running_gauge, *time_outs, *put_offs;
 
-    struct wait wait; /* guards the following; woken when the thread may have something to do */
-    struct held *first, *last;
-    uint32_t running;
-    bool alone;       /* what runs must do so alone */
-    int64_t mean_ns;  /* that runs of late have taken; 0: none has ended */
-    int64_t ended_ns; /* when the last one ended */
-    bool stopping;
+    struct wait wait; /* guards the following; woken when the thread may have something to do, and
+                       * when it is done with what somebody may wait for */
+    struct lanes lanes;
+    bool starting; /* the thread, a handler */
+    bool stopping; /* no more handlers */
+    bool ending;   /* nor time limits */
 
     pthread_t thread;
     bool started;
 };
-
-/* ---- runs ---- */
-
-static struct held *held_of(struct run *run)
-{
-    return (struct held *)((char *)run - offsetof(struct held, run));
-}
 
 static int64_t now_ns(void)
 {
@@ -42,29 +28,35 @@ static int64_t now_ns(void)
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/* With the lock held. */
-static void note_duration(struct runner *runner, int64_t began_ns)
+/* ---- the end of a run ---- */
+
+static struct held *held_of(struct run *run)
 {
-    runner->ended_ns = now_ns();
-    int64_t ns = runner->ended_ns - began_ns + 1;
-    runner->mean_ns += runner->mean_ns ? (ns - runner->mean_ns) / MEAN_OF : ns;
-    if (runner->mean_ns < 1)
-        runner->mean_ns = 1;
+    return (struct held *)((char *)run - offsetof(struct held, run));
 }
 
-/* began_ns 0: it did not run after all. */
-static void end_run(struct runner *runner, int64_t began_ns)
+struct handler *run_handler(const struct run *run)
+{
+    const struct held *held = (const struct held *)((const char *)run - offsetof(struct held, run));
+    return held->handler;
+}
+
+/* With the lock held: what it takes up in its lane is free again. */
+static void give_up_place(struct runner *runner, struct held *held)
+{
+    lanes_end(&runner->lanes, held, now_ns());
+    metric_set(runner->running_gauge, (uint32_t)runner->lanes.all_running);
+    if (lanes_may_take(&runner->lanes))
+        wait_wake_all(&runner->wait);
+}
+
+/* A run that ends as its time limit comes is there until its cancellation is over. */
+static void end_run(struct runner *runner, struct held *held)
 {
     wait_lock(&runner->wait);
-    if (began_ns)
-        note_duration(runner, began_ns);
-    bool was_full = runner->running-- == runner->concurrency;
-    bool is_idle = runner->running == 0;
-    if (is_idle)
-        runner->alone = false;
-    if (runner->first && (was_full || is_idle))
-        wait_wake_all(&runner->wait);
-    metric_set(runner->running_gauge, runner->running);
+    while (held->place.cancelling)
+        wait_on(&runner->wait);
+    give_up_place(runner, held);
     wait_unlock(&runner->wait);
 }
 
@@ -72,139 +64,213 @@ void run_done(struct run *run, enum run_outcome outcome)
 {
     struct held *held = held_of(run);
     struct runner *runner = held->runner;
-    int64_t began_ns = held->began_ns;
+    end_run(runner, held);
     if (outcome == RUN_PROCESSED)
         outcomes_processed(runner->outcomes, held);
     else
         outcomes_leave(runner->outcomes, held);
-    end_run(runner, began_ns); /* the delivery may be gone by now */
 }
 
 void run_failed(struct run *run, const struct run_failure *failure)
 {
     struct held *held = held_of(run);
     struct runner *runner = held->runner;
-    int64_t began_ns = held->began_ns;
+    end_run(runner, held);
     outcomes_failed(runner->outcomes, held, failure);
-    end_run(runner, began_ns);
+}
+
+/* ---- time limits ---- */
+
+static void fail_for_time(struct runner *runner, struct held *held)
+{
+    struct err_detail detail;
+    char limit[CONFIG_DURATION_SIZE];
+    config_duration_text(held->handler->retry->timeout_ms, limit);
+    err_set(&detail, ERR_DEADLINE, "it took longer than %s", limit);
+    metric_add(runner->time_outs, 1);
+    outcomes_failed(runner->outcomes, held,
+                    &(struct run_failure){.error = view_of(detail.text), .delay_ms = -1});
+}
+
+/* With the lock held, but not meanwhile. A run that isn't let go of will end itself. */
+static void cancel_run(struct runner *runner, struct held *held)
+{
+    struct handler *handler = held->handler;
+    lanes_forget_limit(&runner->lanes, held);
+    held->place.cancelling = true;
+    wait_unlock(&runner->wait);
+    bool let_go = handler->kind->cancel && handler->kind->cancel(handler, &held->run);
+    wait_lock(&runner->wait);
+    held->place.cancelling = false;
+    wait_wake_all(&runner->wait);
+    if (!let_go)
+        return;
+    give_up_place(runner, held);
+    wait_unlock(&runner->wait);
+    fail_for_time(runner, held);
+    wait_lock(&runner->wait);
+}
+
+/* ---- the start of a run ---- */
+
+/* False: it is to be left. */
+static bool read_event(const struct runner *runner, struct held *held)
+{
+    struct err_detail why;
+    if (!event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why))
+        return true;
+    /* event_identity has said otherwise */
+    log_error("cannot read an event", LOG_U64("position", held->run.position),
+              LOG_TEXT("reason", why.text));
+    return false;
 }
 
 static void start_run(struct runner *runner, struct held *held)
 {
-    struct err_detail why;
-    enum err e = ERR_NONE;
-    bool run = outcomes_clear(runner->outcomes, held);
-    if (run)
-        e = event_of_record(held->record, runner->ns, &held->text, &held->run.event, &why);
-    if (run && !e) {
-        held->runner = runner;
-        held->began_ns = now_ns();
-        held->handler->kind->start(held->handler, &held->run);
-        return;
-    }
-    if (run) { /* event_identity has said otherwise */
-        log_error("cannot read an event", LOG_U64("position", held->run.position),
-                  LOG_TEXT("reason", why.text));
-        outcomes_leave(runner->outcomes, held);
-    }
-    end_run(runner, 0);
-}
-
-/* ---- the queue ---- */
-
-/* With the lock held: whether the first that waits may start. */
-static bool may_start(const struct runner *runner)
-{
-    if (!runner->first || runner->alone || runner->running == runner->concurrency)
-        return false;
-    return !runner->first->alone || runner->running == 0;
-}
-
-/* The next delivery whose handler may start; NULL: stopping. */
-static struct held *take_next(struct runner *runner)
-{
+    bool clear = outcomes_clear(runner->outcomes, held);
+    bool readable = clear && read_event(runner, held);
     wait_lock(&runner->wait);
-    while (!runner->stopping && !may_start(runner))
-        wait_on(&runner->wait);
-    struct held *held = runner->stopping ? NULL : runner->first;
-    if (held) {
-        runner->first = held->next;
-        runner->alone = held->alone;
-        metric_set(runner->running_gauge, ++runner->running);
-    }
+    if (readable)
+        lanes_begin(&runner->lanes, held, now_ns());
+    else
+        give_up_place(runner, held);
     wait_unlock(&runner->wait);
-    return held;
+    held->runner = runner;
+    if (readable)
+        held->handler->kind->start(held->handler, &held->run);
+    else if (clear)
+        outcomes_leave(runner->outcomes, held);
+    else
+        outcomes_go_on(runner->outcomes, held);
+}
+
+/* ---- the thread ---- */
+
+/* With the lock held, but not meanwhile. */
+static void start_next(struct runner *runner, struct held *held)
+{
+    metric_set(runner->running_gauge, (uint32_t)runner->lanes.all_running);
+    runner->starting = true;
+    wait_unlock(&runner->wait);
+    start_run(runner, held);
+    wait_lock(&runner->wait);
+    runner->starting = false;
+    if (runner->stopping)
+        wait_wake_all(&runner->wait);
+}
+
+static void wait_for_work(struct runner *runner, int64_t until_ns)
+{
+    if (until_ns == INT64_MAX)
+        wait_on(&runner->wait);
+    else
+        (void)wait_on_until(&runner->wait, (struct timespec){.tv_sec = until_ns / NS_PER_S,
+                                                             .tv_nsec = until_ns % NS_PER_S});
 }
 
 static void *run_runner(void *arg)
 {
     struct runner *runner = arg;
-    struct held *held;
-    while ((held = take_next(runner)) != NULL)
-        start_run(runner, held);
+    wait_lock(&runner->wait);
+    while (!runner->ending) {
+        struct held *late = NULL;
+        int64_t limit_ns = lanes_next_limit(&runner->lanes, &late);
+        struct held *next = NULL;
+        if (late && limit_ns <= now_ns())
+            cancel_run(runner, late);
+        else if (!runner->stopping && (next = lanes_take(&runner->lanes)) != NULL)
+            start_next(runner, next);
+        else
+            wait_for_work(runner, limit_ns);
+    }
+    wait_unlock(&runner->wait);
     return NULL;
 }
+
+/* ---- what waits ---- */
 
 static void return_all(struct runner *runner, struct held *list)
 {
     while (list) {
         struct held *next = list->next;
-        outcomes_return(runner->outcomes, list, 0);
+        outcomes_return(runner->outcomes, list, list->place.delay_ms);
         list = next;
     }
 }
 
 void runner_add(struct runner *runner, struct held *list)
 {
+    struct held *rest = list;
     if (!list)
         return;
-    struct held *last = list;
-    while (last->next)
-        last = last->next;
     wait_lock(&runner->wait);
-    bool stopping = runner->stopping;
-    if (!stopping) {
-        if (runner->first)
-            runner->last->next = list;
-        else
-            runner->first = list;
-        runner->last = last;
+    if (!runner->stopping) {
+        lanes_add(&runner->lanes, list, now_ns(), &rest);
         wait_wake_all(&runner->wait);
     }
+    bool stopping = runner->stopping;
     wait_unlock(&runner->wait);
-    if (stopping)
-        return_all(runner, list);
+    for (struct held *held = rest; held; held = held->next) {
+        if (stopping)
+            held->place.delay_ms = 0;
+        else
+            metric_add(runner->put_offs, 1);
+    }
+    return_all(runner, rest);
 }
 
-size_t runner_wants(struct runner *runner)
+bool runner_puts_off(struct runner *runner, const struct held *held, int64_t *ret_delay_ms)
 {
     wait_lock(&runner->wait);
-    int64_t takes_ns = runner->mean_ns;
-    int64_t since_ns = runner->running > 0 ? now_ns() - runner->ended_ns : 0;
+    bool put_off = lanes_put_off(&runner->lanes, held, now_ns(), ret_delay_ms);
     wait_unlock(&runner->wait);
-    if (takes_ns <= 0)
-        return runner->concurrency;
-    if (since_ns > takes_ns) /* those in progress take longer than those before */
-        takes_ns = since_ns;
-    return runner->concurrency + (size_t)(runner->concurrency * (int64_t)RESERVE_NS / takes_ns);
+    if (put_off)
+        metric_add(runner->put_offs, 1);
+    return put_off;
+}
+
+struct lanes_want runner_wants(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    struct lanes_want want = lanes_want(&runner->lanes, now_ns());
+    wait_unlock(&runner->wait);
+    return want;
 }
 
 /* ---- life ---- */
 
-enum err runner_start(const struct runner_options *options, struct runner **ret)
+static void register_metrics(struct runner *runner, struct metrics *metrics)
+{
+    runner->running_gauge =
+        metrics_gauge(metrics, "tidings_runs_in_progress", NULL, "Runs of handlers in progress");
+    runner->time_outs = metrics_counter(metrics, "tidings_runs_timed_out_total", NULL,
+                                        "Attempts that were ended by their time limits");
+    runner->put_offs = metrics_counter(metrics, "tidings_deliveries_put_off_total", NULL,
+                                       "Deliveries given back because their handlers are busy");
+}
+
+static struct runner *make_runner(const struct runner_options *options)
 {
     struct runner *runner = mem_zero(1, sizeof *runner);
     if (!runner)
-        return ERR_MEMORY;
-    if (wait_init(&runner->wait)) {
+        return NULL;
+    if (lanes_init(&runner->lanes, options->handlers, options->concurrency, options->bytes) ||
+        wait_init(&runner->wait)) {
+        lanes_free(&runner->lanes);
         mem_free(runner);
-        return ERR_MEMORY;
+        return NULL;
     }
+    return runner;
+}
+
+enum err runner_start(const struct runner_options *options, struct runner **ret)
+{
+    struct runner *runner = make_runner(options);
+    if (!runner)
+        return ERR_MEMORY;
     runner->outcomes = options->outcomes;
     runner->ns = options->ns;
-    runner->concurrency = options->concurrency;
-    runner->running_gauge = metrics_gauge(options->metrics, "tidings_runs_in_progress", NULL,
-                                          "Runs of handlers in progress");
+    register_metrics(runner, options->metrics);
     runner->started = pthread_create(&runner->thread, NULL, run_runner, runner) == 0;
     if (!runner->started) {
         runner_free(runner);
@@ -218,16 +284,22 @@ void runner_stop(struct runner *runner)
 {
     wait_lock(&runner->wait);
     runner->stopping = true;
+    while (runner->starting)
+        wait_on(&runner->wait);
+    struct held *rest = lanes_clear(&runner->lanes);
+    wait_unlock(&runner->wait);
+    return_all(runner, rest);
+}
+
+void runner_end(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    runner->ending = true;
     wait_wake_all(&runner->wait);
     wait_unlock(&runner->wait);
     if (runner->started)
         pthread_join(runner->thread, NULL);
     runner->started = false;
-    wait_lock(&runner->wait);
-    struct held *rest = runner->first;
-    runner->first = NULL;
-    wait_unlock(&runner->wait);
-    return_all(runner, rest);
 }
 
 void runner_free(struct runner *runner)
@@ -235,5 +307,6 @@ void runner_free(struct runner *runner)
     if (!runner)
         return;
     wait_destroy(&runner->wait);
+    lanes_free(&runner->lanes);
     mem_free(runner);
 }

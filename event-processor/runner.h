@@ -1,30 +1,41 @@
-/* The runner: starts handlers, at most `concurrency` runs at once, the others wait in order.
+/* The runner: starts handlers, and ends the attempts that take too long. What waits does so in a
+ * lane of its handler's (lanes.h).
  *
- * One thread of its own, on which all handlers are started; run_done may come from any thread.
+ * One thread of its own, on which all handlers are started and cancelled; run_done and run_failed
+ * may come from any thread.
  */
 #ifndef TIDINGS_RUNNER_H
 #define TIDINGS_RUNNER_H
 
+#include "event-processor/lanes.h"
 #include "event-processor/outcomes.h"
 
 struct runner;
 
 struct runner_options {
     struct outcomes *outcomes;
+    const struct handlers *handlers;
     const char *ns;
     uint32_t concurrency;
+    size_t bytes; /* that deliveries may take, of all lanes */
     struct metrics *metrics;
 };
 
 must_check enum err runner_start(const struct runner_options *options, struct runner **ret);
-/* Hands deliveries on, a list linked by `next`; each with its handler. Thread-safe. After
- * runner_stop they are returned. */
+/* Hands deliveries on, a list linked by `next`; each with its handler. Those that don't fit into
+ * their lanes and those that come after runner_stop are returned; of what was claimed only the
+ * latter. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
-/* Starts no more handlers and returns those that wait. Runs in progress go on. */
+/* Whether a delivery does not fit into its lane now; then in how long it should come back. To be
+ * asked before it is claimed. Thread-safe. */
+bool runner_puts_off(struct runner *runner, const struct held *held, int64_t *ret_delay_ms);
+/* Starts no more handlers and returns those that wait. Runs in progress go on, until their time
+ * limits. */
 void runner_stop(struct runner *runner);
-/* How many deliveries it has use for now: one for each run, and as many more as end within 200 ms
- * if they take as long as those of late; none more while that is unknown. Thread-safe. */
-size_t runner_wants(struct runner *runner);
-void runner_free(struct runner *runner); /* when no run is in progress */
+/* No more time limits either. After runner_stop. */
+void runner_end(struct runner *runner);
+/* What should be fetched now. Thread-safe. */
+struct lanes_want runner_wants(struct runner *runner);
+void runner_free(struct runner *runner); /* after runner_end, when no run is in progress */
 
 #endif

@@ -43,12 +43,10 @@ static void push(struct timer *timer, struct entry entry)
     timer->entries[i] = entry;
 }
 
-static struct entry pop(struct timer *timer)
+/* Makes place `i` hold `moved`, which is due no earlier than what was there. */
+static void sink(struct timer *timer, size_t i, struct entry moved)
 {
     struct entry *heap = timer->entries;
-    struct entry top = heap[0];
-    struct entry moved = heap[--timer->count];
-    size_t i = 0;
     for (size_t child; (child = 2 * i + 1) < timer->count; i = child) {
         if (child + 1 < timer->count && before(&heap[child + 1], &heap[child]))
             child++;
@@ -57,7 +55,26 @@ static struct entry pop(struct timer *timer)
         heap[i] = heap[child];
     }
     heap[i] = moved;
+}
+
+static struct entry pop(struct timer *timer)
+{
+    struct entry top = timer->entries[0];
+    timer->count--;
+    sink(timer, 0, timer->entries[timer->count]);
     return top;
+}
+
+/* The last one takes its place, and may be due before those above it. */
+static void take_out(struct timer *timer, size_t i)
+{
+    struct entry *heap = timer->entries;
+    struct entry moved = heap[--timer->count];
+    if (i == timer->count)
+        return;
+    for (; i > 0 && before(&moved, &heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    sink(timer, i, moved);
 }
 
 /* With the lock held: waits until the first entry is due. False: stopping. */
@@ -127,6 +144,21 @@ enum err timer_add(struct timer *timer, int64_t delay_ms, timer_fn fn, void *ctx
     return e;
 }
 
+bool timer_cancel(struct timer *timer, const void *ctx)
+{
+    wait_lock(&timer->wait);
+    size_t found = timer->count;
+    for (size_t i = 0; i < timer->count; i++)
+        if (timer->entries[i].ctx == ctx &&
+            (found == timer->count || before(&timer->entries[i], &timer->entries[found])))
+            found = i;
+    bool cancelled = found < timer->count;
+    if (cancelled)
+        take_out(timer, found);
+    wait_unlock(&timer->wait);
+    return cancelled;
+}
+
 void timer_stop(struct timer *timer)
 {
     wait_lock(&timer->wait);
@@ -136,12 +168,14 @@ void timer_stop(struct timer *timer)
     if (!timer->joined)
         pthread_join(timer->thread, NULL);
     timer->joined = true;
-    /* The thread is gone and nothing can be added: no lock needed, and functions may add in vain.
-     */
-    while (timer->count > 0) {
+    wait_lock(&timer->wait);
+    while (timer->count > 0) { /* nothing can be added; functions may try */
         struct entry entry = pop(timer);
+        wait_unlock(&timer->wait);
         entry.fn(entry.ctx, false);
+        wait_lock(&timer->wait);
     }
+    wait_unlock(&timer->wait);
 }
 
 void timer_free(struct timer *timer)

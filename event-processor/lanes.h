@@ -1,0 +1,79 @@
+/* The lanes of the runner: for each handler what waits for it and what it runs, and which may
+ * start next.
+ *
+ * Runs are bounded for each handler and for all of them together. Of the latter an eighth is kept
+ * in equal shares, one at least if there are enough, for handlers that don't use theirs: whoever
+ * has much slow work leaves the others a way. A handler without `cancel` needs none of these, since
+ * its runs end at once. What a lane holds is bounded too, if there is more than one: the rest is
+ * put off, so that what others are waiting for can be fetched.
+ *
+ * Bookkeeping only; not thread-safe. Moments are in nanoseconds on the monotonic clock, and above 0.
+ */
+#ifndef TIDINGS_LANES_H
+#define TIDINGS_LANES_H
+
+#include "event-processor/handlers.h"
+#include "event-processor/in_hand.h"
+
+struct lane {
+    const struct handler *handler;
+    struct held *first, *last; /* waiting, by `next` */
+    size_t held;               /* deliveries, those that run included */
+    size_t bytes;              /* of their payloads */
+    uint32_t running;
+    uint32_t kept;                /* runs that nobody else gets */
+    struct held *oldest, *newest; /* whose time limits are to come, by when they began */
+    int64_t mean_ns;              /* that runs of late have taken; 0: none has ended */
+    int64_t ended_ns;             /* when the last one ended; before: when the first began */
+    int64_t back_ns;              /* when the last of those that were put off comes back */
+};
+
+/* Invariant: running + owed <= concurrency. */
+struct lanes {
+    struct lane *list;
+    size_t count;
+    uint32_t concurrency;
+    uint32_t running;   /* that count towards it */
+    uint32_t owed;      /* of those that are kept: unused */
+    size_t all_running; /* those that don't count, too */
+    struct held *alone; /* waiting to be run with no other handler, by `next` */
+    const struct held *running_alone;
+    size_t turn;          /* the lane that is asked first */
+    size_t places, bytes; /* in hand, for all */
+    bool mixed;           /* of those that came last some fitted, some did not */
+};
+
+must_check enum err lanes_init(struct lanes *lanes, const struct handlers *handlers,
+                               uint32_t concurrency, size_t bytes); /* ERR_MEMORY */
+void lanes_free(struct lanes *lanes);
+
+/* How many deliveries may have to be in hand, so that no lane can take all. */
+size_t lanes_places(size_t handlers, uint32_t concurrency);
+/* Adds a list; what doesn't fit is moved to *ret_put_off, each with place.delay_ms. */
+void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct held **ret_put_off);
+/* Whether a delivery doesn't fit, and should come back after *ret_delay_ms. */
+bool lanes_put_off(struct lanes *lanes, const struct held *held, int64_t now_ns,
+                   int64_t *ret_delay_ms);
+/* The next that may start, from now on running; NULL: none may. */
+struct held *lanes_take(struct lanes *lanes);
+bool lanes_may_take(const struct lanes *lanes);
+/* Its time limit begins. */
+void lanes_begin(struct lanes *lanes, struct held *held, int64_t now_ns);
+/* Its time limit no longer counts. */
+void lanes_forget_limit(struct lanes *lanes, struct held *held);
+/* It runs no more. */
+void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns);
+/* The moment of the next time limit, and whose it is; INT64_MAX: there is none. */
+int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held);
+/* Takes all that waits. */
+struct held *lanes_clear(struct lanes *lanes);
+
+struct lanes_want {
+    size_t most;   /* deliveries in hand that there is use for: one for each run, and as many more
+                    * as end within 200 ms if they take as long as those of late */
+    size_t places; /* room for so many makes a fetch worth its while */
+    size_t fit;    /* so many should be fetched at most */
+};
+struct lanes_want lanes_want(const struct lanes *lanes, int64_t now_ns);
+
+#endif
