@@ -170,7 +170,8 @@ static bool keeps_what_it_took(const struct nats_log *log, const jsStreamConfig 
          "allow_rollup_hdrs lets a message purge all before it, so accepted events can vanish",
          "--no-allow-rollup --deny-purge"}, /* the server takes them together only */
         {!c->DenyDelete, "messages may be deleted, so accepted events can vanish", "--deny-delete"},
-        {!queue && !c->DenyPurge, "it may be purged, so accepted events can vanish", "--deny-purge"},
+        {!queue && !c->DenyPurge, "it may be purged, so accepted events can vanish",
+         "--deny-purge"},
         {c->Replicas < (int64_t)log->spec.replicas,
          "it has fewer replicas than --stream-replicas asks, so the loss of a server can lose "
          "events",

@@ -35,8 +35,8 @@ enum err retry_item_read(struct view bytes, struct retry_item *ret)
     _Alignas(max_align_t) char stack[256];
     struct proto_arena arena;
     proto_arena_init(&arena, stack, sizeof stack, 256);
-    const Tidings__Log__RetryItem *m = tidings__log__retry_item__unpack(
-        &arena.allocator, bytes.len, (const uint8_t *)bytes.data);
+    const Tidings__Log__RetryItem *m =
+        tidings__log__retry_item__unpack(&arena.allocator, bytes.len, (const uint8_t *)bytes.data);
     enum err e = arena.failed ? ERR_MEMORY : ERR_MALFORMED;
     if (m && m->version == VERSION && m->event_id.len == ID_SIZE) {
         struct retry_item item = {.event_position = m->event_position,

@@ -20,10 +20,10 @@ enum decision {
                    * store a dead letter and append `dead`; then acknowledge it */
     DECIDE_ENDED, /* its generation has ended, or is behind: acknowledge it */
     DECIDE_BURY,  /* not an event: store a dead letter, append `dead`, then acknowledge it */
-    DECIDE_NEXT,  /* its attempt has failed: publish the item of the next one, then acknowledge it */
-    DECIDE_LOOK,  /* look up which delivery the cell's last record names, and ask again */
-    DECIDE_TAKEN, /* another delivery of the event is being run: acknowledge it */
-    DECIDE_CLAIM, /* append `processing` that names it, wait for its fold, and ask again */
+    DECIDE_NEXT, /* its attempt has failed: publish the item of the next one, then acknowledge it */
+    DECIDE_LOOK, /* look up which delivery the cell's last record names, and ask again */
+    DECIDE_TAKEN,       /* another delivery of the event is being run: acknowledge it */
+    DECIDE_CLAIM,       /* append `processing` that names it, wait for its fold, and ask again */
     DECIDE_CLAIM_ALONE, /* the same, `alone`: whoever ran it has vanished */
     DECIDE_FAILED,      /* whoever ran it alone has vanished: the cell's attempt has failed */
     DECIDE_RUN,         /* run its handler */

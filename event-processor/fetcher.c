@@ -159,6 +159,21 @@ static bool fetch(struct fetcher *fetcher, struct batch *batch)
 
 /* ---- handing on ---- */
 
+static bool needs_event(const struct held *held)
+{
+    switch ((enum decision)held->decision) {
+    case DECIDE_BURY:
+    case DECIDE_LOOK:
+    case DECIDE_CLAIM:
+    case DECIDE_CLAIM_ALONE:
+    case DECIDE_FAILED:
+    case DECIDE_RUN:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch)
 {
     struct held *list = NULL;
@@ -168,8 +183,7 @@ static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch
         struct held *held = batch->held[i];
         held->epoch = epoch;
         bool run = outcomes_decide(fetcher->with.outcomes, held);
-        bool open = run || held->decision > DECIDE_ENDED;
-        if (!held->record && open) { /* the table knows it, but its log doesn't */
+        if (!held->record && needs_event(held)) { /* the table knows it, but its log doesn't */
             outcomes_return(fetcher->with.outcomes, held, PUT_OFF_MS);
         } else if (run) {
             *end = held;

@@ -191,10 +191,8 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
         held = hand->free;
         hand->free = held->next;
         hand->count++;
-        *held = (struct held){.hand = hand,
-                              .source.position = position,
-                              .record = delivery->record,
-                              .burial = -1};
+        *held = (struct held){
+            .hand = hand, .source.position = position, .record = delivery->record, .burial = -1};
         weigh(hand, held);
         held->delivery = delivery;
         held->newest = delivery;

@@ -8,11 +8,11 @@
 #include "common/id.h"
 
 /* X(code, word) */
-#define LETTER_REASON_LIST(X)                                                              \
-    X(LETTER_ID_CONFLICT, "id_conflict") /* its id is that of an event of other content */ \
-    X(LETTER_MALFORMED, "malformed")     /* it is no event */                              \
-    X(LETTER_EXHAUSTED, "attempts_exhausted") /* the last of its attempts has failed */    \
-    X(LETTER_NEVER_AGAIN, "never_again") /* its handler has said so */
+#define LETTER_REASON_LIST(X)                                                                   \
+    X(LETTER_ID_CONFLICT, "id_conflict")      /* its id is that of an event of other content */ \
+    X(LETTER_MALFORMED, "malformed")          /* it is no event */                              \
+    X(LETTER_EXHAUSTED, "attempts_exhausted") /* the last of its attempts has failed */         \
+    X(LETTER_NEVER_AGAIN, "never_again")      /* its handler has said so */
 
 enum letter_reason {
 #define X(code, word) code,

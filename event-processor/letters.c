@@ -246,9 +246,8 @@ static void register_metrics(struct letters *letters)
     letters->found[LETTER_ID_CONFLICT] =
         metrics_counter(m, "tidings_id_conflicts_total", NULL,
                         "Events that came with the id of another event of other content");
-    letters->found[LETTER_EXHAUSTED] =
-        metrics_counter(m, "tidings_events_exhausted_total", NULL,
-                        "Events whose last attempt has failed");
+    letters->found[LETTER_EXHAUSTED] = metrics_counter(m, "tidings_events_exhausted_total", NULL,
+                                                       "Events whose last attempt has failed");
     letters->found[LETTER_NEVER_AGAIN] =
         metrics_counter(m, "tidings_events_given_up_total", NULL,
                         "Events whose handler has said that no attempt could succeed");

@@ -107,21 +107,20 @@ void outcomes_processed(struct outcomes *outcomes, struct held *held)
  * nobody will run it. */
 void outcomes_copy(struct outcomes *outcomes, struct held *held)
 {
-    outcomes_record(
-        outcomes, held,
-        (struct status_change){
-            .id = held->id,
-            .state = {.status = STATUS_PROCESSED, .generation = held->cell.state.generation}},
-        on_ended);
+    outcomes_record(outcomes, held,
+                    (struct status_change){.id = held->id,
+                                           .state = {.status = STATUS_PROCESSED,
+                                                     .generation = held->cell.state.generation}},
+                    on_ended);
 }
 
 void outcomes_dead(struct outcomes *outcomes, struct held *held, const struct outcomes_death *death)
 {
     bool was_run = held->burial >= 0;
-    struct status_state state = {
-        .status = STATUS_DEAD,
-        .generation = was_run ? held->generation : held->cell.state.generation,
-        .attempt = was_run ? held->run.attempt : 0};
+    struct status_state state = {.status = STATUS_DEAD,
+                                 .generation =
+                                     was_run ? held->generation : held->cell.state.generation,
+                                 .attempt = was_run ? held->run.attempt : 0};
     outcomes_record(outcomes, held,
                     (struct status_change){.id = death->id,
                                            .state = state,
@@ -166,63 +165,57 @@ static struct decide_delivery describe(const struct outcomes *outcomes, const st
         .named = held->named};
 }
 
-/* What needs no more than settling. False: it needs more. */
-static bool settle_at_once(struct outcomes *outcomes, struct held *held, enum decision decision)
-{
-    switch (decision) {
-    case DECIDE_GONE:
-        log_warn("an event has expired before it was handled",
-                 LOG_U64("position", held->run.position));
-        outcomes_settle(outcomes, held, GONE, 0);
-        return true;
-    case DECIDE_ENDED:
-        outcomes_settle(outcomes, held, ENDED, 0);
-        return true;
-    case DECIDE_TAKEN:
-        outcomes_settle(outcomes, held, SUPERSEDED, 0);
-        return true;
-    case DECIDE_VOID:
-        log_warn("an attempt was to come of an event that is not there any more",
-                 LOG_U64("position", held->run.position));
-        outcomes_settle(outcomes, held, VOID, 0);
-        return true;
-    case DECIDE_LEAVE:
-        log_warn("a delivery does not fit the status table; leaving it",
-                 LOG_U64("position", held->run.position));
-        outcomes_settle(outcomes, held, LEFT, 0);
-        return true;
-    default:
-        return false;
-    }
-}
-
-enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held)
+bool outcomes_decide(struct outcomes *outcomes, struct held *held)
 {
     struct status_reflects reflects;
-    bool found =
-        status_table_at(outcomes->use.table, held->run.position, &held->cell, &reflects);
+    bool found = status_table_at(outcomes->use.table, held->run.position, &held->cell, &reflects);
     if (!found)
         held->cell = (struct status_entry){.event_position = 0};
-    if (held->epoch != reflects.epoch) { /* the barrier was passed by another table */
-        outcomes_settle(outcomes, held, LEFT, 0);
-        return OUTCOMES_DONE;
-    }
     struct decide_delivery delivery = describe(outcomes, held);
     enum decision decision =
         decide(found ? &held->cell : NULL, reflects.first_event_position, &delivery);
+    if (held->epoch != reflects.epoch) /* the barrier was passed by another table */
+        decision = DECIDE_LEAVE;
     held->decision = (int)decision;
-    if (settle_at_once(outcomes, held, decision))
-        return OUTCOMES_DONE;
     if (decision != DECIDE_RUN)
-        return OUTCOMES_GO_ON;
+        return false;
     held->cleared = true;
     held->run.attempt = delivery.is_own ? held->cell.state.attempt : held->attempt;
-    return OUTCOMES_RUN;
+    return true;
+}
+
+static void warn(const struct held *held, const char *what)
+{
+    log_warn(what, LOG_U64("position", held->run.position));
+}
+
+static void leave(struct outcomes *outcomes, struct held *held)
+{
+    if (held->epoch == follower_ready(outcomes->use.follower) && !held->cleared)
+        warn(held, "a delivery does not fit the status table; leaving it");
+    outcomes_settle(outcomes, held, LEFT, 0);
 }
 
 void outcomes_go_on(struct outcomes *outcomes, struct held *held)
 {
     switch ((enum decision)held->decision) {
+    case DECIDE_GONE:
+        warn(held, "an event has expired before it was handled");
+        outcomes_settle(outcomes, held, GONE, 0);
+        break;
+    case DECIDE_ENDED:
+        outcomes_settle(outcomes, held, ENDED, 0);
+        break;
+    case DECIDE_TAKEN:
+        outcomes_settle(outcomes, held, SUPERSEDED, 0);
+        break;
+    case DECIDE_VOID:
+        warn(held, "an attempt was to come of an event that is not there any more");
+        outcomes_settle(outcomes, held, VOID, 0);
+        break;
+    case DECIDE_LEAVE:
+        leave(outcomes, held);
+        break;
     case DECIDE_COPY:
     case DECIDE_BURY:
         outcomes->use.to_letters(outcomes->use.ctx, held);
@@ -230,7 +223,15 @@ void outcomes_go_on(struct outcomes *outcomes, struct held *held)
     case DECIDE_CLAIM:
         outcomes_claim(outcomes, held);
         break;
-    default:
+    case DECIDE_CLAIM_ALONE:
+        if (outcomes_end_claim(outcomes, held))
+            break;
+        outcomes->use.to_retries(outcomes->use.ctx, held);
+        break;
+    case DECIDE_LOOK:
+    case DECIDE_NEXT:
+    case DECIDE_FAILED:
+    case DECIDE_RUN:
         outcomes->use.to_retries(outcomes->use.ctx, held);
         break;
     }

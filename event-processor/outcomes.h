@@ -41,18 +41,14 @@ void outcomes_wait_published(struct outcomes *outcomes);
 void outcomes_free(
     struct outcomes *outcomes); /* when nothing is in hand and the status log has stopped */
 
-enum outcomes_next {
-    OUTCOMES_DONE,  /* it has been dealt with and is no longer the caller's */
-    OUTCOMES_RUN,   /* run its handler */
-    OUTCOMES_GO_ON, /* no handler is for it now: outcomes_go_on */
-};
-/* Asks what to do with a delivery (decide.h). */
-enum outcomes_next outcomes_decide(struct outcomes *outcomes, struct held *held);
+/* Asks what to do with a delivery (decide.h). True: run its handler. False: outcomes_go_on. It stays
+ * the caller's. */
+must_check bool outcomes_decide(struct outcomes *outcomes, struct held *held);
 /* Does what was decided, or hands the delivery on to who does; it is no longer the caller's. */
 void outcomes_go_on(struct outcomes *outcomes, struct held *held);
 
-/* Asks for the last time before the handler starts; for the runner. False: it is no longer the
- * caller's. For a delivery to be run alone it waits until a record of that is stored and folded:
+/* Asks for the last time before the handler starts; for the runner. True: run it. False:
+ * outcomes_go_on. For a delivery to be run alone it waits until a record of that is stored and folded:
  * only now, so that nobody who crashes beside it makes it look as if it had. */
 must_check bool outcomes_clear(struct outcomes *outcomes, struct held *held);
 /* From now on nothing waits for the status log or the follower, or until then where a run would be

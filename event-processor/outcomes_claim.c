@@ -72,15 +72,14 @@ static void on_claimed_alone(struct status_append *append, bool stored)
         outcomes_settle(outcomes, held, LEFT, 0);
 }
 
-/* False: it is not the caller's any more; its record may be stored yet. */
+/* False: it isn't stored in time, or of no use. */
 static bool append_alone(struct outcomes *outcomes, struct held *held)
 {
     struct status_change change = processing(held, held->cell.state.attempt);
-    if (!outcomes_fill(outcomes, held, &change)) {
-        outcomes_settle(outcomes, held, LEFT, 0);
-        return false;
-    }
     held->cleared = true;
+    held->claim = CLAIM_LOST;
+    if (!outcomes_fill(outcomes, held, &change))
+        return false;
     held->outcomes = outcomes;
     held->claim = CLAIM_APPENDING;
     held->append = (struct status_append){.change = change, .done = on_claimed_alone};
@@ -93,35 +92,33 @@ static bool append_alone(struct outcomes *outcomes, struct held *held)
         else
             wait_on(&outcomes->wait);
     }
-    bool appending = held->claim == CLAIM_APPENDING;
     bool stored = held->claim == CLAIM_STORED;
-    if (appending)
-        held->claim = CLAIM_ABANDONED;
     wait_unlock(&outcomes->wait);
-    if (!stored && !appending)
-        outcomes_settle(outcomes, held, LEFT, 0);
     return stored;
 }
 
-/* Nothing else runs, and nothing else may start: so its thread can as well wait. */
-static enum outcomes_next claim_alone(struct outcomes *outcomes, struct held *held)
+bool outcomes_end_claim(struct outcomes *outcomes, struct held *held)
 {
-    if (!append_alone(outcomes, held))
-        return OUTCOMES_DONE;
-    if (outcomes_wait_fold(outcomes, held))
-        return outcomes_decide(outcomes, held);
-    outcomes_settle(outcomes, held, LEFT, 0);
-    return OUTCOMES_DONE;
+    if (held->claim == CLAIM_NONE)
+        return false;
+    wait_lock(&outcomes->wait);
+    bool appending = held->claim == CLAIM_APPENDING;
+    if (appending)
+        held->claim = CLAIM_ABANDONED; /* its end settles it */
+    wait_unlock(&outcomes->wait);
+    if (!appending)
+        outcomes_settle(outcomes, held, LEFT, 0);
+    return true;
 }
 
+/* Nothing else runs then, and nothing else may start: so the runner's thread can as well wait. */
 bool outcomes_clear(struct outcomes *outcomes, struct held *held)
 {
-    enum outcomes_next next = outcomes_decide(outcomes, held);
-    if (next == OUTCOMES_GO_ON && held->alone && held->decision == DECIDE_CLAIM_ALONE)
-        next = claim_alone(outcomes, held);
-    if (next == OUTCOMES_GO_ON)
-        outcomes_go_on(outcomes, held);
-    return next == OUTCOMES_RUN;
+    bool run = outcomes_decide(outcomes, held);
+    if (run || !held->alone || held->decision != DECIDE_CLAIM_ALONE)
+        return run;
+    return append_alone(outcomes, held) && outcomes_wait_fold(outcomes, held) &&
+           outcomes_decide(outcomes, held);
 }
 
 /* ---- the end ---- */

@@ -55,8 +55,7 @@ static void on_published(void *ctx, const struct bus_receipt *receipt)
     end_publishing(outcomes);
 }
 
-static enum err publish(struct outcomes *outcomes, struct held *held,
-                        const struct retry_item *item)
+static enum err publish(struct outcomes *outcomes, struct held *held, const struct retry_item *item)
 {
     char id[ID_TEXT_SIZE];
     char message_id[MESSAGE_ID_SIZE];

@@ -6,16 +6,16 @@
 #include "event-processor/outcomes.h"
 
 /* X(code, label, how it is settled) */
-#define OUTCOME_LIST(X)                                                                  \
-    X(PROCESSED, "processed", BUS_ACK)                                                   \
-    X(DEAD, "dead", BUS_ACK)                                                             \
-    X(COPY, "copy", BUS_ACK)                                                             \
-    X(ENDED, "ended", BUS_ACK)                                                           \
-    X(RETRIED, "retried", BUS_ACK) /* the next attempt is in the retry log */            \
+#define OUTCOME_LIST(X)                                                                    \
+    X(PROCESSED, "processed", BUS_ACK)                                                     \
+    X(DEAD, "dead", BUS_ACK)                                                               \
+    X(COPY, "copy", BUS_ACK)                                                               \
+    X(ENDED, "ended", BUS_ACK)                                                             \
+    X(RETRIED, "retried", BUS_ACK)       /* the next attempt is in the retry log */        \
     X(SUPERSEDED, "superseded", BUS_ACK) /* another delivery of the event is or will be */ \
-    X(VOID, "void", BUS_ACK) /* an item without an event */                              \
-    X(GONE, "gone", BUS_LEAVE)                                                           \
-    X(LEFT, "left", BUS_LEAVE)                                                           \
+    X(VOID, "void", BUS_ACK)             /* an item without an event */                    \
+    X(GONE, "gone", BUS_LEAVE)                                                             \
+    X(LEFT, "left", BUS_LEAVE)                                                             \
     X(RETURNED, "returned", BUS_RETRY)
 
 enum outcome {
@@ -44,6 +44,8 @@ bool outcomes_fill(struct outcomes *outcomes, struct held *held, struct status_c
 void outcomes_record(struct outcomes *outcomes, struct held *held, struct status_change change,
                      void (*done)(struct status_append *append, bool stored));
 
+/* Ends a delivery whose claim `alone` has come to nothing, or will. False: none was begun. */
+bool outcomes_end_claim(struct outcomes *outcomes, struct held *held);
 /* Nothing is to be waited for any more; for a claim `alone`: not even by it. */
 bool outcomes_is_stopping(struct outcomes *outcomes, bool alone);
 

@@ -76,7 +76,9 @@ static void go_on(struct retries *retries, struct held *held)
         outcomes_next_item(outcomes, held);
         break;
     case DECIDE_LOOK:
-        if (outcomes_decide(outcomes, held) == OUTCOMES_GO_ON)
+        if (outcomes_decide(outcomes, held))
+            to_runner(retries, held);
+        else
             outcomes_go_on(outcomes, held);
         break;
     case DECIDE_CLAIM_ALONE:
@@ -102,16 +104,10 @@ static void take_up(struct retries *retries, struct held *held)
         outcomes_return(retries->use.outcomes, held, 0);
         return;
     }
-    switch (outcomes_decide(retries->use.outcomes, held)) {
-    case OUTCOMES_RUN:
+    if (outcomes_decide(retries->use.outcomes, held))
         to_runner(retries, held);
-        break;
-    case OUTCOMES_GO_ON:
+    else
         outcomes_go_on(retries->use.outcomes, held);
-        break;
-    case OUTCOMES_DONE:
-        break;
-    }
 }
 
 /* ---- the thread ---- */

@@ -31,8 +31,8 @@ struct status_append {
     /* Called exactly once, on the status log's thread or on the one that stops it. Must not block.
      * stored = false: given up at the stop; the change may be stored nevertheless. */
     void (*done)(struct status_append *append, bool stored);
-    uint64_t position; /* for `done`, if stored: of the batch with it, ... */
-    uint32_t place;    /* ... and where in that */
+    uint64_t position;          /* for `done`, if stored: of the batch with it, ... */
+    uint32_t place;             /* ... and where in that */
     struct status_append *next; /* the status log's */
 };
 

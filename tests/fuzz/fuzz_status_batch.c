@@ -35,18 +35,21 @@ static void try_read(struct view bytes)
 
 static void write_sound(struct buf *b)
 {
-    struct status_change changes[3] = {
+    struct status_change changes[4] = {
         {.id = {{1}}, .event_position = 1, .state = {STATUS_PROCESSED, false, 0, 1}},
         {.id = {{2}}, .event_position = 300, .state = {STATUS_PROCESSING, true, 1, 2}},
         {.id = {{3}}, .event_position = 1u << 30, .state = {STATUS_DEAD, false, 1, 3}},
+        {.id = {{5}}, .event_position = 12, .state = {STATUS_RETRYING, false, 0, 3}},
     };
     changes[1].previous_position = 77;
+    changes[1].delivery = (struct status_delivery){STATUS_DELIVERY_RETRY, 9};
+    changes[3].due_ms = 1700000001000;
     changes[2].time_ms = 1700000000000;
     changes[2].error = VIEW("connection refused");
     changes[2].letter_position = 12;
     changes[2].conflict_id = (struct event_id){{4}};
     changes[2].conflict_position = 299;
-    if (status_batch_write(changes, 3, VIEW("host-1"), b) != ERR_NONE)
+    if (status_batch_write(changes, 4, VIEW("host-1"), b) != ERR_NONE)
         abort();
 }
 

@@ -25,7 +25,8 @@ void bus_fixture_begin(struct bus_fixture *f, struct bus_world *world,
     snprintf(f->name, sizeof f->name, "T%d_%d", (int)getpid(), ++made);
     snprintf(f->prefix, sizeof f->prefix, "t%d.%d", (int)getpid(), made);
     snprintf(f->subject, sizeof f->subject, "%s.>", f->prefix);
-    f->spec = (struct bus_log_spec){.name = f->name,
+    f->spec = (struct bus_log_spec){.kind = o->kind,
+                                    .name = f->name,
                                     .subject = f->subject,
                                     .max_bytes = o->max_bytes,
                                     .max_age_ms = o->max_age_ms,

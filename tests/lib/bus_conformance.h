@@ -36,6 +36,7 @@ struct bus_fixture {
     char prefix[32];  /* its subjects: <prefix>.anything */
 };
 struct bus_fixture_options {
+    enum bus_log_kind kind;
     uint64_t max_bytes;
     int64_t max_age_ms;
     uint32_t max_in_flight;

@@ -221,6 +221,81 @@ static void no_more_than_max_ack_pending_are_out(void **state)
     bus_fixture_end(&f);
 }
 
+static struct bus_receipt publish_with_id(struct bus_fixture *f, const char *message_id)
+{
+    char subject[128];
+    struct bus_receipt receipt;
+    snprintf(subject, sizeof subject, "%s.work", f->prefix);
+    const struct bus_message message = {.subject = subject, .message_id = message_id};
+    assert_int_equal(bus_publish_wait(f->log, &message, &receipt), ERR_NONE);
+    return receipt;
+}
+
+static bool is_kept(struct bus_fixture *f, uint64_t position)
+{
+    struct bus_record *record = NULL;
+    enum err e = bus_log_read(f->log, position, TEST_LIMIT_MS, &record);
+    if (e == ERR_NONE)
+        bus_record_free(record);
+    else
+        assert_int_equal(e, ERR_NOT_FOUND);
+    return e == ERR_NONE;
+}
+
+static void a_work_queue_drops_what_is_done_but_knows_its_message_id(void **state)
+{
+    struct bus_fixture f;
+    const struct bus_fixture_options options = {.kind = BUS_LOG_WORK_QUEUE};
+    bus_fixture_begin(&f, *state, &options);
+    assert_int_equal(publish_with_id(&f, "one").position, 1);
+    assert_int_equal(publish_with_id(&f, "two").position, 2);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    struct bus_delivery *first = bus_fixture_fetch_one(consumer);
+    struct bus_delivery *second = bus_fixture_fetch_one(consumer);
+    assert_true(is_kept(&f, 1));
+    bus_settle(first, BUS_ACK, 0);
+    bus_settle(second, BUS_RETRY, 100);
+    int64_t until_ms = test_now_ms() + TEST_LIMIT_MS;
+    while (is_kept(&f, 1) && test_now_ms() < until_ms)
+        test_sleep_a_little();
+    assert_false(is_kept(&f, 1));
+    assert_int_equal(publish_with_id(&f, "one").outcome, BUS_DUPLICATE);
+    second = bus_fixture_fetch_one(consumer);
+    assert_int_equal(second->record->position, 2);
+    bus_settle(second, BUS_ACK, 0);
+    while (is_kept(&f, 2) && test_now_ms() < until_ms)
+        test_sleep_a_little();
+    assert_false(is_kept(&f, 2));
+    expect_none(consumer, 100);
+    assert_int_equal(publish_with_id(&f, "three").position, 3);
+    bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
+static void a_group_without_a_limit_may_have_any_number_out(void **state)
+{
+    enum { MANY = 1500 }; /* more than servers allow if they aren't told */
+    static struct bus_delivery *deliveries[MANY];
+    const struct bus_consumer_spec spec = {.group = "group", .ack_wait_ms = 30000};
+    struct bus_fixture f;
+    struct bus_consumer *consumer = NULL;
+    size_t out = 0;
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, MANY);
+    assert_int_equal(bus_consumer_open(f.log, &spec, &consumer), ERR_NONE);
+    while (out < MANY) {
+        size_t count = 0;
+        assert_int_equal(bus_fetch(consumer, TEST_LIMIT_MS, deliveries + out, MANY - out, &count),
+                         ERR_NONE);
+        out += count;
+    }
+    for (size_t i = 0; i < MANY; i++)
+        bus_settle(deliveries[i], BUS_LEAVE, 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 static void a_delivery_may_outlive_its_consumer(void **state)
 {
     struct bus_fixture f;
@@ -297,6 +372,8 @@ const struct CMUnitTest bus_consume_tests[] = {
     cmocka_unit_test(a_fetch_waits_for_the_first),
     cmocka_unit_test(consumers_of_a_group_share_and_groups_do_not),
     cmocka_unit_test(no_more_than_max_ack_pending_are_out),
+    cmocka_unit_test(a_work_queue_drops_what_is_done_but_knows_its_message_id),
+    cmocka_unit_test(a_group_without_a_limit_may_have_any_number_out),
     cmocka_unit_test(a_delivery_may_outlive_its_consumer),
     cmocka_unit_test(a_consumer_goes_on_in_a_log_made_anew),
     cmocka_unit_test(a_group_that_begins_anew_gets_everything_again),

@@ -2,6 +2,8 @@
  * processor says. */
 #include "tests/sim/world.h"
 
+#include "common/retry_item.h"
+#include "event-processor/history.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -16,6 +18,7 @@ struct known {
     bool proper;
     uint64_t first; /* the position of its id's first copy */
     char digest[EVENT_DIGEST_TEXT_SIZE];
+    unsigned failures; /* of its handler */
 };
 
 static struct known log_[POSITIONS_MAX];
@@ -57,6 +60,7 @@ static void read_log(struct world *world)
             k.first = first_of(&k.id, p);
             if (k.proper && event_digest_of_record(record, WORLD_NS, k.digest))
                 sim_fail("an event without a digest");
+            k.failures = world_failures(&world->plan, record->payload);
             bus_record_free(record);
         }
         if (log_end + 1 != p) /* a loss meanwhile: it has been read anew */
@@ -74,8 +78,8 @@ static bool is_stored(const struct accepted *a)
     return false;
 }
 
-/* Whether a process has said that an event has ended. */
-static bool said_ended[NODES_MAX][EVENTS_MAX];
+/* How a process has said that an event has ended; STATUS_NONE: it has not. */
+static enum status said_ended[NODES_MAX][EVENTS_MAX];
 static int said_by[NODES_MAX];
 
 void check_loss(struct world *world)
@@ -109,7 +113,7 @@ struct question {
     struct processor *processor;
     size_t accepted; /* which */
     uint32_t losses;
-    bool had_ended; /* as the process had said before it was asked */
+    enum status had_ended; /* as the process had said before it was asked */
     char id[ID_TEXT_SIZE];
 };
 
@@ -126,10 +130,11 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
     if (e && e != ERR_UNAVAILABLE && e != ERR_BUSY)
         sim_fail("%s answers for %s with %s", q->node->name, q->id, err_slug(e));
     bool ended = !e && status_ended(status->state.status);
-    if (!e && q->had_ended && !ended)
-        sim_fail("%s takes back that %s has ended", q->node->name, q->id);
-    if (ended && said_by[number] == sim_process())
-        said_ended[number][q->accepted] = true;
+    if (!e && q->had_ended && status->state.status != q->had_ended)
+        sim_fail("%s takes back that %s is %s: %s", q->node->name, q->id, status_word(q->had_ended),
+                 status_word(status->state.status));
+    if (ended && q->world->losses == 0 && said_by[number] == sim_process())
+        said_ended[number][q->accepted] = status->state.status;
     free(q);
 }
 
@@ -152,6 +157,11 @@ static void ask_somebody(struct world *world)
     size_t last = world->accepted_count - 1;
     q->accepted = sim_chance(50) ? last : sim_random(last + 1); /* what is new is what is missed */
     id_format(&world->accepted[q->accepted].id, q->id);
+    size_t number = (size_t)(node - world->nodes);
+    if (said_by[number] != node->process)
+        memset(said_ended[number], 0, sizeof said_ended[number]);
+    said_by[number] = node->process;
+    q->had_ended = said_ended[number][q->accepted];
     sim_spawn(node->process, ask, q);
 }
 
@@ -209,9 +219,16 @@ static void read_statuses(struct world *world)
     }
 }
 
-void check_delivery(struct world *world, int process, uint64_t position)
+void check_delivery(struct world *world, int process, const struct bus_record *record)
 {
+    struct retry_item item;
+    uint64_t position = record->position;
+    bool is_item = strcmp(record->subject, WORLD_NS ".retry." WORLD_GROUP) == 0;
     (void)world;
+    if (is_item && retry_item_read(record->payload, &item))
+        sim_fail("a broken item in the retry log");
+    if (is_item)
+        position = item.event_position;
     if (position < POSITIONS_MAX && ended[position])
         ended_at[position] = process;
 }
@@ -307,7 +324,7 @@ static void expect(struct node *node, const struct event_id *id, uint64_t positi
                  status_word(status));
 }
 
-/* The letter that the first `dead` record of the id names. */
+/* The letter that the first `dead` record of the id names. `reason` NULL: any. */
 static void check_letter(struct world *world, const struct event_id *id, const char *reason)
 {
     struct bus_record *record;
@@ -328,9 +345,56 @@ static void check_letter(struct world *world, const struct event_id *id, const c
     if (!letter || bus_log_read(world->letters, letter, 1000, &record))
         sim_fail("%s has no dead letter (%llu)", text_of(id), (unsigned long long)letter);
     if (!id_parse(bus_record_header(record, "Tidings-Event-Id"), &named) || !id_equal(&named, id) ||
-        !view_equal(bus_record_header(record, "Tidings-Reason"), view_of(reason)))
+        (reason && !view_equal(bus_record_header(record, "Tidings-Reason"), view_of(reason))))
         sim_fail("the dead letter of %s is another's", text_of(id));
     bus_record_free(record);
+}
+
+/* Whether its attempts are all there: those that have failed, and the one that was the last. */
+static void check_history(struct world *world, const struct status_entry *entry, uint32_t attempts)
+{
+    static struct history history;
+    uint32_t failed = 0;
+    if (history_read(world->statuses, entry, 1000, &history))
+        sim_fail("no history");
+    for (size_t i = 0; i < history.count; i++) {
+        struct status_state state = history.changes[i].state;
+        if (state.status == STATUS_RETRYING && state.attempt != ++failed)
+            sim_fail("attempt %u is missing in the history of %s", failed, text_of(&entry->id));
+    }
+    if (failed + 1 != attempts || entry->state.attempt != attempts)
+        sim_fail("%s has ended in attempt %u after %u that have failed, not in %u",
+                 text_of(&entry->id), entry->state.attempt, failed, attempts);
+    history_free(&history);
+}
+
+/* Where nothing goes wrong an attempt fails only if its handler does. */
+static void check_ended(struct world *world, struct node *node, uint64_t p)
+{
+    const struct known *k = &log_[p];
+    struct status_entry entry;
+    if (!status_table_find(node->processor->table, &k->id, &entry, NULL))
+        sim_fail("%s doesn't know %s at position %llu in the end", node->name, text_of(&k->id),
+                 (unsigned long long)p);
+    uint32_t attempt = entry.state.attempt;
+    bool dead = entry.state.status == STATUS_DEAD;
+    uint32_t expected = k->failures == NEVER_AGAIN    ? 1
+                        : k->failures >= FAILS_ALWAYS ? MAX_ATTEMPTS
+                                                      : k->failures + 1;
+    bool must_die = k->failures >= FAILS_ALWAYS;
+    if (world->crashes && (dead || attempt > expected)) /* these have cost attempts */
+        expected = attempt;
+    else if (dead != must_die)
+        sim_fail("%s is %s", text_of(&k->id), status_word(entry.state.status));
+    if (dead && k->failures != NEVER_AGAIN && attempt != MAX_ATTEMPTS)
+        sim_fail("%s is dead after %u attempts", text_of(&k->id), attempt);
+    check_history(world, &entry, expected);
+    expect(node, &k->id, p, entry.state.status);
+    if (dead)
+        check_letter(world, &k->id,
+                     k->failures == NEVER_AGAIN && attempt < MAX_ATTEMPTS ? "never_again" : NULL);
+    else if (world->runs[p] == 0)
+        sim_fail("position %llu is processed but was never run", (unsigned long long)p);
 }
 
 /* What both logs say in the end, at one processor. */
@@ -348,9 +412,7 @@ static void check_events(struct world *world, struct node *node)
             expect(node, &own, p, STATUS_DEAD);
             check_letter(world, &own, "malformed");
         } else if (k->first == p) {
-            expect(node, &k->id, p, STATUS_PROCESSED);
-            if (world->runs[p] == 0)
-                sim_fail("position %llu is processed but was never run", (unsigned long long)p);
+            check_ended(world, node, p);
         } else if (strcmp(k->digest, log_[k->first].digest) != 0) {
             expect(node, &own, p, STATUS_DEAD);
             check_letter(world, &own, "id_conflict");

@@ -33,6 +33,7 @@ void plan_make(struct plan *ret)
         .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
         .concurrency = sim_between(1, 16),
         .own_ids = (unsigned)sim_random(101),
+        .backoff_ms = (int64_t)sim_between(1, 1500),
     };
     if (sim_chance(50))
         ret->reuse = (unsigned)sim_between(5, 60);
@@ -42,6 +43,10 @@ void plan_make(struct plan *ret)
         ret->losses = 1 + (unsigned)sim_random(2);
     if (sim_chance(20))
         ret->junk = 1 + (unsigned)sim_random(3);
+    if (sim_chance(50))
+        ret->failing = (unsigned)sim_between(2, 60);
+    if (sim_chance(20))
+        ret->crashing = (unsigned)sim_between(1, 12);
     if (bad_network)
         ret->network = (struct sim_network){
             .slow = (unsigned)sim_random(20),
@@ -89,8 +94,12 @@ static void start_processor(struct node *node)
     struct world *world = node->world;
     struct config_handlers *handlers = calloc(1, sizeof *handlers);
     handlers->list = calloc(1, sizeof *handlers->list);
-    handlers->list[0] =
-        (struct config_handler){.match = all, .kind = simulate, .delay_ms = world->plan.handler_ms};
+    handlers->list[0] = (struct config_handler){.match = all,
+                                                .kind = simulate,
+                                                .delay_ms = world->plan.handler_ms,
+                                                .max_attempts = MAX_ATTEMPTS,
+                                                .backoff_ms = world->plan.backoff_ms,
+                                                .backoff_max_ms = 4 * world->plan.backoff_ms};
     handlers->count = 1;
     struct processor *p = calloc(1, sizeof *p);
     struct err_detail detail;
@@ -122,7 +131,7 @@ static void start(struct node *node)
 {
     static int processes;
     node->process = ++processes;
-    node->up = node->stopping = false;
+    node->up = node->stopping = node->crashing = false;
     node->frozen_until_ms = 0;
     node->gateway = NULL;
     node->processor = NULL;
@@ -198,8 +207,8 @@ static void publish_junk(struct world *world)
 /* A stream that has no leader for a while. */
 static void refuse(struct world *world)
 {
-    struct bus_log *logs[] = {world->events, world->statuses, world->letters};
-    world->network.refused = logs[sim_random(3)];
+    struct bus_log *logs[] = {world->events, world->statuses, world->retries, world->letters};
+    world->network.refused = logs[sim_random(4)];
     world->refused_until_ms = sim_now_ms() + (int64_t)sim_between(10, 6000);
 }
 
@@ -257,6 +266,8 @@ static void tend(struct world *world)
         world->network.refused = NULL;
     for (size_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
+        if (node->process && node->crashing)
+            kill_node(node);
         if (node->frozen_until_ms && (world->calm || sim_now_ms() >= node->frozen_until_ms))
             thaw(node);
         if (!node->process && (world->calm || sim_now_ms() >= node->start_at_ms))
@@ -319,6 +330,9 @@ static void open_world(struct world *world)
                     plan->losses || plan->network.slow || plan->network.receipt_lost ||
                     plan->network.publish_lost || plan->network.settle_lost ||
                     plan->network.fetch_lost || plan->network.ask_fails;
+    world->crashes = plan->kills || plan->freezes || plan->stops || plan->cuts || plan->losses ||
+                     plan->refusals || plan->network.slow || plan->network.fetch_lost ||
+                     plan->network.ask_fails;
     struct bus_options options = {.url = "mem://", .clock = &clock_system};
     struct log_names names;
     struct bus_log_spec spec;
@@ -330,6 +344,9 @@ static void open_world(struct world *world)
     settings_status_log(&world->settings.shared, group, &names, &spec);
     if (bus_log_open(world->server, &spec, &world->statuses))
         sim_fail("no status log");
+    settings_retry_log(&world->settings.shared, group, &names, &spec);
+    if (bus_log_open(world->server, &spec, &world->retries))
+        sim_fail("no retry log");
     settings_dead_log(&world->settings.shared, &names, &spec);
     if (bus_log_open(world->server, &spec, &world->letters))
         sim_fail("no log of dead letters");
@@ -339,7 +356,7 @@ static struct world the_world;
 
 static void on_delivered(int process, const struct bus_record *record)
 {
-    check_delivery(&the_world, process, record->position);
+    check_delivery(&the_world, process, record);
 }
 
 void world_run(void *arg)
@@ -366,8 +383,46 @@ void world_run(void *arg)
 void __real_run_done(struct run *run, enum run_outcome outcome);
 void __wrap_run_done(struct run *run, enum run_outcome outcome);
 
+unsigned world_failures(const struct plan *plan, struct view payload)
+{
+    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+    for (size_t i = 0; i < payload.len; i++)
+        hash = (hash ^ (unsigned char)payload.data[i]) * 1099511628211U;
+    hash ^= hash >> 29;
+    if (hash / 10000 % 100 < plan->crashing)
+        return CRASHES;
+    if (hash % 100 >= plan->failing)
+        return 0;
+    switch (hash / 100 % 4) {
+    case 0:
+        return FAILS_ALWAYS;
+    case 1:
+        return NEVER_AGAIN;
+    default:
+        return 1 + (unsigned)(hash / 400 % (MAX_ATTEMPTS - 1));
+    }
+}
+
+static void crash(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++)
+        if (world->nodes[i].process == sim_process())
+            world->nodes[i].crashing = true;
+    for (;;) /* until it is killed */
+        sim_sleep_us(1000000);
+}
+
 void __wrap_run_done(struct run *run, enum run_outcome outcome)
 {
+    unsigned failures = world_failures(&the_world.plan, run->event.payload);
+    if (outcome == RUN_PROCESSED && failures == CRASHES)
+        crash(&the_world);
+    if (outcome == RUN_PROCESSED && run->attempt <= failures) {
+        run_failed(run, &(struct run_failure){.error = VIEW("it fails as told"),
+                                              .delay_ms = sim_chance(20) ? 10 : -1,
+                                              .never_again = failures == NEVER_AGAIN});
+        return;
+    }
     if (outcome == RUN_PROCESSED)
         check_run(&the_world, sim_process(), run->position);
     __real_run_done(run, outcome);

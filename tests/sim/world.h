@@ -19,7 +19,7 @@ enum { NODES_MAX = 8, EVENTS_MAX = 256 };
 struct plan {
     size_t gateways, processors, clients, events;
     struct sim_network network;
-    int64_t ack_wait_ms, duplicate_window_ms, handler_ms;
+    int64_t ack_wait_ms, duplicate_window_ms, handler_ms, backoff_ms;
     uint64_t max_ack_pending, concurrency;
     unsigned kills, freezes, cuts, stops, refusals; /* a percentage of the director's moves */
     unsigned reuse;    /* percentage of events that use an id again ... */
@@ -27,6 +27,8 @@ struct plan {
     unsigned own_ids;  /* percentage of events with an id of the producer's */
     unsigned losses;   /* what a server or somebody's hand destroys */
     unsigned junk;     /* messages that are no events */
+    unsigned failing;  /* percentage of events whose handler fails, */
+    unsigned crashing; /* and of those that crash it */
 };
 
 /* A gateway or a processor; started again after each end, as another process. */
@@ -37,6 +39,7 @@ struct node {
     int process; /* 0: none at present */
     bool up;     /* it has started */
     bool stopping;
+    bool crashing;           /* a handler has crashed it */
     int64_t frozen_until_ms; /* 0: it isn't */
     int64_t start_at_ms;     /* while there is no process */
     struct bus *bus;
@@ -44,6 +47,16 @@ struct node {
     struct gateway *gateway;
     struct processor *processor;
 };
+
+/* How often the event with that payload fails before it succeeds: one of these, or fewer than
+ * MAX_ATTEMPTS times. */
+enum {
+    MAX_ATTEMPTS = 4,
+    FAILS_ALWAYS = 1000,
+    NEVER_AGAIN, /* and says so */
+    CRASHES,     /* takes its process with it */
+};
+unsigned world_failures(const struct plan *plan, struct view payload);
 
 /* What got a 202. */
 struct accepted {
@@ -54,8 +67,8 @@ struct accepted {
 struct world {
     struct plan plan;
     struct bus *server;
-    struct bus_log *events, *statuses, *letters; /* at the server */
-    struct sim_network network;                  /* as it is now */
+    struct bus_log *events, *statuses, *retries, *letters; /* at the server */
+    struct sim_network network;                            /* as it is now */
     struct processor_settings settings;
     struct node nodes[NODES_MAX];
     size_t node_count;
@@ -63,10 +76,11 @@ struct world {
     struct accepted accepted[EVENTS_MAX];
     size_t accepted_count;
     int64_t refused_until_ms;
-    uint32_t losses;               /* so far */
-    int64_t lost_at_ms;            /* the last of them */
-    bool calm;                     /* no faults any more */
-    bool faulty;                   /* there were some */
+    uint32_t losses;    /* so far */
+    int64_t lost_at_ms; /* the last of them */
+    bool calm;          /* no faults any more */
+    bool faulty;        /* there were some */
+    bool crashes;       /* processors may vanish: killed, frozen, stopped, or without the bus */
     uint32_t runs[4 * EVENTS_MAX]; /* that have succeeded, by the event's position */
 };
 
@@ -84,7 +98,7 @@ void check_loss(struct world *world);
 void check_now(struct world *world);
 /* A handler has succeeded with the event at that position, or a delivery of it has arrived. */
 void check_run(struct world *world, int process, uint64_t position);
-void check_delivery(struct world *world, int process, uint64_t position);
+void check_delivery(struct world *world, int process, const struct bus_record *record);
 /* What holds when all is quiet: every event has ended, as both logs say. */
 void check_end(struct world *world);
 /* Whether all processors know all that the logs hold, and nothing is left to do. */

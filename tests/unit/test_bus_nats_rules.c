@@ -90,6 +90,28 @@ static void no_duplicate_window_and_one_that_is_too_long_are_refused(void **stat
     assert_non_null(strstr(detail.text, "--dupe-window=DURATION, at most its max_age"));
 }
 
+static void a_work_queue_has_rules_of_its_own(void **state)
+{
+    struct err_detail detail = {""};
+    jsStreamConfig config = sound();
+    const struct nats_stream stream = {.config = &config};
+    (void)state;
+    event_log.spec.kind = BUS_LOG_WORK_QUEUE;
+    assert_false(nats_stream_is_sound(&event_log, &stream, &detail));
+    assert_non_null(strstr(detail.text, "its retention isn't workqueue"));
+    assert_non_null(strstr(detail.text, "nats stream rm EVENTS"));
+    config.Retention = js_WorkQueuePolicy;
+    config.DenyPurge = false;
+    assert_true(nats_stream_is_sound(&event_log, &stream, &detail));
+    config.MaxAge = 5000000000;
+    assert_false(nats_stream_is_sound(&event_log, &stream, &detail));
+    assert_non_null(strstr(detail.text, "nats stream edit EVENTS --max-age=0"));
+    config.MaxAge = 0;
+    config.DenyDelete = false;
+    assert_false(nats_stream_is_sound(&event_log, &stream, &detail));
+    event_log.spec.kind = BUS_LOG_KEEPS;
+}
+
 static void fewer_replicas_than_asked_are_refused(void **state)
 {
     struct err_detail detail = {""};
@@ -120,6 +142,7 @@ int main(void)
         cmocka_unit_test(newer_settings_that_break_a_promise_are_refused),
         cmocka_unit_test(newer_settings_that_break_none_are_not),
         cmocka_unit_test(no_duplicate_window_and_one_that_is_too_long_are_refused),
+        cmocka_unit_test(a_work_queue_has_rules_of_its_own),
         cmocka_unit_test(fewer_replicas_than_asked_are_refused),
         cmocka_unit_test(what_is_no_stream_info_is_no_verdict),
     };

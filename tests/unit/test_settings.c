@@ -123,6 +123,27 @@ static void the_logs_follow_from_the_settings(void **state)
     assert_string_equal(events.name, "MY-SHOP_1_EVENTS"); /* each has its own names */
 }
 
+static void attempts_to_come_are_a_work_queue_that_forgets_nothing(void **state)
+{
+    struct settings s = {.ns = (char[]){"tidings"}, .stream_replicas = 3};
+    struct log_names names;
+    struct bus_log_spec spec;
+
+    (void)state;
+    s.events_max_bytes = 1000;
+    s.events_max_age_ms = 3600000;
+    s.duplicate_window_ms = 1000;
+    settings_retry_log(&s, "mail", &names, &spec);
+    assert_string_equal(spec.name, "TIDINGS_RETRY_mail");
+    assert_string_equal(spec.subject, "tidings.retry.mail");
+    assert_int_equal(spec.kind, BUS_LOG_WORK_QUEUE);
+    assert_int_equal(spec.max_bytes, 0);
+    assert_int_equal(spec.max_age_ms, 0);
+    assert_int_equal(spec.duplicate_window_ms, 1000);
+    assert_int_equal(spec.replicas, 3);
+    assert_null(spec.about);
+}
+
 static void dead_letters_are_kept_for_ever_whatever_becomes_of_their_events(void **state)
 {
     struct settings s = {.ns = (char[]){"my-Shop_1"},
@@ -234,6 +255,7 @@ int main(void)
         cmocka_unit_test(the_names_are_those_of_the_design),
         cmocka_unit_test(words_are_the_enums_of_log),
         cmocka_unit_test(the_logs_follow_from_the_settings),
+        cmocka_unit_test(attempts_to_come_are_a_work_queue_that_forgets_nothing),
         cmocka_unit_test(dead_letters_are_kept_for_ever_whatever_becomes_of_their_events),
         cmocka_unit_test(the_longest_names_fit),
         cmocka_unit_test(settings_that_do_not_go_together_are_refused),

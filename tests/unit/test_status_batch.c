@@ -33,6 +33,11 @@ static struct status_change change_of(size_t i)
         change.conflict_position = 1 + i * 77;
         memset(change.conflict_id.bytes, (int)(i % 251) + 1, sizeof change.conflict_id.bytes);
     }
+    if (change.state.status == STATUS_RETRYING && i % 2)
+        change.due_ms = 1700000000000 + (int64_t)i;
+    if (change.state.status == STATUS_PROCESSING && i % 3)
+        change.delivery = (struct status_delivery){
+            i % 2 ? STATUS_DELIVERY_EVENT : STATUS_DELIVERY_RETRY, 1 + i * 1000};
     return change;
 }
 
@@ -57,6 +62,9 @@ static void check_change(const struct status_change *got, const struct status_ch
     assert_true(got->letter_position == expected->letter_position);
     assert_true(id_equal(&got->conflict_id, &expected->conflict_id));
     assert_true(got->conflict_position == expected->conflict_position);
+    assert_true(got->due_ms == expected->due_ms);
+    assert_int_equal(got->delivery.log, expected->delivery.log);
+    assert_true(got->delivery.position == expected->delivery.position);
 }
 
 static void check_round_trip(const struct status_change *changes, size_t count)
@@ -102,6 +110,36 @@ static void extreme_values_come_back_as_they_were(void **state)
     changes[1].state =
         (struct status_state){STATUS_PROCESSING, true, STATUS_GENERATION_MAX, STATUS_ATTEMPT_MAX};
     check_round_trip(changes, 2);
+}
+
+static enum err write_one(const struct status_change *change)
+{
+    struct buf b;
+    buf_init(&b, MAX);
+    enum err e = status_batch_write(change, 1, VIEW("p"), &b);
+    assert_int_equal(b.len == 0, e != ERR_NONE);
+    buf_free(&b);
+    return e;
+}
+
+static void
+only_what_is_to_be_retried_is_due_and_only_what_is_processing_names_a_delivery(void **state)
+{
+    (void)state;
+    for (int status = STATUS_ACCEPTED; status < STATUS_COUNT; status++) {
+        struct status_change due = {.event_position = 1, .state.status = (enum status)status};
+        struct status_change named = due;
+        due.due_ms = 1;
+        named.delivery = (struct status_delivery){STATUS_DELIVERY_RETRY, 1};
+        assert_int_equal(write_one(&due), status == STATUS_RETRYING ? ERR_NONE : ERR_INVALID);
+        assert_int_equal(write_one(&named), status == STATUS_PROCESSING ? ERR_NONE : ERR_INVALID);
+        due.due_ms = -1;
+        assert_int_equal(write_one(&due), ERR_INVALID);
+        named.delivery.position = 0;
+        assert_int_equal(write_one(&named), ERR_INVALID);
+        named.delivery = (struct status_delivery){STATUS_DELIVERY_NONE, 1};
+        assert_int_equal(write_one(&named), ERR_INVALID);
+    }
 }
 
 static void only_what_is_dead_may_be_a_conflict(void **state)
@@ -356,6 +394,86 @@ static void conflict_of_what_is_not_dead(Tidings__Log__StatusBatch *m)
     static uint32_t rows[1] = {0};
     m->conflict_rows = rows;
 }
+static uint32_t first_row[1] = {0};
+static int64_t a_time[1] = {5};
+static uint32_t a_log[1] = {STATUS_DELIVERY_EVENT};
+static uint32_t due_statuses[2] = {STATUS_RETRYING, STATUS_DEAD};
+static uint32_t running_statuses[2] = {STATUS_PROCESSING, STATUS_DEAD};
+
+static void add_due(Tidings__Log__StatusBatch *m)
+{
+    m->statuses = due_statuses;
+    m->n_due_rows = m->n_due_times_ms = 1;
+    m->due_rows = first_row;
+    m->due_times_ms = a_time;
+}
+static void add_delivery(Tidings__Log__StatusBatch *m)
+{
+    m->statuses = running_statuses;
+    m->n_delivery_rows = m->n_delivery_logs = m->n_delivery_positions = 1;
+    m->delivery_rows = first_row;
+    m->delivery_logs = a_log;
+    m->delivery_positions = two_positions;
+}
+static void short_dues(Tidings__Log__StatusBatch *m)
+{
+    add_due(m);
+    m->n_due_times_ms = 0;
+}
+static void due_never(Tidings__Log__StatusBatch *m)
+{
+    static int64_t times[1] = {0};
+    add_due(m);
+    m->due_times_ms = times;
+}
+static void due_beyond(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t rows[1] = {2};
+    add_due(m);
+    m->due_rows = rows;
+}
+static void due_when_dead(Tidings__Log__StatusBatch *m)
+{
+    add_due(m);
+    m->due_rows = second_row;
+}
+static void short_delivery_logs(Tidings__Log__StatusBatch *m)
+{
+    add_delivery(m);
+    m->n_delivery_logs = 0;
+}
+static void short_delivery_positions(Tidings__Log__StatusBatch *m)
+{
+    add_delivery(m);
+    m->n_delivery_positions = 0;
+}
+static void delivery_of_no_log(Tidings__Log__StatusBatch *m)
+{
+    static uint32_t logs[1] = {3};
+    add_delivery(m);
+    m->delivery_logs = logs;
+}
+static void delivery_nowhere(Tidings__Log__StatusBatch *m)
+{
+    static uint64_t positions[1] = {0};
+    add_delivery(m);
+    m->delivery_positions = positions;
+}
+static void delivery_when_dead(Tidings__Log__StatusBatch *m)
+{
+    add_delivery(m);
+    m->delivery_rows = second_row;
+}
+static void due_columns_are_read(void **state)
+{
+    Tidings__Log__StatusBatch m = sound_message();
+    (void)state;
+    add_due(&m);
+    assert_int_equal(read_message(&m), ERR_NONE);
+    m = sound_message();
+    add_delivery(&m);
+    assert_int_equal(read_message(&m), ERR_NONE);
+}
 static void status_none(Tidings__Log__StatusBatch *m)
 {
     static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_NONE};
@@ -415,6 +533,15 @@ static void what_is_not_a_batch_is_refused(void **state)
                                                                     generation_beyond,
                                                                     attempt_beyond,
                                                                     short_letters,
+                                                                    short_dues,
+                                                                    due_never,
+                                                                    due_beyond,
+                                                                    due_when_dead,
+                                                                    short_delivery_logs,
+                                                                    short_delivery_positions,
+                                                                    delivery_of_no_log,
+                                                                    delivery_nowhere,
+                                                                    delivery_when_dead,
                                                                     letter_beyond,
                                                                     letters_descend,
                                                                     letter_nowhere,
@@ -532,6 +659,9 @@ int main(void)
         cmocka_unit_test(batches_of_any_size_come_back_as_they_were),
         cmocka_unit_test(extreme_values_come_back_as_they_were),
         cmocka_unit_test(only_what_is_dead_may_be_a_conflict),
+        cmocka_unit_test(
+            only_what_is_to_be_retried_is_due_and_only_what_is_processing_names_a_delivery),
+        cmocka_unit_test(due_columns_are_read),
         cmocka_unit_test(a_batch_is_appended),
         cmocka_unit_test(no_change_and_too_many_are_refused),
         cmocka_unit_test(error_texts_are_made_utf8_and_cut_between_characters),
