@@ -128,15 +128,15 @@ static bool read_event(const struct runner *runner, struct held *held)
 static void start_run(struct runner *runner, struct held *held)
 {
     bool clear = outcomes_clear(runner->outcomes, held);
-    bool readable = clear && read_event(runner, held);
+    bool begins = clear && read_event(runner, held);
+    held->runner = runner;
     wait_lock(&runner->wait);
-    if (readable)
+    if (begins)
         lanes_begin(&runner->lanes, held, now_ns());
     else
         give_up_place(runner, held);
     wait_unlock(&runner->wait);
-    held->runner = runner;
-    if (readable)
+    if (begins)
         held->handler->kind->start(held->handler, &held->run);
     else if (clear)
         outcomes_leave(runner->outcomes, held);

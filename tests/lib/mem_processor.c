@@ -63,14 +63,27 @@ uint64_t one_deliveries(struct one *one, const char *outcome)
     return (uint64_t)mem_world_metric(one->metrics, series);
 }
 
+/* Of both logs. */
+static uint64_t sum(struct one *one, const char *name)
+{
+    static const char *const logs[] = {"events", "retry"};
+    double total = 0;
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        char series[80];
+        snprintf(series, sizeof series, "%s{log=\"%s\"}", name, logs[i]);
+        total += mem_world_metric(one->metrics, series);
+    }
+    return (uint64_t)total;
+}
+
 uint64_t one_redeliveries(struct one *one)
 {
-    return (uint64_t)mem_world_metric(one->metrics, "tidings_redeliveries_total");
+    return sum(one, "tidings_redeliveries_total");
 }
 
 uint64_t one_in_hand(struct one *one)
 {
-    return (uint64_t)mem_world_metric(one->metrics, "tidings_deliveries_in_hand");
+    return sum(one, "tidings_deliveries_in_hand");
 }
 
 void mem_processor_publish(struct mem_world *world, size_t count)
