@@ -98,12 +98,15 @@ void mem_groups_cut(struct mem_log *log, uint64_t last)
             group->next = last + 1;
 }
 
-/* False: as many as may be are out already, or memory is short. */
-static bool may_give_more(struct mem_group *group)
+static bool is_at_limit(const struct mem_group *group)
 {
     size_t limit = group->spec.max_ack_pending;
-    if (limit != 0 && group->pending_count >= limit)
-        return false;
+    return limit != 0 && group->pending_count >= limit;
+}
+
+/* False: memory is short. */
+static bool make_pending_room(struct mem_group *group)
+{
     if (group->pending_count < group->pending_capacity)
         return true;
     size_t capacity = group->pending_capacity ? group->pending_capacity * 2 : 64;
@@ -115,25 +118,32 @@ static bool may_give_more(struct mem_group *group)
     return true;
 }
 
-/* The next message due for the group: first what was given before, then what is new. NULL: none. */
-static struct mem_pending *next_due(struct mem_log *log, struct mem_group *group, int64_t now)
+/* The next message due for the group: first what was given before, then what is new. ERR_DEADLINE:
+ * none. ERR_MEMORY. */
+static enum err next_due(struct mem_log *log, struct mem_group *group, int64_t now,
+                         struct mem_pending **ret)
 {
     for (size_t i = 0; i < group->pending_count; ++i) {
         struct mem_pending *pending = &group->pending[i];
         if (!mem_record_at(log, pending->position))
             pending_remove(group, &group->pending[i--]);
-        else if (pending->due_ms <= now)
-            return pending;
+        else if (pending->due_ms <= now) {
+            *ret = pending;
+            return ERR_NONE;
+        }
     }
     if (group->next < log->first)
         group->next = log->first;
     while (group->next <= log->last && !mem_record_at(log, group->next))
         ++group->next;
-    if (group->next > log->last || !may_give_more(group))
-        return NULL;
+    if (group->next > log->last || is_at_limit(group))
+        return ERR_DEADLINE;
+    if (!make_pending_room(group))
+        return ERR_MEMORY;
     struct mem_pending *pending = &group->pending[group->pending_count++];
     *pending = (struct mem_pending){.position = group->next++};
-    return pending;
+    *ret = pending;
+    return ERR_NONE;
 }
 
 /* ---- consumers ---- */
@@ -212,14 +222,14 @@ static enum err fetch_now(struct mem_log *log, struct mem_consumer *consumer,
     size_t count = 0;
     enum err e = ERR_NONE;
     while (count < max && e == ERR_NONE) {
-        struct mem_pending *due = next_due(log, group, clock_monotonic_ms(bus->options.clock));
-        if (!due)
-            break;
-        e = deliver(log, group, due, &ret[count]);
+        struct mem_pending *due = NULL;
+        e = next_due(log, group, clock_monotonic_ms(bus->options.clock), &due);
+        if (e == ERR_NONE)
+            e = deliver(log, group, due, &ret[count]);
         count += e == ERR_NONE;
     }
     if (count == 0)
-        return e == ERR_NONE ? ERR_DEADLINE : e;
+        return e;
     *ret_count = count;
     return ERR_NONE;
 }

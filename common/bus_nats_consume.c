@@ -22,6 +22,7 @@ enum {
     NO_WAIT_EXPIRES_MS = 50,
     LONGEST_WAIT_MS = 5000, /* of one request; a lost one is noticed by then */
     GRACE_MS = 500,         /* after it expired, for its status to arrive */
+    NO_LIMIT = 1 << 30,     /* nats.c doesn't pass on -1, and without any it is 1,000 */
     GAP_MS = 5,             /* without a message, in the middle of a batch: no more will come */
     RETRY_MS = 100,
     FETCH_BYTES = 16 * 1024 * 1024, /* at once: the server drops a connection with 64 MiB queued */
@@ -128,8 +129,8 @@ static enum err make_consumer(struct nats_consumer *consumer, struct nats_sessio
     config.AckPolicy = js_AckExplicit;
     config.ReplayPolicy = js_ReplayInstant;
     config.AckWait = consumer->spec.ack_wait_ms * NS_PER_MS;
-    config.MaxAckPending =
-        consumer->spec.max_ack_pending ? (int64_t)consumer->spec.max_ack_pending : -1;
+    uint32_t limit = consumer->spec.max_ack_pending;
+    config.MaxAckPending = limit != 0 ? (int64_t)limit : NO_LIMIT;
     config.MaxDeliver = -1;
     natsStatus s = js_AddConsumer(&info, nats_js(session), log->name, &config, &options, &code);
     if (code != 0 && code != consumer->complaint)

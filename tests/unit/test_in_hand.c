@@ -90,7 +90,7 @@ static void test_places_are_bounded_and_come_back(void **state)
     for (size_t i = 0; i < LIMIT; i++) {
         held[i] = in_hand_take(hands->hand, fetch(hands));
         assert_non_null(held[i]);
-        assert_int_equal(held[i]->run.position, SMALL_ONES + i + 1);
+        assert_int_equal(held[i]->source.position, SMALL_ONES + i + 1);
     }
     assert_int_equal(in_hand_count(hands->hand), LIMIT);
     assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 1), 0);

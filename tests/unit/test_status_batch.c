@@ -605,9 +605,15 @@ static void short_memory_is_told_and_nothing_leaks(void **state)
     for (size_t i = 0; i < 200; i++) {
         changes[i] = change_of(i);
         changes[i].error = VIEW("why it failed");
-        changes[i].letter_position = i + 1; /* all sparse columns are full */
-        changes[i].state = (struct status_state){.status = STATUS_DEAD};
-        changes[i].conflict_position = i + 1;
+        changes[i].letter_position = i + 1; /* all sparse columns are there */
+        changes[i].state.alone = false;
+        changes[i].state.status = i < 70    ? STATUS_DEAD
+                                  : i < 140 ? STATUS_RETRYING
+                                            : STATUS_PROCESSING;
+        changes[i].conflict_position = i < 70 ? i + 1 : 0;
+        changes[i].due_ms = i >= 70 && i < 140 ? 5 : 0;
+        changes[i].delivery = (struct status_delivery){
+            i < 140 ? STATUS_DELIVERY_NONE : STATUS_DELIVERY_RETRY, i < 140 ? 0 : i};
     }
     buf_init(&sound, MAX);
     assert_int_equal(status_batch_write(changes, 200, VIEW("p"), &sound), ERR_NONE);
