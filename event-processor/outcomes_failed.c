@@ -11,7 +11,9 @@
 enum {
     PUT_OFF_MS = 1000, /* until what could not be published now is tried again */
     ITEM_BYTES = 128,
-    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 2 * 12, /* <group>/<id>/<generation>/<attempt> */
+    /* <group>/<id>/<position>/<generation>/<attempt>: after a loss of the event log an event may be
+     * stored anew elsewhere, and what was to come at its old position isn't what comes now */
+    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 22 + 2 * 12,
 };
 
 /* ---- the next attempt ---- */
@@ -62,8 +64,8 @@ static enum err publish(struct outcomes *outcomes, struct held *held, const stru
     struct buf bytes;
     buf_init(&bytes, ITEM_BYTES);
     id_format(&item->id, id);
-    snprintf(message_id, sizeof message_id, "%.32s/%s/%" PRIu32 "/%" PRIu32, outcomes->use.group,
-             id, item->generation, item->attempt);
+    snprintf(message_id, sizeof message_id, "%.32s/%s/%" PRIu64 "/%" PRIu32 "/%" PRIu32,
+             outcomes->use.group, id, item->event_position, item->generation, item->attempt);
     enum err e = retry_item_write(item, &bytes);
     if (!e)
         e = bus_publish(outcomes->use.retry_log,
