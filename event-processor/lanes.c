@@ -21,29 +21,33 @@ static bool ends_at_once(const struct lane *lane)
     return !lane->handler->kind->cancel;
 }
 
-static uint32_t most_runs(const struct lanes *lanes, const struct lane *lane)
+static uint32_t lesser(uint32_t a, uint32_t b)
 {
-    uint32_t own = lane->handler->retry->concurrency;
-    return own < lanes->concurrency ? own : lanes->concurrency;
+    return a < b ? a : b;
 }
 
-static void keep_shares(struct lanes *lanes)
+/* What is kept for others is out of a lane's reach, even while they don't use it. */
+static void share_runs(struct lanes *lanes)
 {
     uint32_t sharing = 0;
-    for (size_t i = 0; i < lanes->count; i++)
+    for (size_t i = 0; i < lanes->count; i++) {
         sharing += !ends_at_once(&lanes->list[i]);
+        lanes->list[i].most =
+            lesser(lanes->list[i].handler->retry->concurrency, lanes->concurrency);
+    }
     if (sharing < 2 || lanes->concurrency < sharing)
         return;
     uint32_t share = lanes->concurrency / KEPT_PART / sharing;
     for (size_t i = 0; i < lanes->count; i++) {
         struct lane *lane = &lanes->list[i];
-        uint32_t most = most_runs(lanes, lane);
-        if (ends_at_once(lane))
-            continue;
-        lane->kept = share > 1 ? share : 1;
-        if (lane->kept > most)
-            lane->kept = most;
+        if (!ends_at_once(lane))
+            lane->kept = lesser(share > 1 ? share : 1, lane->most);
         lanes->owed += lane->kept;
+    }
+    for (size_t i = 0; i < lanes->count; i++) {
+        struct lane *lane = &lanes->list[i];
+        if (!ends_at_once(lane))
+            lane->most = lesser(lane->most, lanes->concurrency - (lanes->owed - lane->kept));
     }
 }
 
@@ -68,7 +72,7 @@ enum err lanes_init(struct lanes *lanes, const struct handlers *handlers, uint32
         return ERR_MEMORY;
     for (size_t i = 0; i < count; i++)
         lanes->list[i].handler = handlers_at(handlers, i);
-    keep_shares(lanes);
+    share_runs(lanes);
     return ERR_NONE;
 }
 
@@ -97,7 +101,7 @@ static int64_t run_takes(const struct lane *lane, int64_t now_ns)
 static size_t spare(const struct lanes *lanes, const struct lane *lane, int64_t now_ns)
 {
     int64_t takes_ns = run_takes(lane, now_ns);
-    size_t runs = most_runs(lanes, lane);
+    size_t runs = lane->most;
     size_t share = lanes->places / lanes->count;
     size_t most = takes_ns > 0 ? (size_t)((int64_t)runs * RESERVE_NS / takes_ns) : 0;
     return most < share - runs ? most : share - runs;
@@ -105,7 +109,7 @@ static size_t spare(const struct lanes *lanes, const struct lane *lane, int64_t 
 
 static size_t lane_room(const struct lanes *lanes, const struct lane *lane, int64_t now_ns)
 {
-    size_t most = most_runs(lanes, lane) + spare(lanes, lane, now_ns);
+    size_t most = lane->most + spare(lanes, lane, now_ns);
     return lane->held < most ? most - lane->held : 0;
 }
 
@@ -119,7 +123,7 @@ struct lanes_want lanes_want(const struct lanes *lanes, int64_t now_ns)
         size_t beyond = spare(lanes, lane, now_ns);
         size_t room = lane_room(lanes, lane, now_ns);
         size_t worth = beyond / 3 > 0 ? beyond / 3 : 1;
-        want.most += most_runs(lanes, lane) + beyond;
+        want.most += lane->most + beyond;
         rooms += room;
         largest = room > largest ? room : largest;
         if (lane->held == 0 && lanes->count > 1)
@@ -158,13 +162,13 @@ static bool fits(const struct lanes *lanes, const struct lane *lane, const struc
 }
 
 /* They come back one by one, a little faster than the handler gets through them. */
-static int64_t delay_of_next(const struct lanes *lanes, struct lane *lane, int64_t now_ns)
+static int64_t delay_of_next(struct lane *lane, int64_t now_ns)
 {
     int64_t since_ns = lane->ended_ns > 0 ? now_ns - lane->ended_ns : 0;
     int64_t takes_ns = lane->mean_ns > 0 ? run_takes(lane, now_ns) : since_ns;
     int64_t first_ns = now_ns + (takes_ns < RESERVE_NS ? takes_ns : RESERVE_NS);
     int64_t last_ns = now_ns + (int64_t)PUT_OFF_MAX_MS * NS_PER_MS;
-    int64_t back_ns = lane->back_ns + takes_ns / most_runs(lanes, lane) / 5 * 4;
+    int64_t back_ns = lane->back_ns + takes_ns / lane->most / 5 * 4;
     if (back_ns < first_ns)
         back_ns = first_ns;
     lane->back_ns = back_ns < last_ns ? back_ns : last_ns;
@@ -178,7 +182,7 @@ bool lanes_put_off(struct lanes *lanes, const struct held *held, int64_t now_ns,
     struct lane *lane = lane_of(lanes, held);
     if (fits(lanes, lane, held, now_ns))
         return false;
-    *ret_delay_ms = delay_of_next(lanes, lane, now_ns);
+    *ret_delay_ms = delay_of_next(lane, now_ns);
     return true;
 }
 
@@ -236,7 +240,7 @@ static bool may_start(const struct lanes *lanes, const struct lane *lane)
         return false;
     if (ends_at_once(lane))
         return true;
-    return lane->running < most_runs(lanes, lane) &&
+    return lane->running < lane->most &&
            (lane->running < lane->kept || lanes->running + lanes->owed < lanes->concurrency);
 }
 

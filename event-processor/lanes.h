@@ -21,6 +21,7 @@ struct lane {
     size_t held;               /* deliveries, those that run included */
     size_t bytes;              /* of their payloads */
     uint32_t running;
+    uint32_t most;                /* runs at one time */
     uint32_t kept;                /* runs that nobody else gets */
     struct held *oldest, *newest; /* whose time limits are to come, by when they began */
     int64_t mean_ns;              /* that runs of late have taken; 0: none has ended */

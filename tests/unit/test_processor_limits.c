@@ -132,7 +132,8 @@ static void test_few_runs_at_once_are_no_reason_for_small_fetches(void **state)
     mem_processor_publish(&world, EVENTS);
     one_start_simulating(&world, &one, "one", 0);
     assert_until(one_stats(&one).counts[STATUS_PROCESSED] == EVENTS);
-    assert_true(mem_world_metric(one.metrics, "tidings_fetches_total") < EVENTS / 10.0);
+    assert_true(mem_world_metric(one.metrics, "tidings_fetches_total{log=\"events\"}") <
+                EVENTS / 10.0);
     assert_true(one_drain(&one, DRAIN_MS));
     ones_finish(&one, 1);
 }
@@ -144,7 +145,7 @@ static void test_a_quick_past_is_no_reason_to_hoard(void **state)
     struct config_handler list[] = {{.match = quick, .kind = simulate},
                                     {.match = all, .kind = simulate, .delay_ms = 3600 * 1000}};
     static struct one ones[2];
-    world.settings.concurrency = 4;
+    world.settings.concurrency = 5; /* of which one is kept for the quick */
     one_start_with(&world, &ones[0], "one", list, 2);
     for (int i = 0; i < 200; i++) {
         struct event_id id = {{0}};
@@ -161,7 +162,8 @@ static void test_a_quick_past_is_no_reason_to_hoard(void **state)
         mem_processor_publish(&world, 1);
         assert_until(one_in_hand(&ones[0]) + one_in_hand(&ones[1]) == 4 + i);
     }
-    assert_int_equal(one_in_hand(&ones[0]), 4);
+    assert_until(one_in_hand(&ones[0]) == 4 &&
+                 one_in_hand(&ones[1]) == 16); /* put off, if it had */
     for (size_t i = 0; i < 2; i++)
         assert_false(one_drain(&ones[i], 0));
     ones_finish(ones, 2);
