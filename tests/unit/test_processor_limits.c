@@ -156,7 +156,7 @@ static void test_a_quick_past_is_no_reason_to_hoard(void **state)
     assert_until(mem_world_metric(ones[0].metrics, "tidings_runs_in_progress") == 4);
     /* By now it could have ended all of them in 200 ms, if they were quick. */
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-    world.settings.concurrency = 16;
+    world.settings.concurrency = 17;
     one_start_with(&world, &ones[1], "other", list, 2);
     for (uint64_t i = 1; i <= 16; i++) { /* one by one, so that either might have got it */
         mem_processor_publish(&world, 1);
