@@ -156,19 +156,21 @@ static bool fits(const struct lanes *lanes, const struct lane *lane, const struc
                  int64_t now_ns)
 {
     size_t bytes = bytes_of(held);
-    if (lanes->count == 1 || lane->held == 0 || held->cleared || held->alone)
+    if (lanes->count == 1 || lane->held == 0 || held->claim_position != 0 || held->alone)
         return true;
     return lane_room(lanes, lane, now_ns) > 0 && lane->bytes + bytes <= lanes->bytes / lanes->count;
 }
 
-/* They come back one by one, a little faster than the handler gets through them. */
+/* They come back one by one, a little faster than the handler gets through them, and not slower
+ * than one in RESERVE_NS: another processor may have nothing to do. */
 static int64_t delay_of_next(struct lane *lane, int64_t now_ns)
 {
     int64_t since_ns = lane->ended_ns > 0 ? now_ns - lane->ended_ns : 0;
     int64_t takes_ns = lane->mean_ns > 0 ? run_takes(lane, now_ns) : since_ns;
+    int64_t step_ns = takes_ns / lane->most / 5 * 4;
     int64_t first_ns = now_ns + (takes_ns < RESERVE_NS ? takes_ns : RESERVE_NS);
     int64_t last_ns = now_ns + (int64_t)PUT_OFF_MAX_MS * NS_PER_MS;
-    int64_t back_ns = lane->back_ns + takes_ns / lane->most / 5 * 4;
+    int64_t back_ns = lane->back_ns + (step_ns < RESERVE_NS ? step_ns : RESERVE_NS);
     if (back_ns < first_ns)
         back_ns = first_ns;
     lane->back_ns = back_ns < last_ns ? back_ns : last_ns;
