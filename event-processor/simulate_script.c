@@ -37,7 +37,7 @@ static bool find_script(struct view payload, struct json_member *ret)
  * array ends, or what comes is no string. */
 static bool next_string(struct view array, size_t *at, struct view *ret)
 {
-    while (*at < array.len && memchr("[, \t\r\n", array.data[*at], 6))
+    while (*at < array.len && memchr(", \t\r\n", array.data[*at], 5))
         (*at)++;
     if (*at >= array.len || array.data[*at] != '"')
         return false;
@@ -52,7 +52,7 @@ static bool next_string(struct view array, size_t *at, struct view *ret)
 /* The attempt's entry, or the last. False: there is none, or one is no string. */
 static bool find_entry(struct view array, uint32_t attempt, struct view *ret)
 {
-    size_t at = 0;
+    size_t at = 1; /* behind the bracket */
     uint32_t found = 0;
     while (found < attempt && next_string(array, &at, ret))
         found++;

@@ -259,6 +259,117 @@ static void bad_handlers_are_refused(void **state)
            "program: c.yaml:3: delay: is given twice");
 }
 
+static void handlers_say_how_they_fail(void **state)
+{
+    (void)state;
+    take("handlers:\n"
+         "- match: a\n"
+         "  simulate: { delay: 1s, failure_rate: 0.125, allow_crash: true }\n"
+         "  retry: { max_attempts: 100, backoff: 1ms, backoff_max: 1d, timeout: 10ms }\n"
+         "  concurrency: 4096\n"
+         "- { match: b, simulate: {failure_rate: 1, delay: 0, allow_crash: false}, "
+         "retry: {backoff: 1h} }\n"
+         "- { match: \">\", log: {}, concurrency: 1 }\n");
+    const struct config_handler *list = c.handlers.list;
+    assert_true(list[0].failure_rate == 0.125);
+    assert_int_equal(list[0].allow_crash, 1);
+    assert_int_equal(list[0].max_attempts, 100);
+    assert_int_equal(list[0].backoff_ms, 1);
+    assert_int_equal(list[0].backoff_max_ms, 24 * 3600 * 1000);
+    assert_int_equal(list[0].timeout_ms, 10);
+    assert_int_equal(list[0].concurrency, 4096);
+    assert_true(list[1].failure_rate == 1);
+    assert_int_equal(list[1].allow_crash, 0);
+    assert_int_equal(list[1].max_attempts, 0);
+    assert_int_equal(list[1].backoff_ms, 3600 * 1000);
+    assert_int_equal(list[1].backoff_max_ms, 0);
+    assert_int_equal(list[1].concurrency, 0);
+    assert_int_equal(list[2].concurrency, 1);
+    config_case_free(&c);
+}
+
+static void refuse_part(const char *part, const char *expected)
+{
+    char text[200], message[400];
+    snprintf(text, sizeof text, "handlers:\n- match: \">\"\n  log: {}\n  %s\n", part);
+    snprintf(message, sizeof message, "program: c.yaml:4: %s", expected);
+    refuse(text, message);
+}
+
+static void bad_policies_are_refused(void **state)
+{
+    (void)state;
+    refuse_part("retry: {}", "retry: must be a mapping of max_attempts, backoff, backoff_max, "
+                             "timeout; leave it out for the defaults");
+    refuse_part("retry: 5", "retry: must be a mapping of max_attempts, backoff, backoff_max, "
+                            "timeout; leave it out for the defaults");
+    refuse_part("retry: {attempts: 5}", "attempts: unknown key of retry; allowed are "
+                                        "max_attempts, backoff, backoff_max, timeout");
+    refuse_part("retry: {max_attempts: 0}",
+                "max_attempts: \"0\" is not allowed; allowed is a number from 1 to 100");
+    refuse_part("retry: {max_attempts: 101}",
+                "max_attempts: \"101\" is not allowed; allowed is a number from 1 to 100");
+    refuse_part("retry: {backoff: 0}",
+                "backoff: \"0\" is not allowed; allowed is a duration like 250ms, 30s, 5m, 2h or "
+                "7d, at least 1ms, at most 1h");
+    refuse_part("retry: {timeout: 9ms}",
+                "timeout: \"9ms\" is not allowed; allowed is a duration like 250ms, 30s, 5m, 2h "
+                "or 7d, at least 10ms, at most 1h");
+    refuse_part("retry: {backoff: 2s, backoff_max: 1s}",
+                "retry: backoff must not be longer than backoff_max");
+    refuse_part("retry: {backoff: 2s, backoff: 2s}", "backoff: is given twice");
+    refuse_part("concurrency: 0",
+                "concurrency: \"0\" is not allowed; allowed is a number from 1 to 4096");
+    refuse_part("concurrency: {}", "concurrency: must be one value: a number from 1 to 4096");
+}
+
+static void a_share_is_a_number_from_0_to_1(void **state)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } good[] = {{"0", 0},     {"1", 1},   {"0.5", 0.5},
+                {"1.000", 1}, {"0.0", 0}, {"0.000000001", 0.000000001}};
+    static const char *const bad[] = {"",    "2",     "-0.1", "1.1",         "1.000000001", ".5",
+                                      "0.",  "0,5",   "5%",   "1e-3",        "0x1",         "00",
+                                      "nan", "0.5 x", "+0.5", "0.0000000001"};
+    char text[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        snprintf(text, sizeof text,
+                 "handlers: [{match: \">\", simulate: {delay: 0, failure_rate: %s}}]",
+                 good[i].text);
+        take(text);
+        assert_true(c.handlers.list[0].failure_rate == good[i].value);
+        config_case_free(&c);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(text, sizeof text,
+                 "handlers: [{match: \">\", simulate: {delay: 0, failure_rate: \"%s\"}}]", bad[i]);
+        load(text);
+        if (c.verdict != CONFIG_EXIT_USAGE ||
+            !strstr(c.err, "allowed is a number from 0 to 1, like 0.25"))
+            fail_msg("%s is taken: %s", bad[i], c.err);
+        config_case_free(&c);
+    }
+}
+
+static void durations_are_read_as_they_are_written(void **state)
+{
+    int64_t ms = -1;
+    (void)state;
+    assert_true(config_duration_parse(VIEW("250ms"), 1000, &ms));
+    assert_int_equal(ms, 250);
+    assert_true(config_duration_parse(VIEW("0"), 1000, &ms));
+    assert_int_equal(ms, 0);
+    assert_true(config_duration_parse(VIEW("1s"), 1000, &ms));
+    assert_int_equal(ms, 1000);
+    assert_false(config_duration_parse(VIEW("1001ms"), 1000, &ms));
+    assert_false(config_duration_parse(VIEW(""), 1000, &ms));
+    assert_false(config_duration_parse(VIEW("5"), 1000, &ms));
+    assert_int_equal(ms, 1000);
+}
+
 static void the_last_entry_takes_what_is_left(void **state)
 {
     (void)state;
@@ -373,6 +484,10 @@ int main(void)
         cmocka_unit_test(deep_nesting_and_cycles_do_no_harm),
         cmocka_unit_test(handlers_keep_their_order),
         cmocka_unit_test(bad_handlers_are_refused),
+        cmocka_unit_test(handlers_say_how_they_fail),
+        cmocka_unit_test(bad_policies_are_refused),
+        cmocka_unit_test(a_share_is_a_number_from_0_to_1),
+        cmocka_unit_test(durations_are_read_as_they_are_written),
         cmocka_unit_test(the_last_entry_takes_what_is_left),
         cmocka_unit_test(all_entries_are_checked),
         cmocka_unit_test(match_is_a_pattern_of_names),

@@ -80,6 +80,41 @@ static void test_without_any_all_events_are_logged(void **state)
     handlers_close(handlers);
 }
 
+static void test_policies_are_as_given_or_by_default(void **state)
+{
+    (void)state;
+    struct config_handler list[] = {{.match = "a",
+                                     .kind = "log",
+                                     .max_attempts = 3,
+                                     .backoff_ms = 20,
+                                     .backoff_max_ms = 70,
+                                     .timeout_ms = 50,
+                                     .concurrency = 9},
+                                    {.match = "b", .kind = "log", .backoff_ms = 3600000},
+                                    {.match = "c", .kind = "log", .backoff_max_ms = 10},
+                                    ENTRY(">", "log")};
+    struct handler_tools tools = {.concurrency = 77};
+    struct config_handlers config = {.list = list, .count = 4};
+    struct handlers *handlers;
+    assert_int_equal(handlers_open(&config, &tools, &handlers, NULL), ERR_NONE);
+    static const struct retry_policy expected[] = {{3, 20, 70, 50, 9},
+                                                   {8, 3600000, 3600000, 30000, 77},
+                                                   {8, 10, 10, 30000, 77},
+                                                   {8, 1000, 300000, 30000, 77}};
+    assert_int_equal(handlers_count(handlers), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const struct handler *handler = handlers_at(handlers, i);
+        assert_int_equal(handler->index, i);
+        assert_int_equal(handler->retry->max_attempts, expected[i].max_attempts);
+        assert_int_equal(handler->retry->backoff_ms, expected[i].backoff_ms);
+        assert_int_equal(handler->retry->backoff_max_ms, expected[i].backoff_max_ms);
+        assert_int_equal(handler->retry->timeout_ms, expected[i].timeout_ms);
+        assert_int_equal(handler->retry->concurrency, expected[i].concurrency);
+    }
+    assert_ptr_equal(handlers_find(handlers, VIEW("b")), handlers_at(handlers, 1));
+    handlers_close(handlers);
+}
+
 static void refused(struct config_handler *list, size_t count, const char *named)
 {
     struct handlers *handlers = NULL;
@@ -110,6 +145,7 @@ int main(void)
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_the_first_match_gets_the_event),
         cmocka_unit_test(test_without_any_all_events_are_logged),
+        cmocka_unit_test(test_policies_are_as_given_or_by_default),
         cmocka_unit_test(test_bad_lists_are_refused_with_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 enum { WAITS = 500 };
 
@@ -126,6 +127,75 @@ static void test_a_stop_ends_all_waits_and_refuses_new_ones(void **state)
     pthread_mutex_destroy(&calls.lock);
 }
 
+static void test_a_cancelled_wait_is_not_called(void **state)
+{
+    (void)state;
+    static struct one ones[WAITS];
+    struct calls calls;
+    unsigned seed = 1;
+    begin(&calls, WAITS);
+    for (int i = 0; i < WAITS; i++) { /* so late that none is due, in no order */
+        ones[i] = (struct one){.calls = &calls, .number = i};
+        assert_int_equal(
+            timer_add(calls.timer, 3600000 + rand_r(&seed) % 100000, on_call, &ones[i]), ERR_NONE);
+    }
+    for (int i = 0; i < WAITS; i += 2)
+        assert_true(timer_cancel(calls.timer, &ones[i]));
+    for (int i = 0; i < WAITS; i += 2)
+        assert_false(timer_cancel(calls.timer, &ones[i]));
+    assert_int_equal(timer_add(calls.timer, 0, on_call, &ones[0]), ERR_NONE); /* there is room */
+    assert_until(count_of(&calls) == 1);
+    timer_stop(calls.timer);
+    assert_int_equal(calls.count, 1 + WAITS / 2);
+    assert_int_equal(calls.due, 1);
+    for (size_t i = 1; i < calls.count; i++)
+        assert_int_equal(calls.order[i] % 2, 1);
+    assert_false(timer_cancel(calls.timer, &ones[1]));
+    timer_free(calls.timer);
+    pthread_mutex_destroy(&calls.lock);
+}
+
+static void test_what_is_left_keeps_its_order(void **state)
+{
+    (void)state;
+    static struct one ones[WAITS];
+    struct calls calls;
+    unsigned seed = 7;
+    int delays[WAITS];
+    begin(&calls, WAITS);
+    for (int i = 0; i < WAITS; i++) {
+        delays[i] = 3600000 + 1000 * (rand_r(&seed) % 1000);
+        ones[i] = (struct one){.calls = &calls, .number = i};
+        assert_int_equal(timer_add(calls.timer, delays[i], on_call, &ones[i]), ERR_NONE);
+    }
+    for (int i = 0; i < WAITS; i++)
+        if (rand_r(&seed) % 2)
+            assert_true(timer_cancel(calls.timer, &ones[i]));
+    timer_stop(calls.timer);
+    for (size_t i = 1; i < calls.count; i++)
+        assert_true(delays[calls.order[i - 1]] <= delays[calls.order[i]]);
+    timer_free(calls.timer);
+    pthread_mutex_destroy(&calls.lock);
+}
+
+/* Whoever cancels as a wait is due: it is called or it is cancelled, and never both. */
+static void test_a_wait_is_either_called_or_cancelled(void **state)
+{
+    (void)state;
+    static struct one ones[WAITS];
+    struct calls calls;
+    size_t cancelled = 0;
+    begin(&calls, WAITS);
+    for (int i = 0; i < WAITS; i++) {
+        ones[i] = (struct one){.calls = &calls, .number = i};
+        assert_int_equal(timer_add(calls.timer, i % 3, on_call, &ones[i]), ERR_NONE);
+        cancelled += timer_cancel(calls.timer, &ones[i - i % 5]);
+    }
+    assert_until(count_of(&calls) + cancelled == WAITS);
+    end(&calls);
+    assert_int_equal(calls.count + cancelled, WAITS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +203,9 @@ int main(void)
         cmocka_unit_test(test_the_same_time_keeps_the_order),
         cmocka_unit_test(test_a_call_may_wait_again),
         cmocka_unit_test(test_a_stop_ends_all_waits_and_refuses_new_ones),
+        cmocka_unit_test(test_a_cancelled_wait_is_not_called),
+        cmocka_unit_test(test_what_is_left_keeps_its_order),
+        cmocka_unit_test(test_a_wait_is_either_called_or_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
