@@ -370,16 +370,25 @@ int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held)
 
 struct held *lanes_clear(struct lanes *lanes)
 {
-    struct held *all = lanes->alone;
+    struct held *first = lanes->alone, *last = first;
     lanes->alone = NULL;
+    while (last && last->next)
+        last = last->next;
     for (size_t i = 0; i < lanes->count; i++) {
         struct lane *lane = &lanes->list[i];
-        struct held **end = &all;
-        while (*end)
-            end = &(*end)->next;
-        *end = lane->first;
+        if (!lane->first)
+            continue;
+        if (first)
+            last->next = lane->first;
+        else
+            first = lane->first;
+        last = lane->last;
         lane->first = NULL;
-        lane->held = lane->running;
     }
-    return all;
+    for (struct held *held = first; held; held = held->next) {
+        struct lane *lane = lane_of(lanes, held);
+        lane->held--;
+        lane->bytes -= held->place.bytes;
+    }
+    return first;
 }
