@@ -47,6 +47,10 @@ void plan_make(struct plan *ret)
         ret->failing = (unsigned)sim_between(2, 60);
     if (sim_chance(20))
         ret->crashing = (unsigned)sim_between(1, 12);
+    if (ret->crashing && sim_chance(60)) { /* and nothing else: then it can be told who pays */
+        ret->losses = 0;
+        return;
+    }
     if (bad_network)
         ret->network = (struct sim_network){
             .slow = (unsigned)sim_random(20),

@@ -42,7 +42,7 @@ def test_a_processor_that_may_not_read_the_logs(tidings):
         # What it has fetched it gives back, once, and fetches no more.
         processor.entry("the status table does not come as far as the deliveries; giving them back")
         until(
-            lambda: processor.metrics()["tidings_deliveries_in_hand"] == 0,
+            lambda: processor.metrics()['tidings_deliveries_in_hand{log="events"}'] == 0,
             PATIENCE_S,
             "nothing is in hand",
         )

@@ -12,7 +12,13 @@ from program import BUILD, PATIENCE_S, clean_environment
 from tidings import Tidings
 
 EVENTS, STATUS, DEAD = "TIDINGS_EVENTS", "TIDINGS_STATUS_default", "TIDINGS_DEAD"
-SUBJECTS = {EVENTS: "tidings.events.>", STATUS: "tidings.status.default", DEAD: "tidings.dead.>"}
+RETRY = "TIDINGS_RETRY_default"
+SUBJECTS = {
+    EVENTS: "tidings.events.>",
+    STATUS: "tidings.status.default",
+    RETRY: "tidings.retry.default",
+    DEAD: "tidings.dead.>",
+}
 GATEWAY, PROCESSOR = "http-gateway", "event-processor"
 HOUR_NS = 3600 * 10**9
 
@@ -33,6 +39,13 @@ BROKEN = [
     (STATUS, {"deny_purge": False}, "purged", f"nats stream edit {STATUS} --deny-purge"),
     (STATUS, {"max_age": HOUR_NS}, EVENTS, f"nats stream edit {STATUS} --max-age=0ms"),
     (STATUS, {"sources": [{"name": "OTHER"}]}, "sources", f"nats stream edit {STATUS}"),
+    (RETRY, {}, "retention isn't workqueue", f"nats stream rm {RETRY}"),
+    (
+        RETRY,
+        {"retention": "workqueue", "max_age": HOUR_NS},
+        "never end",
+        f"nats stream edit {RETRY} --max-age=0",
+    ),
     (DEAD, {"max_age": HOUR_NS}, EVENTS, f"nats stream edit {DEAD} --max-age=0ms"),
     (DEAD, {"max_msg_size": 1024}, "max_msg_size", f"nats stream edit {DEAD} --max-msg-size=-1"),
     (
