@@ -127,7 +127,7 @@ static size_t wait_for_room(struct fetcher *fetcher)
 {
     struct lanes_want want = runner_wants(fetcher->with.runner);
     size_t most = want.most < fetcher->with.limit ? want.most : fetcher->with.limit;
-    size_t room = in_hand_wait_room(fetcher->hand, most, want.places, WAIT_MS);
+    size_t room = in_hand_wait_room(fetcher->hand, most, want.places, want.wait_ms);
     want = runner_wants(fetcher->with.runner);
     return room < want.fit ? room : want.fit;
 }

@@ -10,6 +10,9 @@ enum {
     KEPT_PART = 8,    /* one in so many runs is kept for those that don't use theirs */
     HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
     HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
+    WAIT_MS =
+        200, /* for room where nobody else waits; also how long a stop may take to be noticed */
+    PROBE_MS = 20, /* ... but others may be waiting for what is behind it */
     PUT_OFF_MIN_MS = 100,
     PUT_OFF_MAX_MS = 30000,
 };
@@ -115,7 +118,7 @@ static size_t lane_room(const struct lanes *lanes, const struct lane *lane, int6
 
 struct lanes_want lanes_want(const struct lanes *lanes, int64_t now_ns)
 {
-    struct lanes_want want = {0};
+    struct lanes_want want = {.wait_ms = lanes->count > 1 ? PROBE_MS : WAIT_MS};
     size_t missing = SIZE_MAX; /* until the first lane that is in use makes a fetch worthwhile */
     size_t rooms = 0, busy_room = 0, largest = 0;
     for (size_t i = 0; i < lanes->count; i++) {

@@ -70,10 +70,11 @@ int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held);
 struct held *lanes_clear(struct lanes *lanes);
 
 struct lanes_want {
-    size_t most;   /* deliveries in hand that there is use for: one for each run, and as many more
+    size_t most;     /* deliveries in hand that there is use for: one for each run, and as many more
                     * as end within 200 ms if they take as long as those of late */
-    size_t places; /* room for so many makes a fetch worth its while */
-    size_t fit;    /* so many should be fetched at most */
+    size_t places;   /* room for so many makes a fetch worth its while, ... */
+    int64_t wait_ms; /* ... or what room there is after that time */
+    size_t fit;      /* so many should be fetched at most */
 };
 struct lanes_want lanes_want(const struct lanes *lanes, int64_t now_ns);
 
