@@ -7,7 +7,7 @@
  * its runs end at once. What a lane holds is bounded too, if there is more than one: the rest is
  * put off, so that what others are waiting for can be fetched.
  *
- * Bookkeeping only; not thread-safe. Moments are in nanoseconds on the monotonic clock, and above 0.
+ * Bookkeeping only; not thread-safe. Moments are in nanoseconds on the monotonic clock, above 0.
  */
 #ifndef TIDINGS_LANES_H
 #define TIDINGS_LANES_H

@@ -56,7 +56,7 @@ static bool find_entry(struct view array, uint32_t attempt, struct view *ret)
     uint32_t found = 0;
     while (found < attempt && next_string(array, &at, ret))
         found++;
-    return found == attempt || (found > 0 && array.data[at] == ']');
+    return found > 0 && (found == attempt || array.data[at] == ']');
 }
 
 /* ---- what it says ---- */

@@ -3,7 +3,7 @@
  * The n-th entry says what the n-th attempt does, the last one what all further ones do:
  *     ok            it succeeds
  *     delay:250ms   it takes so long, then succeeds
- *     fail          it fails; fail:<reason> with a reason; fail:after=2s and wants the next one then
+ *     fail          it fails; fail:<reason> with a reason; fail:after=2s wants the next one then
  *     never         it fails, and so would all others; never:<reason> with a reason
  *     hang          it takes longer than any time limit
  *     crash         the process ends at once (only where the configuration says allow_crash)

@@ -40,6 +40,7 @@ static void test_each_attempt_has_its_entry(void **state)
     for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         assert_int_equal(step_of(payload, i + 1).kind, kinds[i]);
     assert_int_equal(step_of(payload, 1000).kind, SIMULATE_OK);
+    assert_int_equal(step_of(payload, 0).kind, SIMULATE_NEVER); /* there is none */
 }
 
 static void test_times_and_reasons(void **state)
