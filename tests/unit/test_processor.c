@@ -130,7 +130,7 @@ static void test_the_group_begins_anew_after_a_lost_tail(void **state)
     bus_mem_lose_tail(world.events, 3);
     mem_world_event(&world, "n", "x", &id); /* at a position that the group had */
     assert_until(one_deliveries(&one, "processed") == 6);
-    assert_until(one_deliveries(&one, "ended") == 3); /* the bus had believed these were done */
+    assert_until(one_deliveries(&one, "ended") >= 3); /* the bus had believed these were done */
     assert_true(one_drain(&one, DRAIN_MS));
     ones_finish(&one, 1);
 }
