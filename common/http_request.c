@@ -108,7 +108,9 @@ struct view http_request_id(const struct http_request *r)
 bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
                     struct view *ret_value)
 {
-    if (index >= (size_t)r->info->num_headers)
+    int count = r->info->num_headers; /* -1 in a request that could not be parsed */
+
+    if (count < 0 || index >= (size_t)count)
         return false;
     *ret_name = view_of(r->info->http_headers[index].name);
     *ret_value = view_of(r->info->http_headers[index].value);
