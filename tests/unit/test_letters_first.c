@@ -1,0 +1,83 @@
+/* What becomes of a copy depends on what becomes of the first: on a bus in memory. */
+#include "tests/lib/mem_processor.h"
+#include "tests/lib/unit.h"
+#include "tests/lib/until.h"
+
+static struct mem_world world;
+static struct clock_manual clock_;
+
+enum { MAX_AGE_MS = 10000, HELD_MS = 3600 * 1000 };
+
+/* A world in which events expire, and whoever holds a delivery may hold it for long. */
+static int begin(void **state)
+{
+    (void)state;
+    clock_manual_init(&clock_, 1700000000000);
+    mem_world_open_at(&world, &clock_.base, MAX_AGE_MS);
+    world.settings.ack_wait_ms = HELD_MS;
+    return 0;
+}
+
+/* Another processor, which takes one delivery and does nothing with it. */
+static struct bus_delivery *hold_one(struct bus_consumer **ret)
+{
+    struct bus_delivery *delivery;
+    size_t count;
+    assert_int_equal(bus_consumer_open(world.events,
+                                       &(struct bus_consumer_spec){.group = "default",
+                                                                   .ack_wait_ms = HELD_MS,
+                                                                   .max_ack_pending = 20000},
+                                       ret),
+                     ERR_NONE);
+    assert_int_equal(bus_fetch(*ret, 1000, &delivery, 1, &count), ERR_NONE);
+    return delivery;
+}
+
+static enum status status_at(struct one *one, uint64_t position)
+{
+    struct status_entry entry;
+    return status_table_at(one->processor.table, position, &entry, NULL) ? entry.state.status
+                                                                         : STATUS_NONE;
+}
+
+static bool turn_clock(bool done)
+{
+    if (!done)
+        clock_manual_advance(&clock_, 5);
+    return done;
+}
+
+/* Else it would be called processed, and nobody would ever have run it. */
+static void test_a_copy_is_run_if_its_first_expires_before_it_has_ended(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct bus_consumer *other;
+    struct event_id id = {{0}};
+    mem_world_event(&world, "n", "a", &id);
+    struct bus_delivery *held = hold_one(&other);
+    clock_manual_advance(&clock_, MAX_AGE_MS - 500);
+    uint64_t copy = mem_world_event(&world, "n", "a", &id);
+    one_start_simulating(&world, &one, "one", 0);
+    assert_until(one_deliveries(&one, "returned") >= 1 || one_deliveries(&one, "copy") >= 1);
+    assert_int_equal(one_deliveries(&one, "copy"), 0);
+    clock_manual_advance(&clock_, 1000);
+    assert_until(one_stats(&one).reflects.first_event_position == copy);
+    assert_until(turn_clock(one_deliveries(&one, "processed") == 1));
+    assert_int_equal(status_at(&one, copy), STATUS_PROCESSED);
+    assert_int_equal(one_deliveries(&one, "copy"), 0);
+    bus_settle(held, BUS_LEAVE, 0);
+    bus_consumer_close(other);
+    assert_true(one_drain(&one, DRAIN_MS));
+    ones_finish(&one, 1);
+}
+
+#define test(name) cmocka_unit_test_setup(name, begin)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(test_a_copy_is_run_if_its_first_expires_before_it_has_ended),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
