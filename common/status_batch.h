@@ -26,8 +26,8 @@ struct status_change {
 };
 
 /* Appends the encoding of a batch of 1 to STATUS_BATCH_MAX changes to `out` (else ERR_INVALID, as
- * for a conflict_position with another status than `dead`; ERR_MEMORY). An error text that isn't UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX
- * bytes. */
+ * for a conflict_position with another status than `dead`; ERR_MEMORY). An error text that isn't
+ * UTF-8 is repaired with U+FFFD, and cut at STATUS_ERROR_MAX bytes. */
 must_check enum err status_batch_write(const struct status_change *changes, size_t count,
                                        struct view processor, struct buf *out);
 
