@@ -305,8 +305,9 @@ struct nats_origin {
     uint64_t pending; /* for the consumer, behind this one */
 };
 bool nats_origin_parse(const char *reply, struct nats_origin *ret);
-/* A header of a message as received, without making nats.c build its table of headers; empty if
- * there is none. */
+/* A header that the server has added to a message, without making nats.c build its table of headers;
+ * empty if there is none. The last of several: the stored message may have had headers of that name
+ * too (one that was republished from another stream has), and the server puts its own behind. */
 struct view nats_raw_header(natsMsg *msg, const char *name);
 int nats_status_of(
     natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */
