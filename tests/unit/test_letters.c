@@ -397,12 +397,15 @@ static void test_a_letter_of_a_processor_that_died_is_taken_up(void **state)
     static struct one one;
     struct event_id id = {{0}};
     char text[ID_TEXT_SIZE];
-    char message_id[64];
+    char message_id[80];
     struct bus_receipt receipt;
+    struct bus_record *record;
     mem_world_event(&world, "n", "a", &id);
     struct event_id own = own_id(mem_world_event(&world, "n", "b", &id));
+    assert_int_equal(bus_log_read(world.events, 2, 1000, &record), ERR_NONE);
     id_format(&own, text);
-    snprintf(message_id, sizeof message_id, "default/%s/0", text);
+    snprintf(message_id, sizeof message_id, "default/%s/0/%lld", text, (long long)record->time_ms);
+    bus_record_free(record);
     assert_int_equal(bus_publish_wait(world.dead,
                                       &(struct bus_message){.subject = "test.dead.default.n",
                                                             .payload = VIEW("b"),

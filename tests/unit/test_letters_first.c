@@ -1,4 +1,4 @@
-/* What becomes of a copy depends on what becomes of the first: on a bus in memory. */
+/* What becomes of copies when events expire, or a log is lost: on a bus in memory. */
 #include "tests/lib/mem_processor.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
@@ -64,10 +64,42 @@ static void test_a_copy_is_run_if_its_first_expires_before_it_has_ended(void **s
     clock_manual_advance(&clock_, 1000);
     assert_until(one_stats(&one).reflects.first_event_position == copy);
     assert_until(turn_clock(one_deliveries(&one, "processed") == 1));
-    assert_int_equal(status_at(&one, copy), STATUS_PROCESSED);
+    assert_until(status_at(&one, copy) == STATUS_PROCESSED);
     assert_int_equal(one_deliveries(&one, "copy"), 0);
     bus_settle(held, BUS_LEAVE, 0);
     bus_consumer_close(other);
+    assert_true(one_drain(&one, DRAIN_MS));
+    ones_finish(&one, 1);
+}
+
+static uint64_t letters(void)
+{
+    struct bus_log_end end;
+    assert_int_equal(bus_log_end(world.dead, 1000, &end), ERR_NONE);
+    return end.last;
+}
+
+/* The bus knows the letter that came from this position before by its id. */
+static void test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_life(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct bus_record *letter;
+    struct event_id ids[2] = {{{0}}};
+    const char *const contents[2] = {"b", "c"};
+    one_start_simulating(&world, &one, "one", 0);
+    for (size_t life = 0; life < 2; life++) {
+        mem_world_event(&world, "n", "a", &ids[life]);
+        uint64_t copy = mem_world_event(&world, "n", contents[life], &ids[life]);
+        assert_int_equal(copy, 2);
+        assert_until(turn_clock(one_deliveries(&one, "dead") == life + 1));
+        assert_int_equal(letters(), life + 1);
+        assert_int_equal(bus_log_read(world.dead, life + 1, 1000, &letter), ERR_NONE);
+        assert_true(view_equal(letter->payload, view_of(contents[life])));
+        bus_record_free(letter);
+        clock_manual_advance(&clock_, 10);
+        bus_mem_renew(world.events);
+    }
     assert_true(one_drain(&one, DRAIN_MS));
     ones_finish(&one, 1);
 }
@@ -78,6 +110,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_a_copy_is_run_if_its_first_expires_before_it_has_ended),
+        test(test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
