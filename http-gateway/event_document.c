@@ -96,7 +96,7 @@ static void add_full(struct buf *out, const struct event_status *s)
     add_text(out, "source", s->source);
     add_text_if_any(out, "key", s->key);
     add_text_if_any(out, "subject", s->subject);
-    if (s->time_ms != 0)
+    if (s->has_time)
         add_time(out, "time", s->time_ms);
     add_text_if_any(out, "content_type", s->content_type);
     add_text_if_any(out, "dataschema", s->dataschema);
