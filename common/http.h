@@ -96,7 +96,8 @@ bool http_header_next(const struct http_request *r, const char *name, int *at, s
 /* The field at that index (from 0), in the order they came. False: there are no more. */
 bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
                     struct view *ret_value);
-/* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
+/* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. A request
+ * with more than 16 of them is refused. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
 struct view http_request_id(const struct http_request *r);
 /* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW,

@@ -225,7 +225,7 @@ static void decode_pair(struct http_request *r, struct view raw)
 }
 
 enum err http_request_decode(struct http_request *r, const struct view *raw_parameters,
-                             size_t count)
+                             size_t count, struct err_detail *detail)
 {
     struct buf *out = &r->worker->decoded;
     struct view query = r->query_text;
@@ -233,13 +233,17 @@ enum err http_request_decode(struct http_request *r, const struct view *raw_para
     buf_clear(out);
     /* all of it at once, so that nothing moves: nothing gets longer by decoding */
     if (!buf_reserve(out, r->path.len + query.len))
-        return ERR_MEMORY;
+        return err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
     for (size_t i = 0; i < count && i < HTTP_PARAMETERS_MAX; i++)
         r->parameters[r->parameter_count++] = decode(raw_parameters[i], false, out);
-    while (query.len > 0 && r->query_count < HTTP_QUERY_MAX) {
+    while (query.len > 0) {
         const char *ampersand = memchr(query.data, '&', query.len);
         size_t len = ampersand ? (size_t)(ampersand - query.data) : query.len;
 
+        if (len > 0 && r->query_count == HTTP_QUERY_MAX)
+            return err_set(detail, ERR_INVALID,
+                           "the query has too many parameters; at most %d are allowed",
+                           HTTP_QUERY_MAX);
         if (len > 0)
             decode_pair(r, (struct view){query.data, len});
         query.data += len + (ampersand ? 1 : 0);
