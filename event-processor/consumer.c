@@ -2,8 +2,9 @@
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "event-processor/barrier.h"
+#include "event-processor/evidence.h"
 #include "event-processor/letters.h"
+#include "event-processor/restart.h"
 #include "event-processor/runner.h"
 
 enum {
@@ -12,7 +13,6 @@ enum {
     HELD_BYTES = 64 << 20,
     WAIT_MS = 200, /* also how long a stop may take to be noticed */
     RETRY_MS = 100,
-    RESTART_MS = 2000, /* for one try to begin anew */
     PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
 };
 
@@ -23,12 +23,13 @@ struct consumer {
     struct outcomes *outcomes;
     struct letters *letters;
     struct runner *runner;
+    struct restart restart; /* the fetcher's */
     struct barrier barrier;
+    struct evidence evidence;
     size_t limit; /* deliveries in hand */
     struct wait_flag stop;
     struct wait wait; /* guards the flags of the threads; woken when one changes */
     pthread_t fetcher, reporter;
-    uint64_t losses;          /* of the event log, after which the group has begun anew */
     bool started;             /* the fetcher */
     bool fetching, reporting; /* until they have ended, or shall end */
     struct metric *fetched, *redelivered, *batches;
@@ -121,6 +122,7 @@ static void process(struct consumer *consumer, struct batch *batch)
     uint64_t epoch = 0;
     switch (barrier_pass(&consumer->barrier, batch, &epoch)) {
     case BARRIER_PASSED:
+        evidence_sift(&consumer->evidence, batch, epoch);
         hand_on(consumer, batch, epoch);
         break;
     case BARRIER_STOPPED:
@@ -132,19 +134,6 @@ static void process(struct consumer *consumer, struct batch *batch)
     }
 }
 
-/* What has ended is delivered again too, and only acknowledged then. */
-static bool begin_anew_if_lost(struct consumer *consumer)
-{
-    uint64_t losses = follower_event_log_losses(consumer->use.follower);
-    if (losses == consumer->losses)
-        return true;
-    if (bus_consumer_restart(consumer->bus, RESTART_MS))
-        return false;
-    log_warn("the group begins anew, since the event log is not the one it was");
-    consumer->losses = losses;
-    return true;
-}
-
 static void *run_fetcher(void *arg)
 {
     struct consumer *consumer = arg;
@@ -153,7 +142,7 @@ static void *run_fetcher(void *arg)
     while (!wait_flag_is_set(&consumer->stop)) {
         if (follower_wait(consumer->use.follower, &nothing, WAIT_MS, NULL))
             continue;
-        if (!barrier_is_open(&consumer->barrier) || !begin_anew_if_lost(consumer))
+        if (!barrier_is_open(&consumer->barrier) || !restart_tend(&consumer->restart))
             wait_flag_pause(&consumer->stop, RETRY_MS);
         else if (fetch(consumer, &batch))
             process(consumer, &batch);
@@ -259,11 +248,21 @@ static enum err start_parts(struct consumer *consumer)
 
 static enum err start_threads(struct consumer *consumer)
 {
+    restart_init(&consumer->restart, &(struct restart_options){.event_log = consumer->use.event_log,
+                                                               .consumer = consumer->bus,
+                                                               .follower = consumer->use.follower,
+                                                               .table = consumer->use.table,
+                                                               .metrics = consumer->use.metrics});
     consumer->barrier.follower = consumer->use.follower;
     consumer->barrier.table = consumer->use.table;
     consumer->barrier.outcomes = consumer->outcomes;
     consumer->barrier.patience_ms = consumer->use.ack_wait_ms;
     consumer->barrier.stop = &consumer->stop;
+    consumer->evidence = (struct evidence){.event_log = consumer->use.event_log,
+                                           .status_log = consumer->use.status_records,
+                                           .follower = consumer->use.follower,
+                                           .table = consumer->use.table,
+                                           .outcomes = consumer->outcomes};
     consumer->reporting = true;
     if (pthread_create(&consumer->reporter, NULL, run_reporter, consumer) != 0) {
         consumer->reporting = false;

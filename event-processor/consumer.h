@@ -23,6 +23,7 @@ struct consumer;
 struct consumer_options {
     struct bus_log *event_log;
     const char *event_stream;
+    struct bus_log *status_records; /* what status_log appends to */
     struct bus_log *dead_log;
     const char *ns;
     const char *group;

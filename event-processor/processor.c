@@ -68,6 +68,7 @@ static enum err start_working(const struct processor_options *o, struct processo
     struct consumer_options options = {
         .event_log = p->event_log,
         .event_stream = p->event_names.stream,
+        .status_records = p->status_records,
         .dead_log = p->dead_letters,
         .ns = s->shared.ns,
         .group = s->group,

@@ -102,6 +102,10 @@ bool status_table_find(struct status_table *table, const struct event_id *id,
 bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
                      struct status_reflects *ret_reflects);
 void status_table_reflects(struct status_table *table, struct status_reflects *ret);
+/* The first open event (accepted, processing or retrying) at positions `from` to `to`, both
+ * included; copies are none. False: there is none. Looks into few cells that are not open. */
+bool status_table_first_open(struct status_table *table, uint64_t from, uint64_t to,
+                             uint64_t *ret_position, struct status_reflects *ret_reflects);
 
 struct status_table_stats {
     struct status_reflects reflects;

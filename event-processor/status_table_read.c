@@ -53,6 +53,56 @@ void status_table_reflects(struct status_table *table, struct status_reflects *r
     pthread_rwlock_unlock(&table->lock);
 }
 
+/* ---- open events ---- */
+
+static bool is_open(enum status status)
+{
+    return status != STATUS_NONE && !status_ended(status);
+}
+
+static bool has_open(const struct status_segment *segment)
+{
+    for (int i = 0; i < STATUS_COUNT; i++)
+        if (is_open((enum status)i) && segment->counts[i] > 0)
+            return true;
+    return false;
+}
+
+/* The first one at `from` or later in its segment, of which positions after `to` don't count. */
+static bool find_open(const struct status_segment *segment, uint64_t from, uint64_t to,
+                      uint64_t *ret_position)
+{
+    uint64_t begin = segment->number * STATUS_SEGMENT_CELLS;
+    uint64_t end = begin + STATUS_SEGMENT_CELLS - 1;
+    for (uint64_t at = from > begin ? from : begin; at <= (to < end ? to : end); at++) {
+        const struct status_cell *cell = &segment->cells[at - begin];
+        if (!id_is_zero(&cell->id) && !cell->copy && is_open(status_cell_state(cell).status)) {
+            *ret_position = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool status_table_first_open(struct status_table *table, uint64_t from, uint64_t to,
+                             uint64_t *ret_position, struct status_reflects *ret_reflects)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&table->lock);
+    for (size_t i = 0; i < table->segment_count && !found; i++) {
+        const struct status_segment *segment = table->segments[i];
+        if (segment->number > to / STATUS_SEGMENT_CELLS)
+            break;
+        if (segment->number >= from / STATUS_SEGMENT_CELLS && has_open(segment))
+            found = find_open(segment, from, to, ret_position);
+    }
+    *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+    return found;
+}
+
+/* ---- all of it ---- */
+
 static uint64_t digest_of(const struct status_segment *segment, uint64_t floor_position)
 {
     uint64_t first = segment->number * STATUS_SEGMENT_CELLS;
