@@ -277,7 +277,8 @@ struct nats_stream {
 };
 /* Reads those from the answer to a STREAM.INFO request. False: it is none. */
 must_check bool nats_stream_read_newer(struct view answer, struct nats_stream *ret);
-/* False: the detail names the first setting that breaks a promise, the promise, and what mends it. */
+/* False: the detail names the first setting that breaks a promise, the promise, and what mends
+ * it. */
 must_check bool nats_stream_is_sound(const struct nats_log *log, const struct nats_stream *stream,
                                      struct err_detail *detail);
 
@@ -305,9 +306,10 @@ struct nats_origin {
     uint64_t pending; /* for the consumer, behind this one */
 };
 bool nats_origin_parse(const char *reply, struct nats_origin *ret);
-/* A header that the server has added to a message, without making nats.c build its table of headers;
- * empty if there is none. The last of several: the stored message may have had headers of that name
- * too (one that was republished from another stream has), and the server puts its own behind. */
+/* A header that the server has added to a message, without making nats.c build its table of
+ * headers; empty if there is none. The last of several: the stored message may have had headers of
+ * that name too (one that was republished from another stream has), and the server puts its own
+ * behind. */
 struct view nats_raw_header(natsMsg *msg, const char *name);
 int nats_status_of(
     natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */

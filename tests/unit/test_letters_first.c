@@ -1,21 +1,101 @@
-/* What becomes of copies when events expire, or a log is lost: on a bus in memory. */
+/* What becomes of copies when their first cannot be read, is lost, or expires: on a bus in memory.
+ */
 #include "tests/lib/mem_processor.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
+/* Each test opens a world of its own, and `finish` closes it. */
 static struct mem_world world;
 static struct clock_manual clock_;
 
 enum { MAX_AGE_MS = 10000, HELD_MS = 3600 * 1000 };
 
-/* A world in which events expire, and whoever holds a delivery may hold it for long. */
 static int begin(void **state)
+{
+    (void)state;
+    mem_world_open(&world);
+    return 0;
+}
+
+/* A world in which events expire, and whoever holds a delivery may hold it for long. */
+static int begin_ageing(void **state)
 {
     (void)state;
     clock_manual_init(&clock_, 1700000000000);
     mem_world_open_at(&world, &clock_.base, MAX_AGE_MS);
     world.settings.ack_wait_ms = HELD_MS;
     return 0;
+}
+
+static void finish(struct one *one)
+{
+    assert_true(one_drain(one, DRAIN_MS));
+    ones_finish(one, 1);
+}
+
+/* ---- a first that is not there ---- */
+
+static void test_a_first_that_cannot_be_read_is_tried_again(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct event_id id = {{0}};
+    one_start_simulating(&world, &one, "one", 0);
+    mem_world_event(&world, "n", "a", &id);
+    assert_until(one_deliveries(&one, "processed") == 1);
+    bus_mem_set_unreadable(world.bus, ERR_DEADLINE);
+    mem_world_event(&world, "n", "a", &id);
+    uint64_t other = mem_world_event(&world, "n", "b", &id);
+    assert_until(one_deliveries(&one, "returned") >= 2);
+    assert_int_equal(one_deliveries(&one, "copy") + one_deliveries(&one, "dead"), 0);
+    bus_mem_set_unreadable(world.bus, ERR_NONE);
+    struct event_id own = mem_world_own_id(other);
+    assert_until(one_status(&one, &own) == STATUS_DEAD);
+    assert_until(one_deliveries(&one, "copy") == 1);
+    finish(&one);
+}
+
+static void test_a_copy_of_what_is_lost_counts_as_equal_in_the_end(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct event_id id = {{0}};
+    one_start_simulating(&world, &one, "one", 0);
+    mem_processor_publish(&world, 1);
+    uint64_t first = mem_world_event(&world, "n", "a", &id);
+    mem_processor_publish(&world, 1); /* a hole has two sides */
+    assert_until(one_deliveries(&one, "processed") == 3);
+    bus_mem_delete(world.events, first);
+    mem_world_event(&world, "n", "b", &id);
+    assert_until(one_deliveries(&one, "copy") == 1);
+    assert_true(one_deliveries(&one, "returned") >= 2); /* not at once */
+    assert_int_equal(mem_world_last(world.dead), 0);
+    finish(&one);
+}
+
+/* ---- a first that expires, or with its log ---- */
+
+static void test_a_copy_of_what_has_expired_is_the_event(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct event_id id = {{0}};
+    one_start_simulating(&world, &one, "one", 0);
+    mem_world_event(&world, "n", "a", &id);
+    assert_until(one_deliveries(&one, "processed") == 1);
+    clock_manual_advance(&clock_, MAX_AGE_MS - 1000);
+    mem_world_event(&world, "n", "a", &id);
+    uint64_t other = mem_world_event(&world, "n", "b", &id);
+    struct event_id own = mem_world_own_id(other);
+    assert_until(one_status(&one, &own) == STATUS_DEAD && one_deliveries(&one, "copy") == 1);
+    clock_manual_advance(&clock_, 1500);
+    assert_until(one_stats(&one).reflects.first_event_position == 2);
+    assert_until(one_status(&one, &id) == STATUS_PROCESSED);
+    mem_world_event(&world, "n", "b", &id); /* other than that one, too */
+    assert_until(one_stats(&one).counts[STATUS_DEAD] == 2);
+    assert_int_equal(mem_world_last(world.dead), 2);
+    assert_int_equal(one_deliveries(&one, "processed"), 1); /* it needed no run */
+    finish(&one);
 }
 
 /* Another processor, which takes one delivery and does nothing with it. */
@@ -40,10 +120,11 @@ static enum status status_at(struct one *one, uint64_t position)
                                                                          : STATUS_NONE;
 }
 
+/* Not faster than time goes: events expire. */
 static bool turn_clock(bool done)
 {
     if (!done)
-        clock_manual_advance(&clock_, 5);
+        clock_manual_advance(&clock_, 1);
     return done;
 }
 
@@ -68,15 +149,7 @@ static void test_a_copy_is_run_if_its_first_expires_before_it_has_ended(void **s
     assert_int_equal(one_deliveries(&one, "copy"), 0);
     bus_settle(held, BUS_LEAVE, 0);
     bus_consumer_close(other);
-    assert_true(one_drain(&one, DRAIN_MS));
-    ones_finish(&one, 1);
-}
-
-static uint64_t letters(void)
-{
-    struct bus_log_end end;
-    assert_int_equal(bus_log_end(world.dead, 1000, &end), ERR_NONE);
-    return end.last;
+    finish(&one);
 }
 
 /* The bus knows the letter that came from this position before by its id. */
@@ -93,24 +166,27 @@ static void test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_
         uint64_t copy = mem_world_event(&world, "n", contents[life], &ids[life]);
         assert_int_equal(copy, 2);
         assert_until(turn_clock(one_deliveries(&one, "dead") == life + 1));
-        assert_int_equal(letters(), life + 1);
+        assert_int_equal(mem_world_last(world.dead), life + 1);
         assert_int_equal(bus_log_read(world.dead, life + 1, 1000, &letter), ERR_NONE);
         assert_true(view_equal(letter->payload, view_of(contents[life])));
         bus_record_free(letter);
         clock_manual_advance(&clock_, 10);
         bus_mem_renew(world.events);
     }
-    assert_true(one_drain(&one, DRAIN_MS));
-    ones_finish(&one, 1);
+    finish(&one);
 }
 
-#define test(name) cmocka_unit_test_setup(name, begin)
+#define test(name, setup) cmocka_unit_test_setup(name, setup)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_a_copy_is_run_if_its_first_expires_before_it_has_ended),
-        test(test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_life),
+        test(test_a_first_that_cannot_be_read_is_tried_again, begin),
+        test(test_a_copy_of_what_is_lost_counts_as_equal_in_the_end, begin),
+        test(test_a_copy_of_what_has_expired_is_the_event, begin_ageing),
+        test(test_a_copy_is_run_if_its_first_expires_before_it_has_ended, begin_ageing),
+        test(test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_life,
+             begin_ageing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
