@@ -234,6 +234,15 @@ static enum err sim_consumer_restart(struct bus_consumer *base, int64_t timeout_
     return e ? e : answer(sim_bus_of(base->log->bus));
 }
 
+static enum err sim_consumer_floor(struct bus_consumer *base, int64_t timeout_ms,
+                                   uint64_t *ret_position)
+{
+    enum err e = ask(sim_bus_of(base->log->bus), timeout_ms);
+    if (!e)
+        e = bus_consumer_floor(((struct sim_consumer *)base)->inner, timeout_ms, ret_position);
+    return e ? e : answer(sim_bus_of(base->log->bus));
+}
+
 sim_delivered_fn sim_delivered;
 
 /* All at once, so that nothing is forgotten between the server and here. */
@@ -302,6 +311,7 @@ const struct bus_driver sim_bus_driver = {
     .consumer_open = sim_consumer_open,
     .consumer_close = sim_consumer_close,
     .consumer_restart = sim_consumer_restart,
+    .consumer_floor = sim_consumer_floor,
     .fetch = sim_fetch,
     .settle = sim_settle,
     .progress = sim_progress,
