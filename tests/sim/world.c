@@ -206,7 +206,7 @@ static void refuse(struct world *world)
 /* A server that loses what it had not synced, or somebody's hand. */
 static void lose(struct world *world)
 {
-    struct bus_log *log = sim_chance(100) ? world->events : world->statuses;
+    struct bus_log *log = sim_chance(70) ? world->events : world->statuses;
     struct bus_log_end end;
     if (bus_log_end(log, 1000, &end) || end.last == 0)
         return;
