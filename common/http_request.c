@@ -1,4 +1,5 @@
 #include "common/http_internal.h"
+#include "common/text.h"
 
 #include <civetweb.h>
 
@@ -181,15 +182,6 @@ bool http_query(const struct http_request *r, const char *name, struct view *ret
 
 /* ---- decoding of path and query ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
 /* %XX, and + where `plus` is true; what is no escape stands for itself. Never longer than raw. */
 static struct view decode(struct view raw, bool plus, struct buf *out)
 {
@@ -197,8 +189,8 @@ static struct view decode(struct view raw, bool plus, struct buf *out)
 
     for (size_t i = 0; i < raw.len; i++) {
         char c = raw.data[i];
-        int high = c == '%' && i + 2 < raw.len ? hex_value(raw.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(raw.data[i + 2]) : -1;
+        int high = c == '%' && i + 2 < raw.len ? text_hex_value(raw.data[i + 1]) : -1;
+        int low = high >= 0 ? text_hex_value(raw.data[i + 2]) : -1;
 
         if (low >= 0) {
             c = (char)(high << 4 | low);
