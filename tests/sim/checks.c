@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { POSITIONS_MAX = 4 * EVENTS_MAX, ASK_MS = 5000 };
+enum { POSITIONS_MAX = 4 * EVENTS_MAX, PROCESSES_MAX = 512, ASK_MS = 5000 };
 
 /* A record of the event log, by a reading of its own. */
 struct known {
@@ -188,8 +188,11 @@ static void check_agreement(struct world *world)
  * last look. */
 static bool ended[POSITIONS_MAX];
 static uint64_t status_end;
-/* The process to which a position was last delivered after that. */
+/* The process to which a position was last delivered after that, ... */
 static int ended_at[POSITIONS_MAX];
+/* ... and how many deliveries of it each process holds: it may run what came before. */
+static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX];
+static bool acked[POSITIONS_MAX];
 
 static void read_statuses(struct world *world)
 {
@@ -209,11 +212,26 @@ static void read_statuses(struct world *world)
     }
 }
 
-void check_delivery(struct world *world, int process, uint64_t position)
+void check_delivery(struct world *world, int process, uint64_t position,
+                    const enum bus_settlement *how)
 {
     (void)world;
-    if (position < POSITIONS_MAX && ended[position])
+    if (position >= POSITIONS_MAX || process >= PROCESSES_MAX)
+        sim_fail("position %llu was delivered", (unsigned long long)position);
+    uint8_t *held = &held_at[process][position];
+    if (!how && ended[position] && *held == 0)
         ended_at[position] = process;
+    *held = (uint8_t)(how ? *held - 1 : *held + 1);
+    if (how && *how == BUS_ACK)
+        acked[position] = true;
+}
+
+/* Records come before acknowledgements. `acked` as it was before the status log was read. */
+static void check_acks(const bool *acked_before)
+{
+    for (uint64_t p = 1; p <= log_end; p++)
+        if (acked_before[p] && !ended[p])
+            sim_fail("position %llu was acknowledged without a record", (unsigned long long)p);
 }
 
 void check_run(struct world *world, int process, uint64_t position)
@@ -243,7 +261,10 @@ void check_now(struct world *world)
     read_log(world);
     check_accepted(world);
     if (world->losses == 0) { /* positions mean one thing only */
+        bool acked_before[POSITIONS_MAX];
+        memcpy(acked_before, acked, sizeof acked);
         read_statuses(world);
+        check_acks(acked_before);
         check_runs(world);
         check_agreement(world);
     }

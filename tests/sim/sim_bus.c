@@ -243,7 +243,7 @@ static enum err sim_consumer_floor(struct bus_consumer *base, int64_t timeout_ms
     return e ? e : answer(sim_bus_of(base->log->bus));
 }
 
-sim_delivered_fn sim_delivered;
+sim_delivery_fn sim_on_delivery;
 
 /* All at once, so that nothing is forgotten between the server and here. */
 static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
@@ -264,8 +264,8 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
         struct sim_delivery *d = sim_must(calloc(1, sizeof *d));
         *d = (struct sim_delivery){.base = *inner[i], .inner = inner[i], .bus = bus};
         bus_record_box_of(inner[i]->record)->driver = &sim_bus_driver;
-        if (!lost && sim_delivered)
-            sim_delivered(bus->process, inner[i]->record);
+        if (!lost && sim_on_delivery)
+            sim_on_delivery(bus->process, inner[i]->record->position, NULL);
         if (lost)
             sim_delivery_release(d, BUS_LEAVE, 0);
         else
@@ -278,6 +278,8 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
 static void sim_settle(struct bus_delivery *base, enum bus_settlement how, int64_t delay_ms)
 {
     struct sim_delivery *d = (struct sim_delivery *)base;
+    if (sim_on_delivery)
+        sim_on_delivery(d->bus->process, base->record->position, &how);
     if (sim_link_is_down(d->bus) || d->bus->closed)
         sim_delivery_release(d, BUS_LEAVE, 0);
     else
