@@ -164,7 +164,7 @@ help: ## List the targets
 clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
-.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim bench \
-    fuzz-build help clean
+.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
+    bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -58,7 +58,9 @@ static enum err check_time(const char *label, struct view value, struct err_deta
 
     if (!clock_parse(value.data, value.len, &ms))
         return err_set(detail, ERR_INVALID,
-                       "%s is not an RFC 3339 date-time such as 2026-01-02T03:04:05.678Z", label);
+                       "%s is not an RFC 3339 date-time of the years 0001 to 9999 in UTC, such as "
+                       "2026-01-02T03:04:05.678Z",
+                       label);
     return ERR_NONE;
 }
 

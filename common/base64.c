@@ -54,3 +54,21 @@ bool base64_decode(struct view text, char *to, size_t *ret_len)
     *ret_len = used;
     return true;
 }
+
+void base64_encode(struct buf *out, struct view bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < bytes.len; i += 3) {
+        size_t left = bytes.len - i;
+        unsigned char b[3] = {0};
+        char group[4];
+
+        memcpy(b, bytes.data + i, left < 3 ? left : 3);
+        group[0] = digits[b[0] >> 2];
+        group[1] = digits[(b[0] & 3) << 4 | b[1] >> 4];
+        group[2] = left > 1 ? digits[(b[1] & 15) << 2 | b[2] >> 6] : '=';
+        group[3] = left > 2 ? digits[b[2] & 63] : '=';
+        buf_add(out, group, sizeof group);
+    }
+}

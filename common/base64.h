@@ -10,4 +10,7 @@
  * stand for nothing. False: it is no such text, and `to` holds anything. */
 must_check bool base64_decode(struct view text, char *to, size_t *ret_len);
 
+/* Appends the text of the bytes, padded. */
+void base64_encode(struct buf *out, struct view bytes);
+
 #endif

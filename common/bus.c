@@ -286,6 +286,13 @@ enum err bus_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms)
                                                         bounded(timeout_ms, LONGEST_TIMEOUT_MS));
 }
 
+enum err bus_consumer_floor(struct bus_consumer *consumer, int64_t timeout_ms,
+                            uint64_t *ret_position)
+{
+    return consumer->log->bus->driver->consumer_floor(
+        consumer, bounded(timeout_ms, LONGEST_TIMEOUT_MS), ret_position);
+}
+
 enum err bus_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
                    size_t max, size_t *ret_count)
 {

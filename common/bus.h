@@ -206,6 +206,12 @@ void bus_consumer_close(struct bus_consumer *consumer);
  * later. (Where nothing has been stored there yet, bus_fetch finds out by itself.) Deliveries in
  * hand should be left. ERR_UNAVAILABLE, ERR_DEADLINE: perhaps not; call it again. */
 must_check enum err bus_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms);
+/* The position up to which the group has acknowledged all that the log keeps; 0: not even the
+ * first, or the group has not begun. It may lag a little; what it says was so when the call was
+ * made, and it only goes back when the group begins anew or the log is another one. Asks the
+ * leader; one round trip. ERR_UNAVAILABLE, ERR_DEADLINE. */
+must_check enum err bus_consumer_floor(struct bus_consumer *consumer, int64_t timeout_ms,
+                                       uint64_t *ret_position);
 
 struct bus_delivery {
     struct bus_record *record; /* lives as long as the delivery */

@@ -39,6 +39,8 @@ struct bus_driver {
                               struct bus_consumer **ret);
     void (*consumer_close)(struct bus_consumer *consumer);
     enum err (*consumer_restart)(struct bus_consumer *consumer, int64_t timeout_ms);
+    enum err (*consumer_floor)(struct bus_consumer *consumer, int64_t timeout_ms,
+                               uint64_t *ret_position);
     enum err (*fetch)(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
                       size_t max, size_t *ret_count);
     void (*settle)(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms);

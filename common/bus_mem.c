@@ -247,8 +247,8 @@ static enum err mem_log_end(struct bus_log *base, int64_t timeout_ms, struct bus
     if (!away) {
         mem_expire(log);
         const struct mem_record *last = mem_record_at(log, log->last);
-        *ret = (struct bus_log_end){log->first, log->last, log->created_ns,
-                                    last ? last->time_ms : 0};
+        *ret =
+            (struct bus_log_end){log->first, log->last, log->created_ns, last ? last->time_ms : 0};
     }
     pthread_mutex_unlock(&bus->lock);
     return away ? ERR_UNAVAILABLE : ERR_NONE;
@@ -384,6 +384,7 @@ const struct bus_driver bus_mem_driver = {
     .consumer_open = mem_consumer_open,
     .consumer_close = mem_consumer_close,
     .consumer_restart = mem_consumer_restart,
+    .consumer_floor = mem_consumer_floor,
     .fetch = mem_fetch,
     .settle = mem_settle,
     .progress = mem_progress,

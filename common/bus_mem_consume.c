@@ -189,6 +189,33 @@ enum err mem_consumer_restart(struct bus_consumer *base, int64_t timeout_ms)
     return away ? ERR_UNAVAILABLE : ERR_NONE;
 }
 
+/* Below what was given and not acknowledged, where the log still keeps that. */
+static uint64_t floor_of(const struct mem_log *log, const struct mem_group *group)
+{
+    uint64_t next = group->next;
+    for (size_t i = 0; i < group->pending_count; ++i) {
+        uint64_t position = group->pending[i].position;
+        if (position < next && mem_record_at(log, position))
+            next = position;
+    }
+    return next - 1;
+}
+
+enum err mem_consumer_floor(struct bus_consumer *base, int64_t timeout_ms, uint64_t *ret_position)
+{
+    struct mem_consumer *consumer = (struct mem_consumer *)base;
+    struct mem_log *log = (struct mem_log *)base->log;
+    struct mem_bus *bus = mem_bus_of(log);
+    (void)timeout_ms;
+    pthread_mutex_lock(&bus->lock);
+    bool away = bus->away;
+    const struct mem_group *group = away ? NULL : group_find(log, consumer->group);
+    if (!away)
+        *ret_position = group ? floor_of(log, group) : 0;
+    pthread_mutex_unlock(&bus->lock);
+    return away ? ERR_UNAVAILABLE : ERR_NONE;
+}
+
 static enum err deliver(struct mem_log *log, struct mem_group *group, struct mem_pending *pending,
                         struct bus_delivery **ret)
 {

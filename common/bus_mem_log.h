@@ -117,6 +117,8 @@ enum err mem_consumer_open(struct bus_log *log, const struct bus_consumer_spec *
                            struct bus_consumer **ret);
 void mem_consumer_close(struct bus_consumer *consumer);
 enum err mem_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms);
+enum err mem_consumer_floor(struct bus_consumer *consumer, int64_t timeout_ms,
+                            uint64_t *ret_position);
 enum err mem_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
                    size_t max, size_t *ret_count);
 void mem_settle(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms);

@@ -194,6 +194,7 @@ const struct bus_driver bus_nats_driver = {
     .consumer_open = nats_consumer_open,
     .consumer_close = nats_consumer_close,
     .consumer_restart = nats_consumer_restart,
+    .consumer_floor = nats_consumer_floor,
     .fetch = nats_fetch,
     .settle = nats_settle,
     .progress = nats_progress,

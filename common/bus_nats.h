@@ -277,7 +277,8 @@ struct nats_stream {
 };
 /* Reads those from the answer to a STREAM.INFO request. False: it is none. */
 must_check bool nats_stream_read_newer(struct view answer, struct nats_stream *ret);
-/* False: the detail names the first setting that breaks a promise, the promise, and what mends it. */
+/* False: the detail names the first setting that breaks a promise, the promise, and what mends
+ * it. */
 must_check bool nats_stream_is_sound(const struct nats_log *log, const struct nats_stream *stream,
                                      struct err_detail *detail);
 
@@ -305,8 +306,10 @@ struct nats_origin {
     uint64_t pending; /* for the consumer, behind this one */
 };
 bool nats_origin_parse(const char *reply, struct nats_origin *ret);
-/* A header of a message as received, without making nats.c build its table of headers; empty if
- * there is none. */
+/* A header that the server has added to a message, without making nats.c build its table of
+ * headers; empty if there is none. The last of several: the stored message may have had headers of
+ * that name too (one that was republished from another stream has), and the server puts its own
+ * behind. */
 struct view nats_raw_header(natsMsg *msg, const char *name);
 int nats_status_of(
     natsMsg *msg); /* 100, 404, ... of a message without payload; 0: an ordinary one */
@@ -341,6 +344,8 @@ enum err nats_consumer_open(struct bus_log *log, const struct bus_consumer_spec 
                             struct bus_consumer **ret);
 void nats_consumer_close(struct bus_consumer *consumer);
 enum err nats_consumer_restart(struct bus_consumer *consumer, int64_t timeout_ms);
+enum err nats_consumer_floor(struct bus_consumer *consumer, int64_t timeout_ms,
+                             uint64_t *ret_position);
 enum err nats_fetch(struct bus_consumer *consumer, int64_t timeout_ms, struct bus_delivery **ret,
                     size_t max, size_t *ret_count);
 void nats_settle(struct bus_delivery *delivery, enum bus_settlement how, int64_t delay_ms);

@@ -221,6 +221,28 @@ enum err nats_consumer_restart(struct bus_consumer *base, int64_t timeout_ms)
     return e;
 }
 
+enum err nats_consumer_floor(struct bus_consumer *base, int64_t timeout_ms, uint64_t *ret_position)
+{
+    const struct nats_consumer *consumer = (const struct nats_consumer *)base;
+    const struct nats_log *log = (const struct nats_log *)base->log;
+    struct nats_session *session = nats_link_hold(&nats_bus_of(base->log)->service);
+    if (!session)
+        return ERR_UNAVAILABLE;
+    jsConsumerInfo *info = NULL;
+    jsOptions options;
+    jsErrCode code = 0;
+    jsOptions_Init(&options);
+    options.Wait = timeout_ms > 0 ? timeout_ms : 1;
+    natsStatus s =
+        js_GetConsumerInfo(&info, nats_js(session), log->name, consumer->group, &options, &code);
+    nats_session_release(session);
+    if (s != NATS_OK && code != JSConsumerNotFoundErr)
+        return s == NATS_TIMEOUT ? ERR_DEADLINE : ERR_UNAVAILABLE;
+    *ret_position = info ? info->AckFloor.Stream : 0;
+    jsConsumerInfo_Destroy(info);
+    return ERR_NONE;
+}
+
 /* ---- requests ---- */
 
 /* The largest message must fit. */

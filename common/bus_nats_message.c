@@ -94,15 +94,26 @@ static bool next_line(struct view block, const char **at, struct view *ret)
     return true;
 }
 
-static struct view find_header(struct view block, struct view name)
+static bool has_name(struct view line, struct view name)
+{
+    return line.len > name.len && line.data[name.len] == ':' &&
+           view_equal_nocase((struct view){line.data, name.len}, name);
+}
+
+/* The first of several, or the last. */
+static struct view find_header(struct view block, struct view name, bool last)
 {
     const char *at = memchr(block.data, '\n', block.len);
+    struct view value = VIEW("");
     struct view line;
-    while (next_line(block, &at, &line))
-        if (line.len > name.len && line.data[name.len] == ':' &&
-            view_equal_nocase((struct view){line.data, name.len}, name))
-            return trimmed(line.data + name.len + 1, line.data + line.len);
-    return VIEW("");
+    bool found = false;
+    while ((last || !found) && next_line(block, &at, &line)) {
+        if (!has_name(line, name))
+            continue;
+        value = trimmed(line.data + name.len + 1, line.data + line.len);
+        found = true;
+    }
+    return value;
 }
 
 static size_t all_headers(struct view block, struct bus_header_view *ret, size_t max)
@@ -124,10 +135,15 @@ static size_t all_headers(struct view block, struct bus_header_view *ret, size_t
 
 struct view nats_raw_header(natsMsg *msg, const char *name)
 {
-    const char *value = NULL;
+    const char **values = NULL;
+    int count = 0;
     if (layout_is_known())
-        return find_header(raw_headers(msg), view_of(name));
-    return natsMsgHeader_Get(msg, name, &value) == NATS_OK ? view_of(value) : VIEW("");
+        return find_header(raw_headers(msg), view_of(name), true);
+    if (natsMsgHeader_Values(msg, name, &values, &count) != NATS_OK)
+        return VIEW("");
+    struct view last = count > 0 ? view_of(values[count - 1]) : VIEW("");
+    free((void *)values); /* nats.c's */
+    return last;
 }
 
 int nats_status_of(natsMsg *msg)
@@ -186,7 +202,7 @@ struct view nats_record_header(const struct bus_record *base, const char *name)
 {
     const struct nats_record *record = (const struct nats_record *)bus_record_box_of(base);
     if (record->raw)
-        return find_header(raw_headers(record->msg), view_of(name));
+        return find_header(raw_headers(record->msg), view_of(name), false);
     return get_header(record->msg, name);
 }
 

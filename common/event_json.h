@@ -1,5 +1,5 @@
-/* Reads one plain JSON event:
- * {"name":"order.created","payload":…,"key":…,"time":…,"id":…,"source":…}. Only name is needed.
+/* Reads one plain JSON event: an object with name and, as one likes, payload, key, time, id and
+ * source.
  *
  * A strict scanner (json_scan.h) decides on validity and finds the members; cJSON decodes the
  * texts that hold escapes. cJSON is not asked about the payload: it is lax where RFC 8259 is not,

@@ -253,7 +253,7 @@ static void full_write(const struct event_status *status, struct proto_arena *ar
     m->dataschema = proto_arena_text(arena, status->dataschema, TEXT_MAX);
     m->payload.data = (uint8_t *)status->payload.data; /* only read by the encoder */
     m->payload.len = status->payload.len;
-    if (status->time_ms) {
+    if (status->has_time) {
         time_write(status->time_ms, time);
         m->time = time;
     }
@@ -344,6 +344,7 @@ static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
         .content_type = view_of(m->content_type),
         .subject = view_of(m->subject),
         .dataschema = view_of(m->dataschema),
+        .has_time = m->time != NULL,
         .payload = {(const char *)m->payload.data, m->payload.len},
     };
     return id_parse(view_of(m->event_id), &ret->id) &&

@@ -33,7 +33,8 @@ struct event_status {
     struct view producer_id, source, key, content_type, subject, dataschema, payload;
     const struct event_extension *extensions;
     size_t extension_count;
-    int64_t time_ms; /* 0: unknown */
+    bool has_time; /* and it is: */
+    int64_t time_ms;
     const struct event_status_change *history;
     size_t history_count;
 };

@@ -45,8 +45,8 @@ struct http_route {
     /* What it answers with, "application/json": a request whose Accept excludes it (and problem
      * documents) gets 406. NULL: Accept is not looked at. */
     const char *produces;
-    /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow, to which a route
-     * of that method may add. Any other path: 404 that names the known ones. */
+    /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow, to which a
+     * route of that method may add. Any other path: 404 that names the known ones. */
 };
 #define HTTP_ROUTES_MAX 32
 
@@ -96,7 +96,8 @@ bool http_header_next(const struct http_request *r, const char *name, int *at, s
 /* The field at that index (from 0), in the order they came. False: there are no more. */
 bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
                     struct view *ret_value);
-/* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. */
+/* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. A
+ * request with more than 16 of them is refused. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
 struct view http_request_id(const struct http_request *r);
 /* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW,

@@ -169,9 +169,10 @@ void http_request_begin_refused(struct http_worker *worker, struct mg_connection
 bool http_header_has(struct view header, struct view token);
 /* Reads and forgets what is left of the body, at most `limit` bytes and until the deadline. */
 void http_request_discard(struct http_request *r, uint64_t limit, int64_t deadline_ms);
-/* Decodes path parameters and query into the worker's memory. */
+/* Decodes path parameters and query into the worker's memory. ERR_MEMORY. ERR_INVALID: the query
+ * has more than HTTP_QUERY_MAX parameters. */
 must_check enum err http_request_decode(struct http_request *r, const struct view *raw_parameters,
-                                        size_t count);
+                                        size_t count, struct err_detail *detail);
 
 /* http_route.c: finds the route, or answers OPTIONS by itself (*ret_done). */
 must_check enum err http_route_find(struct http_request *r, struct http_response *response,

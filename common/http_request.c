@@ -1,4 +1,5 @@
 #include "common/http_internal.h"
+#include "common/text.h"
 
 #include <civetweb.h>
 
@@ -108,7 +109,9 @@ struct view http_request_id(const struct http_request *r)
 bool http_header_at(const struct http_request *r, size_t index, struct view *ret_name,
                     struct view *ret_value)
 {
-    if (index >= (size_t)r->info->num_headers)
+    int count = r->info->num_headers; /* -1 in a request that could not be parsed */
+
+    if (count < 0 || index >= (size_t)count)
         return false;
     *ret_name = view_of(r->info->http_headers[index].name);
     *ret_value = view_of(r->info->http_headers[index].value);
@@ -179,15 +182,6 @@ bool http_query(const struct http_request *r, const char *name, struct view *ret
 
 /* ---- decoding of path and query ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
 /* %XX, and + where `plus` is true; what is no escape stands for itself. Never longer than raw. */
 static struct view decode(struct view raw, bool plus, struct buf *out)
 {
@@ -195,8 +189,8 @@ static struct view decode(struct view raw, bool plus, struct buf *out)
 
     for (size_t i = 0; i < raw.len; i++) {
         char c = raw.data[i];
-        int high = c == '%' && i + 2 < raw.len ? hex_value(raw.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(raw.data[i + 2]) : -1;
+        int high = c == '%' && i + 2 < raw.len ? text_hex_value(raw.data[i + 1]) : -1;
+        int low = high >= 0 ? text_hex_value(raw.data[i + 2]) : -1;
 
         if (low >= 0) {
             c = (char)(high << 4 | low);
@@ -223,7 +217,7 @@ static void decode_pair(struct http_request *r, struct view raw)
 }
 
 enum err http_request_decode(struct http_request *r, const struct view *raw_parameters,
-                             size_t count)
+                             size_t count, struct err_detail *detail)
 {
     struct buf *out = &r->worker->decoded;
     struct view query = r->query_text;
@@ -231,13 +225,17 @@ enum err http_request_decode(struct http_request *r, const struct view *raw_para
     buf_clear(out);
     /* all of it at once, so that nothing moves: nothing gets longer by decoding */
     if (!buf_reserve(out, r->path.len + query.len))
-        return ERR_MEMORY;
+        return err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
     for (size_t i = 0; i < count && i < HTTP_PARAMETERS_MAX; i++)
         r->parameters[r->parameter_count++] = decode(raw_parameters[i], false, out);
-    while (query.len > 0 && r->query_count < HTTP_QUERY_MAX) {
+    while (query.len > 0) {
         const char *ampersand = memchr(query.data, '&', query.len);
         size_t len = ampersand ? (size_t)(ampersand - query.data) : query.len;
 
+        if (len > 0 && r->query_count == HTTP_QUERY_MAX)
+            return err_set(detail, ERR_INVALID,
+                           "the query has too many parameters; at most %d are allowed",
+                           HTTP_QUERY_MAX);
         if (len > 0)
             decode_pair(r, (struct view){query.data, len});
         query.data += len + (ampersand ? 1 : 0);

@@ -206,9 +206,7 @@ static enum err enter(struct http_request *r, const struct http_route *route,
         return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", route->produces);
     if (view_equal(r->method, VIEW("OPTIONS")))
         e = begin_options(r, response, detail);
-    if (!e && http_request_decode(r, parameters, count))
-        e = err_set(detail, ERR_MEMORY, "no memory for the request's parameters");
-    return e;
+    return e ? e : http_request_decode(r, parameters, count, detail);
 }
 
 enum err http_route_find(struct http_request *r, struct http_response *response, bool *ret_done,

@@ -1,6 +1,7 @@
 #include "common/id.h"
 
 #include "common/log.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -90,17 +91,6 @@ void id_of_producer(struct view source, struct view producer_id, struct event_id
     uuid_generate_sha1(ret->bytes, producer_namespace, name, len);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Whether a hyphen stands before this byte. */
 static bool hyphen_before(size_t byte)
 {
@@ -119,7 +109,7 @@ bool id_parse(struct view text, struct event_id *ret)
     for (size_t i = 0; i < sizeof id.bytes; i++) {
         if (hyphen_before(i) && *at++ != '-')
             return false;
-        int high = hex_digit(at[0]), low = hex_digit(at[1]);
+        int high = text_hex_value(at[0]), low = text_hex_value(at[1]);
         if (high < 0 || low < 0)
             return false;
         id.bytes[i] = (uint8_t)(high << 4 | low);

@@ -11,12 +11,28 @@ static struct view trim(struct view v)
     return v;
 }
 
+/* Where the separator first stands outside of quoted strings (RFC 9110, section 5.6.4); the end if
+ * it does not. */
+static size_t find(struct view v, char separator)
+{
+    bool quoted = false;
+
+    for (size_t i = 0; i < v.len; i++) {
+        if (!quoted && v.data[i] == separator)
+            return i;
+        if (v.data[i] == '"')
+            quoted = !quoted;
+        else if (quoted && v.data[i] == '\\')
+            i++;
+    }
+    return v.len;
+}
+
 /* Cuts off and returns what stands before the separator; all of it if there is none. */
 static struct view take_until(struct view *rest, char separator)
 {
-    const char *at = rest->len ? memchr(rest->data, separator, rest->len) : NULL;
-    struct view taken = {rest->data, at ? (size_t)(at - rest->data) : rest->len};
-    size_t consumed = taken.len + (at ? 1 : 0);
+    struct view taken = {rest->data, find(*rest, separator)};
+    size_t consumed = taken.len + (taken.len < rest->len ? 1 : 0);
 
     if (consumed > 0)
         *rest = (struct view){rest->data + consumed, rest->len - consumed};
@@ -51,12 +67,17 @@ struct view media_type_essence(struct view media_type)
 
 bool media_type_is_well_formed(struct view media_type)
 {
-    struct view essence = media_type_essence(media_type), type = take_until(&essence, '/');
+    struct view essence = media_type_essence(media_type);
+    size_t slash = find(essence, '/');
 
     for (size_t i = 0; i < media_type.len; i++)
         if (media_type.data[i] < ' ' || media_type.data[i] > '~')
             return false;
-    return is_token(type) && is_token(essence);
+    if (slash == essence.len || essence.data != media_type.data ||
+        media_type.data[media_type.len - 1] == ' ')
+        return false;
+    return is_token((struct view){essence.data, slash}) &&
+           is_token((struct view){essence.data + slash + 1, essence.len - slash - 1});
 }
 
 bool media_type_is_json(struct view media_type)

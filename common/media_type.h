@@ -8,7 +8,8 @@
 /* type/subtype without its parameters and the blanks around it. */
 struct view media_type_essence(struct view media_type);
 
-/* type "/" subtype, both tokens; behind a semicolon anything in printable ASCII. */
+/* type "/" subtype, both tokens; behind a semicolon anything in printable ASCII. No blanks around
+ * it. */
 bool media_type_is_well_formed(struct view media_type);
 
 /* Whether values of the type are JSON: its subtype is json or ends in +json (CloudEvents JSON event

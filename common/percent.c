@@ -1,5 +1,7 @@
 #include "common/percent.h"
 
+#include "common/text.h"
+
 static bool must_encode(char c)
 {
     return c <= ' ' || c > '~' || c == '"' || c == '%';
@@ -34,17 +36,6 @@ bool percent_encode(struct view value, char *to, size_t room, struct view *ret)
     return true;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 bool percent_decode(struct view value, char *to, size_t room, struct view *ret)
 {
     size_t len = 0;
@@ -55,8 +46,8 @@ bool percent_decode(struct view value, char *to, size_t room, struct view *ret)
     }
     for (size_t i = 0; i < value.len; i++) {
         bool escape = value.data[i] == '%' && i + 2 < value.len;
-        int high = escape ? hex_value(value.data[i + 1]) : -1;
-        int low = escape ? hex_value(value.data[i + 2]) : -1;
+        int high = escape ? text_hex_value(value.data[i + 1]) : -1;
+        int low = escape ? text_hex_value(value.data[i + 2]) : -1;
 
         if (len == room)
             return false;

@@ -98,3 +98,14 @@ size_t text_json_char(const char *bytes, size_t len, char ret[TEXT_JSON_MAX], si
     }
     return length;
 }
+
+int text_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}

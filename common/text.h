@@ -14,6 +14,9 @@ size_t text_utf8_length(const char *bytes, size_t len);
 /* Whether the sequence of that length is a control character: C0, DEL or C1. */
 bool text_is_control(const char *bytes, size_t length);
 
+/* The value of a hexadecimal digit, in upper or lower case; -1: it is none. */
+int text_hex_value(char c);
+
 /* How many bytes at the start of `bytes` can stand in a JSON string as they are, none of them
  * being a control character: a run of printable ASCII but for quote and backslash. */
 size_t text_json_plain(const char *bytes, size_t len);

@@ -17,7 +17,7 @@ static enum copy_verdict judge_absence(const struct copy_options *options, const
         return COPY_UNKNOWN;
     log_warn("a copy's first event is lost; the copy counts as equal",
              LOG_U64("position", copy->record->position), LOG_U64("first", copy->first_position));
-    return COPY_EQUAL;
+    return COPY_BEREFT;
 }
 
 static enum copy_verdict compare(const struct copy_options *options, const struct copy *copy,

@@ -17,7 +17,8 @@ struct copy {
 enum copy_verdict {
     COPY_EQUAL,     /* by the digests of their content */
     COPY_DIFFERENT, /* also if one of them is no event */
-    COPY_UNKNOWN,   /* now: the first cannot be read, or is being dropped from the log's head */
+    COPY_BEREFT,  /* the first is lost (a damaged file has left a hole): nothing to compare with */
+    COPY_UNKNOWN, /* now: the first cannot be read, or is being dropped from the log's head */
 };
 
 struct copy_options {
@@ -25,9 +26,8 @@ struct copy_options {
     const char *event_stream; /* its name */
     const char *ns;
 };
-/* Reads the first from the log; blocks some seconds at most. If it is lost (a damaged file has left
- * a hole) the copy counts as equal, once it has been delivered several times: a replica of the log
- * may be behind. */
+/* Reads the first from the log; blocks some seconds at most. That it is lost counts only once the
+ * copy has been delivered several times: a replica of the log may be behind. */
 enum copy_verdict copy_compare(const struct copy_options *options, const struct copy *copy);
 
 #endif

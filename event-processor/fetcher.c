@@ -3,13 +3,13 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/retry_item.h"
-#include "event-processor/barrier.h"
+#include "event-processor/evidence.h"
+#include "event-processor/restart.h"
 
 enum {
     WAIT_MS = 200, /* also how long a stop may take to be noticed */
     RETRY_MS = 100,
     READ_MS = 2000,
-    RESTART_MS = 2000, /* for one try to begin anew */
     PUT_OFF_MS = 1000, /* what cannot be decided here comes to a processor again so soon */
 };
 
@@ -18,13 +18,14 @@ struct fetcher {
     const struct consumer_options *use;
     struct bus_consumer *bus;
     struct in_hand *hand;
+    struct restart restart; /* of the event log's */
     struct barrier barrier;
+    struct evidence evidence;
     struct wait_flag stop;
     struct wait wait; /* guards `running`; woken when it changes */
     bool running;     /* the thread */
     bool started;
     pthread_t thread;
-    uint64_t losses; /* of the event log, after which the group has begun anew */
     struct metric *fetched, *redelivered, *batches;
 };
 
@@ -209,6 +210,7 @@ static void process(struct fetcher *fetcher, struct batch *batch)
     uint64_t epoch = 0;
     switch (barrier_pass(&fetcher->barrier, batch, &epoch)) {
     case BARRIER_PASSED:
+        evidence_sift(&fetcher->evidence, batch, epoch);
         hand_on(fetcher, batch, epoch);
         break;
     case BARRIER_STOPPED:
@@ -220,17 +222,12 @@ static void process(struct fetcher *fetcher, struct batch *batch)
     }
 }
 
-/* What has ended is delivered again too, and only acknowledged then. */
-static bool begin_anew_if_lost(struct fetcher *fetcher)
+/* Whether there is anything to gain from a fetch now. */
+static bool may_fetch(struct fetcher *fetcher)
 {
-    uint64_t losses = follower_event_log_losses(fetcher->use->follower);
-    if (losses == fetcher->losses || fetcher->with.log != STATUS_DELIVERY_EVENT)
-        return true;
-    if (bus_consumer_restart(fetcher->bus, RESTART_MS))
+    if (!barrier_is_open(&fetcher->barrier))
         return false;
-    log_warn("the group begins anew, since the event log is not the one it was");
-    fetcher->losses = losses;
-    return true;
+    return fetcher->with.log != STATUS_DELIVERY_EVENT || restart_tend(&fetcher->restart);
 }
 
 static void *run_fetcher(void *arg)
@@ -241,7 +238,7 @@ static void *run_fetcher(void *arg)
     while (!wait_flag_is_set(&fetcher->stop)) {
         if (follower_wait(fetcher->use->follower, &nothing, WAIT_MS, NULL))
             continue;
-        if (!barrier_is_open(&fetcher->barrier) || !begin_anew_if_lost(fetcher))
+        if (!may_fetch(fetcher))
             wait_flag_pause(&fetcher->stop, RETRY_MS);
         else if (fetch(fetcher, &batch))
             process(fetcher, &batch);
@@ -295,11 +292,16 @@ static enum err open_parts(struct fetcher *fetcher)
     enum err e = in_hand_new(with->limit, with->bytes_limit, use->clock, &fetcher->hand);
     if (e)
         return e;
-    fetcher->barrier.follower = use->follower;
-    fetcher->barrier.table = use->table;
-    fetcher->barrier.outcomes = with->outcomes;
-    fetcher->barrier.patience_ms = use->ack_wait_ms;
-    fetcher->barrier.stop = &fetcher->stop;
+    fetcher->barrier = (struct barrier){.follower = use->follower,
+                                        .table = use->table,
+                                        .outcomes = with->outcomes,
+                                        .patience_ms = use->ack_wait_ms,
+                                        .stop = &fetcher->stop};
+    fetcher->evidence = (struct evidence){.event_log = use->event_log,
+                                          .status_log = use->status_records,
+                                          .follower = use->follower,
+                                          .table = use->table,
+                                          .outcomes = with->outcomes};
     struct bus_consumer_spec spec = {.group = use->group,
                                      .ack_wait_ms = use->ack_wait_ms,
                                      .max_ack_pending = events ? use->max_ack_pending : 0};
@@ -325,6 +327,13 @@ enum err fetcher_new(const struct fetcher_options *options, struct fetcher **ret
         fetcher_free(fetcher);
         return e;
     }
+    if (options->log == STATUS_DELIVERY_EVENT)
+        restart_init(&fetcher->restart,
+                     &(struct restart_options){.event_log = fetcher->use->event_log,
+                                               .consumer = fetcher->bus,
+                                               .follower = fetcher->use->follower,
+                                               .table = fetcher->use->table,
+                                               .metrics = fetcher->use->metrics});
     register_metrics(fetcher);
     *ret = fetcher;
     return ERR_NONE;

@@ -90,8 +90,8 @@ void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why
 
 void side_note_loss(struct side *side)
 {
-    if (side->is_event_log)
-        atomic_fetch_add(&side->follower->losses, 1);
+    atomic_fetch_add(
+        &side->follower->losses[side->is_event_log ? FOLLOWER_EVENTS : FOLLOWER_STATUSES], 1);
 }
 
 void side_lost(struct side *side, uint64_t epoch)
@@ -102,7 +102,13 @@ void side_lost(struct side *side, uint64_t epoch)
 
 uint64_t follower_event_log_losses(struct follower *follower)
 {
-    return atomic_load(&follower->losses);
+    return atomic_load(&follower->losses[FOLLOWER_EVENTS]);
+}
+
+uint64_t follower_losses(struct follower *follower)
+{
+    return atomic_load(&follower->losses[FOLLOWER_EVENTS]) +
+           atomic_load(&follower->losses[FOLLOWER_STATUSES]);
 }
 
 /* ---- following ---- */

@@ -47,8 +47,12 @@ uint64_t follower_ready(struct follower *follower);
 
 /* How often the event log turned out not to be the one that was followed. The bus may then believe
  * that the group has had events which were lost and whose positions are given out again, so the
- * group must begin anew (bus_consumer_restart). */
+ * group must begin anew (restart.h). */
 uint64_t follower_event_log_losses(struct follower *follower);
+
+/* How often either log turned out not to be the one that was followed, or without its tail. Records
+ * of the status log may be lost then of events that nobody will be given again; see restart.h. */
+uint64_t follower_losses(struct follower *follower);
 
 /* Whether one of the logs is known to go on behind what has been folded, but nothing has been for
  * still_ms: the bus refuses to be read, or memory is short, say. The detail says which. */

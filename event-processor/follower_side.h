@@ -51,8 +51,8 @@ struct follower {
     const char *ns;
     struct side sides[FOLLOWER_SIDES];
     _Atomic bool stopping;
-    _Atomic uint64_t ready_epoch; /* written with `wait` locked */
-    _Atomic uint64_t losses;      /* see follower_event_log_losses */
+    _Atomic uint64_t ready_epoch;            /* written with `wait` locked */
+    _Atomic uint64_t losses[FOLLOWER_SIDES]; /* see follower_losses */
     /* Guarded by `wait`: no log is read before resume_at; rebuilds before calm_at are paced. */
     struct timespec resume_at, calm_at;
     int64_t pause_ms; /* before the present epoch's reading */

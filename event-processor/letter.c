@@ -22,8 +22,8 @@ enum {
     ERROR_SIZE = sizeof((struct err_detail){0}.text),
     /* <namespace>.dead.<group>.<name>, each with its NUL */
     SUBJECT_SIZE = 33 + sizeof "dead" + 33 + EVENT_NAME_MAX + 1,
-    /* <group>/<id>/<generation> */
-    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + NUMBER_SIZE,
+    /* <group>/<id>/<generation>/<time> */
+    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 2 * NUMBER_SIZE,
 };
 
 /* What a letter adds. A message's own headers of these names are left out. */
@@ -95,8 +95,10 @@ static void write_texts(const struct letter *letter, struct letter_message *m)
     snprintf(m->subject, sizeof m->subject, "%.32s.dead.%.32s.%.*s", letter->ns, letter->group,
              (int)name.len, name.data);
     id_format(&letter->id, m->id);
-    snprintf(m->message_id, sizeof m->message_id, "%.32s/%s/%" PRIu32, letter->group, m->id,
-             letter->generation);
+    /* With the time, because an event log that has lost its tail gives positions, and so these ids,
+     * out again. */
+    snprintf(m->message_id, sizeof m->message_id, "%.32s/%s/%" PRIu32 "/%" PRId64, letter->group,
+             m->id, letter->generation, letter->record->time_ms);
     write_error(letter->error, m->error);
     snprintf(m->position, sizeof m->position, "%" PRIu64, letter->record->position);
     snprintf(m->attempts, sizeof m->attempts, "%" PRIu32, letter->attempts);

@@ -153,17 +153,16 @@ static void examine_copy(struct letters *letters, struct held *held,
                         .id = held->id,
                         .delivered = held->delivery->delivered,
                         .first_position = first->event_position};
-    switch (copy_compare(&options, &copy)) {
-    case COPY_EQUAL:
-        outcomes_copy(letters->use.outcomes, held);
-        break;
-    case COPY_DIFFERENT:
+    enum copy_verdict verdict = copy_compare(&options, &copy);
+    /* While the first has not ended it may expire, or turn out to be a conflict itself: then this
+     * copy is the event, and must be run. */
+    bool settled = verdict == COPY_EQUAL && status_ended(first->state.status);
+    if (verdict == COPY_DIFFERENT)
         bury_conflict(letters, held, first);
-        break;
-    case COPY_UNKNOWN:
+    else if (settled || verdict == COPY_BEREFT)
+        outcomes_copy(letters->use.outcomes, held);
+    else
         outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
-        break;
-    }
 }
 
 /* The table may have changed since it was asked: then the delivery comes again, for another
@@ -180,8 +179,9 @@ static void examine(struct letters *letters, struct held *held)
     bool known = status_table_at(letters->use.table, held->run.position, &cell, &reflects) &&
                  reflects.epoch == held->epoch && id_equal(&cell.id, &held->id);
     bool copy = known && cell.state.status == STATUS_NONE;
-    bool has_first = copy && status_table_find(letters->use.table, &held->id, &first, NULL) &&
-                     !first.conflict && first.event_position < held->run.position;
+    bool has_first = copy && status_table_find(letters->use.table, &held->id, &first, &reflects) &&
+                     reflects.epoch == held->epoch && !first.conflict &&
+                     first.event_position < held->run.position;
     if (known && held->malformed && copy == has_first)
         bury_malformed(letters, held, copy ? &first : NULL, cell.state.generation);
     else if (has_first)

@@ -81,8 +81,7 @@ static void fill(struct full *full, const struct status_entry *entry, struct eve
     status->extension_count = full->event.extension_count;
     status->payload = full->event.payload;
     struct view time = full->event.time;
-    if (time.len == 0 || !clock_parse(time.data, time.len, &status->time_ms))
-        status->time_ms = 0;
+    status->has_time = time.len > 0 && clock_parse(time.data, time.len, &status->time_ms);
     full->changes[0] = (struct event_status_change){
         .state = {.status = STATUS_ACCEPTED},
         .time_ms = full->record ? full->record->time_ms : 0,

@@ -102,6 +102,11 @@ bool status_table_find(struct status_table *table, const struct event_id *id,
 bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
                      struct status_reflects *ret_reflects);
 void status_table_reflects(struct status_table *table, struct status_reflects *ret);
+/* The first event at positions `from` to `to`, both included, whose status is one of these (1u << a
+ * status, added up); copies are none. False: there is none. Looks into few cells of others. */
+bool status_table_first_of(struct status_table *table, unsigned statuses, uint64_t from,
+                           uint64_t to, struct status_entry *ret,
+                           struct status_reflects *ret_reflects);
 
 struct status_table_stats {
     struct status_reflects reflects;

@@ -53,6 +53,54 @@ void status_table_reflects(struct status_table *table, struct status_reflects *r
     pthread_rwlock_unlock(&table->lock);
 }
 
+/* ---- events of some statuses ---- */
+
+static bool has_any(const struct status_segment *segment, unsigned statuses)
+{
+    for (unsigned i = 0; i < STATUS_COUNT; i++)
+        if ((statuses >> i & 1) != 0 && segment->counts[i] > 0)
+            return true;
+    return false;
+}
+
+/* The first one at `from` or later in its segment, of which positions after `to` don't count; 0:
+ * none. */
+static uint64_t find_any(const struct status_segment *segment, unsigned statuses, uint64_t from,
+                         uint64_t to)
+{
+    uint64_t begin = segment->number * STATUS_SEGMENT_CELLS;
+    uint64_t end = begin + STATUS_SEGMENT_CELLS - 1;
+    for (uint64_t at = from > begin ? from : begin; at <= (to < end ? to : end); at++) {
+        const struct status_cell *cell = &segment->cells[at - begin];
+        if (!id_is_zero(&cell->id) && !cell->copy &&
+            (statuses >> status_cell_state(cell).status & 1) != 0)
+            return at;
+    }
+    return 0;
+}
+
+bool status_table_first_of(struct status_table *table, unsigned statuses, uint64_t from,
+                           uint64_t to, struct status_entry *ret,
+                           struct status_reflects *ret_reflects)
+{
+    uint64_t found = 0;
+    pthread_rwlock_rdlock(&table->lock);
+    for (size_t i = 0; i < table->segment_count && found == 0; i++) {
+        const struct status_segment *segment = table->segments[i];
+        if (segment->number > to / STATUS_SEGMENT_CELLS)
+            break;
+        if (segment->number >= from / STATUS_SEGMENT_CELLS && has_any(segment, statuses))
+            found = find_any(segment, statuses, from, to);
+    }
+    if (found)
+        read_cell(table, status_table_cell(table, found, NULL), found, ret);
+    *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+    return found != 0;
+}
+
+/* ---- all of it ---- */
+
 static uint64_t digest_of(const struct status_segment *segment, uint64_t floor_position)
 {
     uint64_t first = segment->number * STATUS_SEGMENT_CELLS;

@@ -1,5 +1,6 @@
 #include "http-gateway/event_document.h"
 
+#include "common/base64.h"
 #include "common/json_scan.h"
 #include "common/media_type.h"
 
@@ -28,25 +29,6 @@ static void add_time(struct buf *out, const char *name, int64_t ms)
     add_text(out, name, view_of(text));
 }
 
-/* RFC 4648, section 4 */
-static void add_base64(struct buf *out, struct view bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        size_t left = bytes.len - i;
-        unsigned char b[3] = {0};
-        char group[4];
-
-        memcpy(b, bytes.data + i, left < 3 ? left : 3);
-        group[0] = digits[b[0] >> 2];
-        group[1] = digits[(b[0] & 3) << 4 | b[1] >> 4];
-        group[2] = left > 1 ? digits[(b[1] & 15) << 2 | b[2] >> 6] : '=';
-        group[3] = left > 2 ? digits[b[2] & 63] : '=';
-        buf_add(out, group, sizeof group);
-    }
-}
-
 static void add_payload(struct buf *out, const struct event_status *s)
 {
     struct json_text json = {0};
@@ -59,7 +41,7 @@ static void add_payload(struct buf *out, const struct event_status *s)
         return;
     }
     buf_add_text(out, ",\"payload_base64\":\"");
-    add_base64(out, s->payload);
+    base64_encode(out, s->payload);
     buf_add_text(out, "\"");
 }
 
@@ -96,7 +78,7 @@ static void add_full(struct buf *out, const struct event_status *s)
     add_text(out, "source", s->source);
     add_text_if_any(out, "key", s->key);
     add_text_if_any(out, "subject", s->subject);
-    if (s->time_ms != 0)
+    if (s->has_time)
         add_time(out, "time", s->time_ms);
     add_text_if_any(out, "content_type", s->content_type);
     add_text_if_any(out, "dataschema", s->dataschema);

@@ -53,7 +53,8 @@ static enum err parse_quoted(struct view value, char *text, struct view *ret,
     }
     if (at + 1 != value.len)
         return err_set(detail, ERR_MALFORMED,
-                       HEADER " begins with a double quote; another one must end it");
+                       HEADER " begins with a double quote; another one must end it, and nothing "
+                              "follow");
     if (check_length(used, detail))
         return ERR_MALFORMED;
     *ret = (struct view){text, used};

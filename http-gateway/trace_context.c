@@ -22,6 +22,15 @@ static bool all_zero(struct view v, size_t from, size_t count)
     return true;
 }
 
+/* What a later version may add, as far as an event's header holds it as it is (event.h). */
+static bool all_visible(struct view v)
+{
+    for (size_t i = 0; i < v.len; i++)
+        if (v.data[i] <= ' ' || v.data[i] > '~' || v.data[i] == '"' || v.data[i] == '%')
+            return false;
+    return true;
+}
+
 bool traceparent_is_valid(struct view header)
 {
     if (header.len < LENGTH_00 || header.len > 128)
@@ -35,7 +44,7 @@ bool traceparent_is_valid(struct view header)
         return false;
     if (memcmp(header.data, "00", 2) == 0)
         return header.len == LENGTH_00;
-    return header.len == LENGTH_00 || header.data[LENGTH_00] == '-';
+    return header.len == LENGTH_00 || (header.data[LENGTH_00] == '-' && all_visible(header));
 }
 
 bool tracestate_is_valid(struct view header)

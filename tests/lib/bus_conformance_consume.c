@@ -362,7 +362,86 @@ static void a_group_that_begins_anew_gets_everything_again(void **state)
     bus_fixture_end(&f);
 }
 
+static uint64_t floor_of(struct bus_consumer *consumer)
+{
+    uint64_t position = UINT64_MAX;
+    assert_int_equal(bus_consumer_floor(consumer, TEST_LIMIT_MS, &position), ERR_NONE);
+    return position;
+}
+
+/* Acknowledgements take their time. */
+static void until_floor(struct bus_consumer *consumer, uint64_t position)
+{
+    int64_t until = test_now_ms() + TEST_LIMIT_MS;
+    while (floor_of(consumer) != position && test_now_ms() < until)
+        test_sleep_a_little();
+    assert_int_equal(floor_of(consumer), position);
+}
+
+static void the_floor_is_what_all_has_been_acknowledged_up_to(void **state)
+{
+    struct bus_fixture f;
+    struct bus_delivery *d[5];
+    struct bus_consumer *consumer, *sharing, *other;
+    struct bus_consumer_spec spec = {
+        .group = "group", .ack_wait_ms = 30000, .max_ack_pending = 100};
+    bus_fixture_begin(&f, *state, NULL);
+    bus_fixture_publish_many(&f, 1, 6);
+    assert_int_equal(bus_consumer_open(f.log, &spec, &consumer), ERR_NONE);
+    assert_int_equal(bus_consumer_open(f.log, &spec, &sharing), ERR_NONE);
+    spec.group = "other";
+    assert_int_equal(bus_consumer_open(f.log, &spec, &other), ERR_NONE);
+    assert_int_equal(floor_of(consumer), 0);
+    for (int i = 0; i < 5; i++)
+        d[i] = bus_fixture_fetch_one(i % 2 ? sharing : consumer);
+    assert_int_equal(floor_of(consumer), 0);
+    bus_settle(d[0], BUS_ACK, 0);
+    until_floor(consumer, 1);
+    bus_settle(d[2], BUS_ACK, 0);
+    bus_settle(d[4], BUS_ACK, 0);
+    assert_int_equal(floor_of(consumer), 1); /* 2 is missing */
+    bus_settle(d[1], BUS_ACK, 0);
+    until_floor(consumer, 3);
+    assert_int_equal(floor_of(sharing), 3);
+    struct bus_delivery *sixth = bus_fixture_fetch_one(consumer);
+    assert_int_equal(sixth->record->position, 6);
+    bus_settle(sixth, BUS_ACK, 0);
+    assert_int_equal(floor_of(consumer), 3);
+    bus_settle(d[3], BUS_ACK, 0);
+    until_floor(consumer, 6);
+    assert_int_equal(floor_of(other), 0);
+    bus_consumer_close(consumer);
+    bus_consumer_close(sharing);
+    bus_consumer_close(other);
+    bus_fixture_end(&f);
+}
+
+static void the_floor_begins_anew_with_the_group(void **state)
+{
+    struct bus_world *world = *state;
+    struct bus_fixture f;
+    bus_fixture_begin(&f, world, NULL);
+    bus_fixture_publish_many(&f, 1, 3);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (int i = 0; i < 3; i++)
+        bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+    until_floor(consumer, 3);
+    assert_int_equal(bus_consumer_restart(consumer, TEST_LIMIT_MS), ERR_NONE);
+    assert_int_equal(floor_of(consumer), 0);
+    for (uint64_t position = 1; position <= 3; position++) {
+        assert_int_equal(floor_of(consumer), position - 1);
+        bus_settle(bus_fixture_fetch_one(consumer), BUS_ACK, 0);
+        until_floor(consumer, position);
+    }
+    world->renew(world, f.log, &f.spec);
+    assert_int_equal(floor_of(consumer), 0);
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 const struct CMUnitTest bus_consume_tests[] = {
+    cmocka_unit_test(the_floor_is_what_all_has_been_acknowledged_up_to),
+    cmocka_unit_test(the_floor_begins_anew_with_the_group),
     cmocka_unit_test(what_is_acknowledged_is_delivered_once),
     cmocka_unit_test(a_delivery_carries_its_record),
     cmocka_unit_test(what_is_left_comes_back_after_ack_wait),

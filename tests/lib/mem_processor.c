@@ -56,6 +56,13 @@ struct status_table_stats one_stats(struct one *one)
     return stats;
 }
 
+enum status one_status(struct one *one, const struct event_id *id)
+{
+    struct status_entry entry;
+    return status_table_find(one->processor.table, id, &entry, NULL) ? entry.state.status
+                                                                     : STATUS_NONE;
+}
+
 uint64_t one_deliveries(struct one *one, const char *outcome)
 {
     char series[80];

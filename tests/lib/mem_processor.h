@@ -27,6 +27,8 @@ bool one_drain(struct one *one, int64_t timeout_ms);
 void ones_finish(struct one *ones, size_t count);
 
 struct status_table_stats one_stats(struct one *one);
+/* What its table has for the id; STATUS_NONE: nothing. */
+enum status one_status(struct one *one, const struct event_id *id);
 uint64_t one_deliveries(struct one *one, const char *outcome);
 uint64_t one_redeliveries(struct one *one);
 uint64_t one_in_hand(struct one *one);

@@ -185,6 +185,20 @@ uint64_t mem_world_junk(struct mem_world *world, const char *payload)
                                                       .payload = view_of(payload)});
 }
 
+struct event_id mem_world_own_id(uint64_t position)
+{
+    struct event_id id;
+    id_of_position(VIEW(MEM_WORLD_STREAM), position, &id);
+    return id;
+}
+
+uint64_t mem_world_last(struct bus_log *log)
+{
+    struct bus_log_end end;
+    assert_int_equal(bus_log_end(log, 1000, &end), ERR_NONE);
+    return end.last;
+}
+
 uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
 {
     struct buf bytes;

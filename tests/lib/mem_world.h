@@ -31,6 +31,10 @@ uint64_t mem_world_event(struct mem_world *world, const char *name, const char *
 uint64_t mem_world_event_of(struct mem_world *world, const struct event *event);
 /* Stores something that is no event under the event log's subjects. */
 uint64_t mem_world_junk(struct mem_world *world, const char *payload);
+/* The id that what has none of its own gets at this position of the event log. */
+struct event_id mem_world_own_id(uint64_t position);
+/* The log's last position. */
+uint64_t mem_world_last(struct bus_log *log);
 /* Stores a batch of changes in the status log. */
 uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes,
                          size_t count);

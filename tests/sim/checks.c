@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { POSITIONS_MAX = 4 * EVENTS_MAX, ASK_MS = 5000 };
+enum { POSITIONS_MAX = 4 * EVENTS_MAX, PROCESSES_MAX = 512, ASK_MS = 5000 };
 
 /* A record of the event log, by a reading of its own. */
 struct known {
@@ -198,8 +198,12 @@ static void check_agreement(struct world *world)
  * last look. */
 static bool ended[POSITIONS_MAX];
 static uint64_t status_end;
-/* The process to which a position was last delivered after that. */
+/* The process to which a position was last delivered after that, ... */
 static int ended_at[POSITIONS_MAX];
+/* ... and how many deliveries of it each process holds: it may run what came before. */
+static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX];
+/* Whether there was any record, and whether a delivery was acknowledged. */
+static bool recorded[POSITIONS_MAX], acked[POSITIONS_MAX];
 
 static void read_statuses(struct world *world)
 {
@@ -211,7 +215,10 @@ static void read_statuses(struct world *world)
             sim_fail("a broken batch in the status log");
         for (size_t i = 0; i < status_batch_count(batch); i++) {
             struct status_change change = status_batch_get(batch, i);
-            if (change.event_position < POSITIONS_MAX && status_ended(change.state.status))
+            if (change.event_position >= POSITIONS_MAX)
+                continue;
+            recorded[change.event_position] = true;
+            if (status_ended(change.state.status))
                 ended[change.event_position] = true;
         }
         status_batch_free(batch);
@@ -219,7 +226,8 @@ static void read_statuses(struct world *world)
     }
 }
 
-void check_delivery(struct world *world, int process, const struct bus_record *record)
+void check_delivery(struct world *world, int process, const struct bus_record *record,
+                    const enum bus_settlement *how)
 {
     struct retry_item item;
     uint64_t position = record->position;
@@ -229,8 +237,22 @@ void check_delivery(struct world *world, int process, const struct bus_record *r
         sim_fail("a broken item in the retry log");
     if (is_item)
         position = item.event_position;
-    if (position < POSITIONS_MAX && ended[position])
+    if (position >= POSITIONS_MAX || process >= PROCESSES_MAX)
+        sim_fail("position %llu was delivered", (unsigned long long)position);
+    uint8_t *held = &held_at[process][position];
+    if (!how && ended[position] && *held == 0)
         ended_at[position] = process;
+    *held = (uint8_t)(how ? *held - 1 : *held + 1);
+    if (how && *how == BUS_ACK)
+        acked[position] = true;
+}
+
+/* Records come before acknowledgements. `acked` as it was before the status log was read. */
+static void check_acks(const bool *acked_before)
+{
+    for (uint64_t p = 1; p <= log_end; p++)
+        if (acked_before[p] && !recorded[p])
+            sim_fail("position %llu was acknowledged without a record", (unsigned long long)p);
 }
 
 void check_run(struct world *world, int process, uint64_t position)
@@ -260,7 +282,10 @@ void check_now(struct world *world)
     read_log(world);
     check_accepted(world);
     if (world->losses == 0) { /* positions mean one thing only */
+        bool acked_before[POSITIONS_MAX];
+        memcpy(acked_before, acked, sizeof acked);
         read_statuses(world);
+        check_acks(acked_before);
         check_runs(world);
         check_agreement(world);
     }

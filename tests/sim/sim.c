@@ -31,7 +31,7 @@ struct fiber {
     void *arg;
 };
 
-/* Those that may ever run again, in the order they were made; dead ones leave with the next turn. */
+/* Those that may run again, in the order they were made; dead ones leave with the next turn. */
 static struct fiber *fibers[FIBERS_MAX];
 static int fiber_count;
 static void *free_stacks[FIBERS_MAX];
@@ -93,8 +93,8 @@ void sim_fail(const char *format, ...)
 
 /* ---- turns ---- */
 
-/* Drops dead fibers, wakes those whose time has come, and lists who can run; *ret_due: when the next
- * one's time comes. */
+/* Drops dead fibers, wakes those whose time has come, and lists who can run; *ret_due: when the
+ * next one's time comes. */
 static int list_runnable(struct fiber **ret, int64_t *ret_due)
 {
     int live = 0, count = 0;

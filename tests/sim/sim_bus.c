@@ -234,7 +234,16 @@ static enum err sim_consumer_restart(struct bus_consumer *base, int64_t timeout_
     return e ? e : answer(sim_bus_of(base->log->bus));
 }
 
-sim_delivered_fn sim_delivered;
+static enum err sim_consumer_floor(struct bus_consumer *base, int64_t timeout_ms,
+                                   uint64_t *ret_position)
+{
+    enum err e = ask(sim_bus_of(base->log->bus), timeout_ms);
+    if (!e)
+        e = bus_consumer_floor(((struct sim_consumer *)base)->inner, timeout_ms, ret_position);
+    return e ? e : answer(sim_bus_of(base->log->bus));
+}
+
+sim_delivery_fn sim_on_delivery;
 
 /* All at once, so that nothing is forgotten between the server and here. */
 static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
@@ -255,8 +264,8 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
         struct sim_delivery *d = sim_must(calloc(1, sizeof *d));
         *d = (struct sim_delivery){.base = *inner[i], .inner = inner[i], .bus = bus};
         bus_record_box_of(inner[i]->record)->driver = &sim_bus_driver;
-        if (!lost && sim_delivered)
-            sim_delivered(bus->process, inner[i]->record);
+        if (!lost && sim_on_delivery)
+            sim_on_delivery(bus->process, inner[i]->record, NULL);
         if (lost)
             sim_delivery_release(d, BUS_LEAVE, 0);
         else
@@ -269,6 +278,8 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
 static void sim_settle(struct bus_delivery *base, enum bus_settlement how, int64_t delay_ms)
 {
     struct sim_delivery *d = (struct sim_delivery *)base;
+    if (sim_on_delivery)
+        sim_on_delivery(d->bus->process, base->record, &how);
     if (sim_link_is_down(d->bus) || d->bus->closed)
         sim_delivery_release(d, BUS_LEAVE, 0);
     else
@@ -302,6 +313,7 @@ const struct bus_driver sim_bus_driver = {
     .consumer_open = sim_consumer_open,
     .consumer_close = sim_consumer_close,
     .consumer_restart = sim_consumer_restart,
+    .consumer_floor = sim_consumer_floor,
     .fetch = sim_fetch,
     .settle = sim_settle,
     .progress = sim_progress,

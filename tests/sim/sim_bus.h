@@ -24,9 +24,10 @@ struct sim_network {
     struct bus_log *refused; /* at the server: it has no leader now; NULL: none */
 };
 
-/* Called for each record of a consumer that arrives at a process. */
-typedef void (*sim_delivered_fn)(int process, const struct bus_record *record);
-extern sim_delivered_fn sim_delivered; /* NULL: nobody is */
+/* Called for each delivery that arrives at a process (how is NULL), and when it settles it. */
+typedef void (*sim_delivery_fn)(int process, const struct bus_record *record,
+                                const enum bus_settlement *how);
+extern sim_delivery_fn sim_on_delivery; /* NULL: nobody is */
 
 struct bus *sim_bus_open(struct bus *server, const struct sim_network *network, int process);
 /* Breaks the connection, and lets it come back after that time. */

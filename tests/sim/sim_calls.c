@@ -1,4 +1,4 @@
-/* What the product calls of pthread, its clocks and its random numbers (`-Wl,--wrap` binds these). */
+/* What the product calls of pthread, its clocks and its random numbers (bound by `--wrap`). */
 #include "tests/sim/sim_fibers.h"
 
 #include <errno.h>

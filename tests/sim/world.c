@@ -208,18 +208,19 @@ static void publish_junk(struct world *world)
         sim_fail("cannot publish junk");
 }
 
-/* A stream that has no leader for a while. */
+/* A stream that has no leader for a while, perhaps for longer than a drain. */
 static void refuse(struct world *world)
 {
     struct bus_log *logs[] = {world->events, world->statuses, world->retries, world->letters};
     world->network.refused = logs[sim_random(4)];
-    world->refused_until_ms = sim_now_ms() + (int64_t)sim_between(10, 6000);
+    world->refused_until_ms =
+        sim_now_ms() + (int64_t)(sim_chance(70) ? sim_between(10, 6000) : 2 * DRAIN_MS);
 }
 
 /* A server that loses what it had not synced, or somebody's hand. */
 static void lose(struct world *world)
 {
-    struct bus_log *log = sim_chance(100) ? world->events : world->statuses;
+    struct bus_log *log = sim_chance(70) ? world->events : world->statuses;
     struct bus_log_end end;
     if (bus_log_end(log, 1000, &end) || end.last == 0)
         return;
@@ -248,7 +249,7 @@ static void make_trouble(struct world *world)
         return;
     if (sim_chance(plan->kills))
         kill_node(node);
-    else if (sim_chance(plan->stops))
+    else if (sim_chance(world->network.refused ? 8 * plan->stops : plan->stops))
         stop(node);
     else if (sim_chance(plan->freezes) && !node->frozen_until_ms)
         freeze(node);
@@ -283,9 +284,9 @@ static void live_through(struct world *world)
 {
     int64_t trouble_until_ms = sim_now_ms() + (int64_t)sim_between(200, TROUBLE_MS);
     int64_t next_ms = 0;
-    while (world->clients_left > 0) {
+    while (world->clients_left > 0 || sim_now_ms() < world->refused_until_ms) {
         sim_sleep_us(STEP_US);
-        world->calm = sim_now_ms() >= trouble_until_ms;
+        world->calm = sim_now_ms() >= trouble_until_ms && sim_now_ms() >= world->refused_until_ms;
         if (world->calm)
             world->network = (struct sim_network){0};
         else if (sim_now_ms() >= next_ms) {
@@ -358,15 +359,16 @@ static void open_world(struct world *world)
 
 static struct world the_world;
 
-static void on_delivered(int process, const struct bus_record *record)
+static void on_delivery(int process, const struct bus_record *record,
+                        const enum bus_settlement *how)
 {
-    check_delivery(&the_world, process, record);
+    check_delivery(&the_world, process, record, how);
 }
 
 void world_run(void *arg)
 {
     struct world *world = &the_world;
-    sim_delivered = on_delivered;
+    sim_on_delivery = on_delivery;
     world->plan = *(const struct plan *)arg;
     open_world(world);
     world->node_count = world->plan.gateways + world->plan.processors;

@@ -96,9 +96,11 @@ void world_run(void *plan);
 void check_loss(struct world *world);
 /* What holds at every moment. */
 void check_now(struct world *world);
-/* A handler has succeeded with the event at that position, or a delivery of it has arrived. */
+/* A handler has succeeded with the event at that position, in that process. */
 void check_run(struct world *world, int process, uint64_t position);
-void check_delivery(struct world *world, int process, const struct bus_record *record);
+/* A delivery of that record has arrived there (how is NULL), or has been settled. */
+void check_delivery(struct world *world, int process, const struct bus_record *record,
+                    const enum bus_settlement *how);
 /* What holds when all is quiet: every event has ended, as both logs say. */
 void check_end(struct world *world);
 /* Whether all processors know all that the logs hold, and nothing is left to do. */

@@ -41,7 +41,7 @@ class Responder(threading.Thread):
 
     def __init__(self, url):
         super().__init__(daemon=True)
-        self.url, self.answered, self.over = url, 0, threading.Event()
+        self.url, self.answered = url, 0
         self.ready = threading.Event()
 
     def __enter__(self):
@@ -50,13 +50,14 @@ class Responder(threading.Thread):
         return self
 
     def __exit__(self, *_):
-        self.over.set()
+        self.loop.call_soon_threadsafe(self.over.set)
         self.join()
 
     def run(self):
         asyncio.run(self.respond())
 
     async def respond(self):
+        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
         connection = await nats.connect(self.url, allow_reconnect=False)
         earlier = []
 
@@ -72,8 +73,7 @@ class Responder(threading.Thread):
         await connection.subscribe("tidings.events.>", cb=answer)
         await connection.flush()
         self.ready.set()
-        while not self.over.is_set():
-            await asyncio.sleep(0.05)
+        await self.over.wait()
         await connection.close()
 
 

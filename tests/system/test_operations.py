@@ -185,7 +185,8 @@ def test_descriptors_and_memory_do_not_grow(tidings):
         PATIENCE_S,
         lambda: f"{gateway.descriptors()} descriptors",
     )
-    assert gateway.resident_kb() < memory * 1.5 + 8192
+    # AddressSanitizer keeps stack frames of threads that have ended their work; it looks for leaks.
+    assert "asan" in BUILD or gateway.resident_kb() < memory * 1.5 + 8192
 
 
 def test_more_connections_than_there_is_room_for(tidings):

@@ -85,7 +85,7 @@ def readme_commands():
 
 def test_the_commands_of_the_readme(run):
     run.start().until_ready()
-    post, services, describe, status, unknown, get, full = readme_commands()
+    post, services, describe, status, unknown, get, full, *again = readme_commands()
 
     reply = run.shell(post)
     assert reply.stdout.startswith("HTTP/1.1 202 Accepted"), reply
@@ -112,6 +112,11 @@ def test_the_commands_of_the_readme(run):
 
     assert json.loads(run.shell(get.replace("<id>", event_id)).stdout)["status"] == "processed"
     assert json.loads(run.shell(full.replace("<id>", event_id)).stdout)["payload"] == "some data"
+
+    first, second, found = (json.loads(run.shell(command).stdout) for command in again)
+    assert first == {"event_id": first["event_id"], "status": "accepted"}
+    assert second == {**first, "duplicate": True}
+    assert found["event_id"] == first["event_id"]
 
 
 def test_what_it_says_to_try_is_what_the_readme_says(run):

@@ -14,13 +14,19 @@ static void vectors_of_the_rfc(void **state)
                    {"Zm9vYmFy", "foobar"}};
     char bytes[16];
     size_t len;
+    struct buf text;
 
     (void)state;
+    buf_init(&text, 64);
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         assert_true(base64_decode(view_of(vectors[i].text), bytes, &len));
         assert_int_equal(len, strlen(vectors[i].bytes));
         assert_memory_equal(bytes, vectors[i].bytes, len);
+        buf_clear(&text);
+        base64_encode(&text, view_of(vectors[i].bytes));
+        assert_true(view_equal(buf_view(&text), view_of(vectors[i].text)));
     }
+    buf_free(&text);
 }
 
 static void each_digit_has_its_value(void **state)

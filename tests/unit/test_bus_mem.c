@@ -33,6 +33,7 @@ static void away_is_said_at_once_and_ends(void **state)
     struct bus_record *record = NULL;
     struct bus_delivery *delivery = NULL;
     struct bus_reader *reader = NULL;
+    uint64_t position = 0;
     size_t count = 0;
     (void)state;
     bus_fixture_begin(&f, &world, NULL);
@@ -48,6 +49,7 @@ static void away_is_said_at_once_and_ends(void **state)
     assert_int_equal(bus_log_read(f.log, 1, 10, &record), ERR_UNAVAILABLE);
     assert_int_equal(bus_reader_next(reader, 10, &record, 1, &count), ERR_UNAVAILABLE);
     assert_int_equal(bus_fetch(consumer, 10, &delivery, 1, &count), ERR_UNAVAILABLE);
+    assert_int_equal(bus_consumer_floor(consumer, 10, &position), ERR_UNAVAILABLE);
     bus_mem_set_away(f.bus, false);
     assert_int_equal(bus_wait_ready(f.bus, 10, NULL), ERR_NONE);
     bus_fixture_expect_read(reader, 1, 3, 0);

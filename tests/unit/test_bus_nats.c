@@ -120,6 +120,39 @@ static void a_consumer_takes_no_record_for_a_status(void **state)
     bus_fixture_end(&f);
 }
 
+/* As one that was republished from another stream, or read there and published again. */
+static void a_message_does_not_say_itself_where_it_is(void **state)
+{
+    const struct bus_header headers[] = {{"Nats-Subject", VIEW("another.subject")},
+                                         {"Nats-Sequence", VIEW("1")},
+                                         {"Nats-Time-Stamp", VIEW("2001-02-03T04:05:06Z")},
+                                         {"Theirs", VIEW("1")}};
+    const struct view payloads[] = {VIEW("payload"), VIEW("")};
+    struct bus_fixture f;
+    struct bus_receipt receipt;
+    struct bus_record *record = NULL;
+    char subject[64];
+    bus_fixture_begin(&f, *state, NULL);
+    snprintf(subject, sizeof subject, "%s.a", f.prefix);
+    struct bus_consumer *consumer = bus_fixture_consumer(&f, "group");
+    for (uint64_t i = 0; i < 2; i++) {
+        const struct bus_message message = {
+            .subject = subject, .headers = headers, .header_count = 4, .payload = payloads[i]};
+        assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
+        assert_int_equal(receipt.position, i + 1);
+        struct bus_delivery *delivery = bus_fixture_fetch_one(consumer);
+        assert_int_equal(bus_log_read(f.log, i + 1, TEST_LIMIT_MS, &record), ERR_NONE);
+        assert_string_equal(record->subject, subject);
+        assert_int_equal(record->time_ms, delivery->record->time_ms);
+        assert_true(view_equal(record->payload, payloads[i]));
+        assert_true(view_equal(bus_record_header(record, "theirs"), VIEW("1")));
+        bus_record_free(record);
+        bus_settle(delivery, BUS_ACK, 0);
+    }
+    bus_consumer_close(consumer);
+    bus_fixture_end(&f);
+}
+
 /* As nats.c gives them, where the layout of its messages isn't known to us. */
 static void headers_are_read_the_slow_way_too(void **state)
 {
@@ -265,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reader_takes_no_record_for_a_status),
         cmocka_unit_test(a_consumer_takes_no_record_for_a_status),
+        cmocka_unit_test(a_message_does_not_say_itself_where_it_is),
         cmocka_unit_test(a_fetch_is_bounded_in_bytes),
         cmocka_unit_test(a_hole_is_passed),
         cmocka_unit_test(headers_are_read_the_slow_way_too),

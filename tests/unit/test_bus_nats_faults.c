@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READY_AGAIN_MS = 2000 };
+/* An attempt to connect in the very moment of a kill may hang, and ends after two seconds. */
+enum { READY_AGAIN_MS = 5000 };
 
 static struct nats_server server;
 static struct bus_world world;

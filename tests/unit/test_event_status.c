@@ -50,6 +50,7 @@ static struct event_status full_status(void)
         .extensions = extensions,
         .extension_count = 3,
         .payload = {"{\"a\":\0}", 7}, /* bytes, whatever they are */
+        .has_time = true,
         .time_ms = 1699999999999,
         .history = history,
         .history_count = 3,
@@ -103,6 +104,7 @@ static void check_status(const struct event_status *got, const struct event_stat
         assert_true(view_equal(got->extensions[i].value, expected->extensions[i].value));
     }
     assert_true(view_equal(got->payload, expected->payload));
+    assert_true(got->has_time == expected->has_time);
     assert_true(got->time_ms == expected->time_ms);
     assert_int_equal(got->history_count, expected->history_count);
     for (size_t i = 0; i < expected->history_count; i++)
@@ -175,7 +177,7 @@ static void unknown_times_are_left_out(void **state)
     struct event_status status = full_status();
     struct buf b;
     (void)state;
-    status.time_ms = 0;
+    status.has_time = false;
     buf_init(&b, MAX);
     assert_int_equal(event_status_write(&status, &b), ERR_NONE);
     Events__EventStatus *m = events__event_status__unpack(NULL, b.len, (uint8_t *)b.data);

@@ -254,6 +254,7 @@ static void full_view(void **state)
     status.producer_id = VIEW("7");
     status.source = VIEW("/shop");
     status.key = VIEW("k");
+    status.has_time = true;
     status.time_ms = 1767323045678;
     status.content_type = VIEW("application/json");
     status.subject = VIEW("order 7");
@@ -278,6 +279,19 @@ static void full_view(void **state)
         "{\"status\":\"dead\",\"attempt\":3,\"generation\":1,"
         "\"time\":\"2026-01-02T03:04:06.000Z\",\"position\":11,\"processor\":\"p-1\","
         "\"error\":\"no \\\"luck\\\"\"}],\"error\":\"no \\\"luck\\\"\"}\n");
+}
+
+static void the_epoch_is_a_time(void **state)
+{
+    struct event_status status = basic_status();
+
+    (void)state;
+    status.full = true;
+    status.producer_id = VIEW("7");
+    status.has_time = true;
+    set_answer(ERR_NONE, NULL, &status);
+    get("/api/v1/events/" ID "?view=full");
+    assert_non_null(strstr(reply.body, "\"time\":\"1970-01-01T00:00:00.000Z\""));
 }
 
 /* The reply's member of that name: a string's value, or "" if it is no string or absent. */
@@ -381,14 +395,16 @@ static void an_unknown_id_says_how_ids_are_looked_up(void **state)
 
 static void bad_parameters(void **state)
 {
-    static const char *const paths[] = {"/api/v1/events/1?view=everything",
-                                        "/api/v1/events/1?min_position=x",
-                                        "/api/v1/events/1?min_position=-1",
-                                        "/api/v1/events/1?min_position=",
-                                        "/api/v1/events/%ff",
-                                        "/api/v1/events/a%00b",
-                                        "/api/v1/events/a?source=%ff",
-                                        "/api/v1/events/a?source=a%00"};
+    static const char *const paths[] = {
+        "/api/v1/events/1?view=everything",
+        "/api/v1/events/1?min_position=x",
+        "/api/v1/events/1?min_position=-1",
+        "/api/v1/events/1?min_position=",
+        "/api/v1/events/%ff",
+        "/api/v1/events/a%00b",
+        "/api/v1/events/a?source=%ff",
+        "/api/v1/events/a?source=a%00",
+        "/api/v1/events/a?b&b&b&b&b&b&b&b&b&b&b&b&b&b&b&b&source=c"};
 
     (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -464,6 +480,7 @@ int main(void)
         cmocka_unit_test(producers_ids_and_sources),
         cmocka_unit_test(ids_and_sources_have_limits),
         cmocka_unit_test(full_view),
+        cmocka_unit_test(the_epoch_is_a_time),
         cmocka_unit_test(payloads_that_are_no_json),
         cmocka_unit_test(the_largest_payload_is_told),
         cmocka_unit_test(failures_become_problems),

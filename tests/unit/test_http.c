@@ -470,32 +470,6 @@ static void requests_are_counted(void **state)
     assert_non_null(strstr(reply.body, "\ntidings_http_connections "));
 }
 
-static void a_taken_address_says_by_whom(void **state)
-{
-    char listen[32], expected[64];
-    struct http_options options = {.listen = listen,
-                                   .connections = 1,
-                                   .reserve = 1,
-                                   .max_body = 1,
-                                   .request_timeout_ms = 1,
-                                   .idle_timeout_ms = 1,
-                                   .routes = routes};
-    struct http_server *second;
-    struct err_detail detail;
-
-    (void)state;
-    snprintf(listen, sizeof listen, "127.0.0.1:%u", http_port(server));
-    assert_int_equal(http_start(&options, &second, &detail), ERR_UNAVAILABLE);
-    snprintf(expected, sizeof expected, "by %s (pid %d)", program_invocation_short_name, getpid());
-    if (!strstr(detail.text, expected) || !strstr(detail.text, listen))
-        fail_msg("%s", detail.text);
-    options.listen = "192.0.2.1:0";
-    assert_int_equal(http_start(&options, &second, &detail), ERR_UNAVAILABLE);
-    assert_non_null(strstr(detail.text, "Cannot assign requested address"));
-    options.listen = "[::1]:0";
-    assert_int_equal(http_start(&options, &second, &detail), ERR_UNAVAILABLE);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,7 +487,6 @@ int main(void)
         cmocka_unit_test(short_memory_is_said_without_any),
         cmocka_unit_test(readiness_counts_what_is_not_advisory),
         cmocka_unit_test(requests_are_counted),
-        cmocka_unit_test(a_taken_address_says_by_whom),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

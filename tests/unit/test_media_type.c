@@ -30,7 +30,8 @@ static void well_formed(void **state)
         "a/b", "application/vnd.a-b+json", "text/plain; charset=\"x\"", "*/*", "a/b;", "a/b ; c"};
     static const char *const no[] = {"",      "a",     "/",           "a/",     "/b",
                                      "a/b/c", "a b/c", "a/b\xc3\xa9", "a/b;\n", "a/b;\xc3\xa9",
-                                     ";a/b",  "a,b/c", "a/b, c/d"};
+                                     ";a/b",  "a,b/c", "a/b, c/d",    " a/b",   "a/b ",
+                                     "a /b",  "a/ b",  "a/b; ",       "\"a/b\""};
 
     (void)state;
     for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
@@ -54,6 +55,12 @@ static void parameters(void **state)
         assert_true(view_equal(p.name, view_of(expected[i][0])));
         assert_true(view_equal(p.value, view_of(expected[i][1])));
     }
+    assert_false(media_type_next_parameter(&rest, &p));
+    rest = media_type_parameters(VIEW("a/b;x=\"y;charset=latin1\\\"; z\";u=v"));
+    assert_true(media_type_next_parameter(&rest, &p));
+    assert_true(view_equal(p.value, VIEW("y;charset=latin1\\\"; z")));
+    assert_true(media_type_next_parameter(&rest, &p));
+    assert_true(view_equal(p.name, VIEW("u")));
     assert_false(media_type_next_parameter(&rest, &p));
     rest = media_type_parameters(VIEW("a/b"));
     assert_false(media_type_next_parameter(&rest, &p));

@@ -146,6 +146,9 @@ static void trace_context_goes_along_if_valid(void **state)
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
         "00-0af7651916cd43dd8448eb211c80319cxb7ad6b7169203331-01",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-a b",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-%41",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-\xc3\xa9",
         "garbage"};
     static const char *const good[] = {PARENT,
                                        "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -299,6 +302,7 @@ static void media_types(void **state)
     assert_int_equal(reply.status, 415);
     assert_true(raw_header(&reply, "Accept-Post", value));
     assert_non_null(strstr(value, "application/cloudevents+json"));
+    assert_false(raw_header(&reply, "Accept-Encoding", value)); /* RFC 9110, section 12.5.3 */
     post(JSON JSON, "{\"name\":\"a\"}");
     assert_int_equal(reply.status, 415);
     assert_non_null(strstr(member("detail"), "two Content-Type"));
@@ -316,6 +320,9 @@ static void encoded_bodies_are_refused(void **state)
         post(headers, "{\"name\":\"a\"}");
         if (reply.status != 415 || !strstr(member("detail"), "Content-Encoding"))
             fail_msg("%s: %d %s", bad[i], reply.status, reply.body);
+        assert_true(raw_header(&reply, "Accept-Encoding", value));
+        assert_string_equal(value, "identity");
+        assert_false(raw_header(&reply, "Accept-Post", value));
     }
     assert_int_equal(last_position(), 0);
     post(JSON "Content-Encoding: Identity\r\n", "{\"name\":\"a\"}");

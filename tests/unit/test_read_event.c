@@ -233,12 +233,10 @@ static void media_types_that_are_refused(void **state)
          "allowed are application/json, application/cloudevents+json"},
         {"Content-Type: application/cloudevents+avro\r\n" REQUIRED, "", 415, "allowed are"},
         {"Content-Type: application/cloudevents\r\n", "{}", 415, "allowed are"},
-        {"Content-Type: application/CloudEvents+jsonx\r\n" REQUIRED, "{}", 415, "allowed are"},
+        {"Content-Type: application/CloudEvents+jsonx\r\n" REQUIRED, "{}", 415,
+         "does not begin with application/cloudevents"},
         {JSON JSON, "{}", 415, "two Content-Type"},
         {REQUIRED JSON "Content-Type: text/plain\r\n", "{}", 415, "two Content-Type"},
-        {JSON "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding"},
-        {STRUCTURED "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding"},
-        {REQUIRED "Content-Encoding: identity, br\r\n", "{}", 415, "Content-Encoding"},
     };
 
     (void)state;

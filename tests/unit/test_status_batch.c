@@ -282,75 +282,28 @@ static void check_refused(void (*spoil)(Tidings__Log__StatusBatch *m))
     assert_int_equal(read_message(&m), ERR_MALFORMED);
 }
 
-static void other_version(Tidings__Log__StatusBatch *m)
-{
-    m->version = 2;
-}
-static void no_version(Tidings__Log__StatusBatch *m)
-{
-    m->version = 0;
-}
-static void short_ids(Tidings__Log__StatusBatch *m)
-{
-    m->event_ids.len = 31;
-}
-static void short_positions(Tidings__Log__StatusBatch *m)
-{
-    m->n_event_positions = 1;
-}
-static void short_statuses(Tidings__Log__StatusBatch *m)
-{
-    m->n_statuses = 1;
-}
-static void short_attempts(Tidings__Log__StatusBatch *m)
-{
-    m->n_attempts = 1;
-}
-static void short_generations(Tidings__Log__StatusBatch *m)
-{
-    m->n_generations = 1;
-}
-static void short_times(Tidings__Log__StatusBatch *m)
-{
-    m->n_times_ms = 1;
-}
-static void short_previous(Tidings__Log__StatusBatch *m)
-{
-    m->n_previous_positions = 1;
-}
-static void short_texts(Tidings__Log__StatusBatch *m)
-{
-    m->n_error_texts = 1;
-}
-static void row_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[2] = {0, 2};
-    m->error_rows = rows;
-}
-static void rows_descend(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[2] = {1, 0};
-    m->error_rows = rows;
-}
-static void row_twice(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[2] = {1, 1};
-    m->error_rows = rows;
-}
-static void text_not_utf8(Tidings__Log__StatusBatch *m)
-{
-    static char *texts[2] = {"a", "\xFF"};
-    m->error_texts = texts;
-}
-static void short_letters(Tidings__Log__StatusBatch *m)
-{
-    m->n_letter_positions = 0;
-}
-static void letter_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[1] = {2};
-    m->letter_rows = rows;
-}
+#define SPOIL(name, ...)                           \
+    static void name(Tidings__Log__StatusBatch *m) \
+    {                                              \
+        __VA_ARGS__;                               \
+    }
+/* clang-format off */
+SPOIL(other_version, m->version = 2)
+SPOIL(no_version, m->version = 0)
+SPOIL(short_ids, m->event_ids.len = 31)
+SPOIL(short_positions, m->n_event_positions = 1)
+SPOIL(short_statuses, m->n_statuses = 1)
+SPOIL(short_attempts, m->n_attempts = 1)
+SPOIL(short_generations, m->n_generations = 1)
+SPOIL(short_times, m->n_times_ms = 1)
+SPOIL(short_previous, m->n_previous_positions = 1)
+SPOIL(short_texts, m->n_error_texts = 1)
+SPOIL(row_beyond, static uint32_t rows[2] = {0, 2}; m->error_rows = rows)
+SPOIL(rows_descend, static uint32_t rows[2] = {1, 0}; m->error_rows = rows)
+SPOIL(row_twice, static uint32_t rows[2] = {1, 1}; m->error_rows = rows)
+SPOIL(text_not_utf8, static char *texts[2] = {"a", "\xFF"}; m->error_texts = texts)
+SPOIL(short_letters, m->n_letter_positions = 0)
+SPOIL(letter_beyond, static uint32_t rows[1] = {2}; m->letter_rows = rows)
 static void letters_descend(Tidings__Log__StatusBatch *m)
 {
     static uint32_t rows[2] = {1, 0};
@@ -358,24 +311,10 @@ static void letters_descend(Tidings__Log__StatusBatch *m)
     m->letter_positions = two_positions;
     m->n_letter_rows = m->n_letter_positions = 2;
 }
-static void letter_nowhere(Tidings__Log__StatusBatch *m)
-{
-    static uint64_t positions[1] = {0};
-    m->letter_positions = positions;
-}
-static void short_conflict_ids(Tidings__Log__StatusBatch *m)
-{
-    m->conflict_ids.len = 15;
-}
-static void short_conflict_positions(Tidings__Log__StatusBatch *m)
-{
-    m->n_conflict_positions = 0;
-}
-static void conflict_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[1] = {2};
-    m->conflict_rows = rows;
-}
+SPOIL(letter_nowhere, static uint64_t positions[1] = {0}; m->letter_positions = positions)
+SPOIL(short_conflict_ids, m->conflict_ids.len = 15)
+SPOIL(short_conflict_positions, m->n_conflict_positions = 0)
+SPOIL(conflict_beyond, static uint32_t rows[1] = {2}; m->conflict_rows = rows)
 static void conflict_twice(Tidings__Log__StatusBatch *m)
 {
     static uint32_t rows[2] = {1, 1};
@@ -384,16 +323,8 @@ static void conflict_twice(Tidings__Log__StatusBatch *m)
     m->n_conflict_rows = m->n_conflict_positions = 2;
     m->conflict_ids.len = 32;
 }
-static void conflict_nowhere(Tidings__Log__StatusBatch *m)
-{
-    static uint64_t positions[1] = {0};
-    m->conflict_positions = positions;
-}
-static void conflict_of_what_is_not_dead(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[1] = {0};
-    m->conflict_rows = rows;
-}
+SPOIL(conflict_nowhere, static uint64_t positions[1] = {0}; m->conflict_positions = positions)
+SPOIL(conflict_of_what_is_not_dead, static uint32_t rows[1] = {0}; m->conflict_rows = rows)
 static uint32_t first_row[1] = {0};
 static int64_t a_time[1] = {5};
 static uint32_t a_log[1] = {STATUS_DELIVERY_EVENT};
@@ -415,55 +346,31 @@ static void add_delivery(Tidings__Log__StatusBatch *m)
     m->delivery_logs = a_log;
     m->delivery_positions = two_positions;
 }
-static void short_dues(Tidings__Log__StatusBatch *m)
-{
-    add_due(m);
-    m->n_due_times_ms = 0;
-}
-static void due_never(Tidings__Log__StatusBatch *m)
-{
-    static int64_t times[1] = {0};
-    add_due(m);
-    m->due_times_ms = times;
-}
-static void due_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t rows[1] = {2};
-    add_due(m);
-    m->due_rows = rows;
-}
-static void due_when_dead(Tidings__Log__StatusBatch *m)
-{
-    add_due(m);
-    m->due_rows = second_row;
-}
-static void short_delivery_logs(Tidings__Log__StatusBatch *m)
-{
-    add_delivery(m);
-    m->n_delivery_logs = 0;
-}
-static void short_delivery_positions(Tidings__Log__StatusBatch *m)
-{
-    add_delivery(m);
-    m->n_delivery_positions = 0;
-}
-static void delivery_of_no_log(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t logs[1] = {3};
-    add_delivery(m);
-    m->delivery_logs = logs;
-}
-static void delivery_nowhere(Tidings__Log__StatusBatch *m)
-{
-    static uint64_t positions[1] = {0};
-    add_delivery(m);
-    m->delivery_positions = positions;
-}
-static void delivery_when_dead(Tidings__Log__StatusBatch *m)
-{
-    add_delivery(m);
-    m->delivery_rows = second_row;
-}
+SPOIL(short_dues, add_due(m); m->n_due_times_ms = 0)
+SPOIL(due_never, static int64_t times[1] = {0}; add_due(m); m->due_times_ms = times)
+SPOIL(due_beyond, static uint32_t rows[1] = {2}; add_due(m); m->due_rows = rows)
+SPOIL(due_when_dead, add_due(m); m->due_rows = second_row)
+SPOIL(short_delivery_logs, add_delivery(m); m->n_delivery_logs = 0)
+SPOIL(short_delivery_positions, add_delivery(m); m->n_delivery_positions = 0)
+SPOIL(delivery_of_no_log, static uint32_t logs[1] = {3}; add_delivery(m); m->delivery_logs = logs)
+SPOIL(delivery_nowhere, static uint64_t positions[1] = {0}; add_delivery(m);
+      m->delivery_positions = positions)
+SPOIL(delivery_when_dead, add_delivery(m); m->delivery_rows = second_row)
+SPOIL(status_none, static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_NONE};
+      m->statuses = statuses)
+SPOIL(status_beyond, static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_COUNT};
+      m->statuses = statuses)
+SPOIL(status_huge, static uint32_t statuses[2] = {STATUS_PROCESSED, UINT32_MAX};
+      m->statuses = statuses)
+SPOIL(alone_when_processed,
+      static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_PROCESSED + 16}; m->statuses = statuses)
+SPOIL(generation_beyond, static uint32_t generations[2] = {0, STATUS_GENERATION_MAX + 1};
+      m->generations = generations)
+SPOIL(attempt_beyond, static uint32_t attempts[2] = {0, STATUS_ATTEMPT_MAX + 1};
+      m->attempts = attempts)
+SPOIL(empty, tidings__log__status_batch__init(m); m->version = 1)
+/* clang-format on */
+
 static void due_columns_are_read(void **state)
 {
     Tidings__Log__StatusBatch m = sound_message();
@@ -473,41 +380,6 @@ static void due_columns_are_read(void **state)
     m = sound_message();
     add_delivery(&m);
     assert_int_equal(read_message(&m), ERR_NONE);
-}
-static void status_none(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_NONE};
-    m->statuses = statuses;
-}
-static void status_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_COUNT};
-    m->statuses = statuses;
-}
-static void status_huge(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t statuses[2] = {STATUS_PROCESSED, UINT32_MAX};
-    m->statuses = statuses;
-}
-static void alone_when_processed(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t statuses[2] = {STATUS_PROCESSED, STATUS_PROCESSED + 16};
-    m->statuses = statuses;
-}
-static void generation_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t generations[2] = {0, STATUS_GENERATION_MAX + 1};
-    m->generations = generations;
-}
-static void attempt_beyond(Tidings__Log__StatusBatch *m)
-{
-    static uint32_t attempts[2] = {0, STATUS_ATTEMPT_MAX + 1};
-    m->attempts = attempts;
-}
-static void empty(Tidings__Log__StatusBatch *m)
-{
-    tidings__log__status_batch__init(m);
-    m->version = 1;
 }
 
 static void what_is_not_a_batch_is_refused(void **state)
