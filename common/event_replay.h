@@ -1,7 +1,9 @@
 /* The messages of a replay in events.EventService (proto/events.proto) as plain structs, and their
  * encoding. Encoders append to `out` (ERR_MEMORY; text that isn't UTF-8 is repaired with U+FFFD).
- * Decoders: ERR_MALFORMED (not this message, or a state, status or time that does not exist),
- * ERR_MEMORY. Decoded structs hold views into a holder that the caller frees.
+ * Decoders: ERR_MALFORMED (not this message, a state, status or time that does not exist, an id
+ * that is no UUID where we made it, or text that is cut by a NUL), ERR_MEMORY. Decoded structs hold
+ * views into a holder that the caller frees. How many event_ids there are, and whether a request
+ * makes sense, is not checked here.
  */
 #ifndef TIDINGS_EVENT_REPLAY_H
 #define TIDINGS_EVENT_REPLAY_H

@@ -2,18 +2,14 @@
 
 #include "common/mem.h"
 #include "common/proto_arena.h"
+#include "common/proto_value.h"
 
 #include "events.pb-c.h"
-
-#include <string.h>
 
 #define TEXT_MAX (64u * 1024) /* bytes of one string; longer ones are cut */
 /* Of GetEventStatusRequest: */
 #define EVENT_ID_FIELD 1
 #define SOURCE_FIELD 4
-/* The years 0001 to 9999, as google/protobuf/timestamp.proto allows. */
-#define SECONDS_MIN (-62135596800)
-#define SECONDS_MAX 253402300799
 
 typedef Google__Protobuf__Timestamp Timestamp;
 
@@ -45,30 +41,7 @@ static enum err refuse(struct event_status_holder *holder)
     return e;
 }
 
-/* ---- times and states ---- */
-
-static void time_write(int64_t ms, Timestamp *ret)
-{
-    google__protobuf__timestamp__init(ret);
-    int64_t rest = ms % 1000;
-    if (rest < 0)
-        rest += 1000; /* nanos count forward, also before 1970 */
-    ret->seconds = (ms - rest) / 1000;
-    ret->nanos = (int32_t)rest * 1000000;
-}
-
-static bool time_read(const Timestamp *time, int64_t *ret_ms)
-{
-    if (!time) {
-        *ret_ms = 0;
-        return true;
-    }
-    if (time->seconds < SECONDS_MIN || time->seconds > SECONDS_MAX || time->nanos < 0 ||
-        time->nanos > 999999999)
-        return false;
-    *ret_ms = time->seconds * 1000 + time->nanos / 1000000;
-    return true;
-}
+/* ---- states ---- */
 
 static bool state_read(Events__EventStatus__Status status, uint32_t generation, uint32_t attempt,
                        struct status_state *ret)
@@ -110,52 +83,6 @@ enum err event_status_request_write(const struct event_status_request *request, 
     return e;
 }
 
-static void varint_take(struct view *rest, uint64_t *ret)
-{
-    size_t used = 0;
-    *ret = 0;
-    while (used < rest->len && used < 10) {
-        unsigned char byte = (unsigned char)rest->data[used];
-        *ret |= (uint64_t)(byte & 0x7f) << (7 * used);
-        used++;
-        if (byte < 0x80)
-            break;
-    }
-    rest->data += used;
-    rest->len -= used;
-}
-
-/* Whether a string field of the message, which must have been unpacked well, holds a NUL: what
- * stands behind it is not in protobuf-c's string. (Wire format:
- * https://protobuf.dev/programming-guides/encoding/) */
-static bool text_has_nul(struct view message, uint64_t field)
-{
-    while (message.len > 0) {
-        uint64_t tag, size = 0;
-        varint_take(&message, &tag);
-        switch (tag & 7) {
-        case 0:
-            varint_take(&message, &(uint64_t){0});
-            break;
-        case 1:
-            size = 8;
-            break;
-        case 2:
-            varint_take(&message, &size);
-            break;
-        default: /* 5: unpacking takes no others */
-            size = 4;
-        }
-        if (size > message.len)
-            size = message.len;
-        if (tag >> 3 == field && (tag & 7) == 2 && memchr(message.data, '\0', size))
-            return true;
-        message.data += size;
-        message.len -= size;
-    }
-    return false;
-}
-
 enum err event_status_request_read(struct view bytes, struct event_status_holder **holder,
                                    struct event_status_request *ret)
 {
@@ -166,8 +93,8 @@ enum err event_status_request_read(struct view bytes, struct event_status_holder
         &h->arena.allocator, bytes.len, (const uint8_t *)bytes.data);
     if (!m || (int)m->view < EVENTS__EVENT_VIEW__EVENT_VIEW_UNSPECIFIED ||
         (int)m->view > EVENTS__EVENT_VIEW__FULL || !view_is_utf8(view_of(m->event_id)) ||
-        !view_is_utf8(view_of(m->source)) || text_has_nul(bytes, EVENT_ID_FIELD) ||
-        text_has_nul(bytes, SOURCE_FIELD))
+        !view_is_utf8(view_of(m->source)) || proto_text_has_nul(bytes, EVENT_ID_FIELD) ||
+        proto_text_has_nul(bytes, SOURCE_FIELD))
         return refuse(h);
     *ret = (struct event_status_request){
         .event_id = view_of(m->event_id),
@@ -198,7 +125,7 @@ static void change_write(const struct event_status_change *change, struct proto_
     row->message.processor = proto_arena_text(arena, change->processor, TEXT_MAX);
     row->message.error = proto_arena_text(arena, change->error, TEXT_MAX);
     if (change->time_ms) {
-        time_write(change->time_ms, &row->time);
+        proto_time_write(change->time_ms, &row->time);
         row->message.time = &row->time;
     }
 }
@@ -254,7 +181,7 @@ static void full_write(const struct event_status *status, struct proto_arena *ar
     m->payload.data = (uint8_t *)status->payload.data; /* only read by the encoder */
     m->payload.len = status->payload.len;
     if (status->has_time) {
-        time_write(status->time_ms, time);
+        proto_time_write(status->time_ms, time);
         m->time = time;
     }
     extensions_write(status, arena, m);
@@ -281,7 +208,7 @@ enum err event_status_write(const struct event_status *status, struct buf *out)
     m.event_position = status->event_position;
     m.position = status->position;
     if (status->updated_ms) {
-        time_write(status->updated_ms, &updated_at);
+        proto_time_write(status->updated_ms, &updated_at);
         m.updated_at = &updated_at;
     }
     if (status->full)
@@ -305,7 +232,7 @@ static bool history_read(const Events__EventStatus *m, struct proto_arena *arena
             .error = view_of(from->error),
         };
         if (!state_read(from->status, from->generation, from->attempt, &history[i].state) ||
-            !time_read(from->time, &history[i].time_ms))
+            !proto_time_read(from->time, &history[i].time_ms))
             return false;
     }
     ret->history = history;
@@ -349,8 +276,9 @@ static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
     };
     return id_parse(view_of(m->event_id), &ret->id) &&
            state_read(m->status, m->generation, m->attempt, &ret->state) &&
-           time_read(m->updated_at, &ret->updated_ms) && time_read(m->time, &ret->time_ms) &&
-           extensions_read(m, arena, ret) && history_read(m, arena, ret);
+           proto_time_read(m->updated_at, &ret->updated_ms) &&
+           proto_time_read(m->time, &ret->time_ms) && extensions_read(m, arena, ret) &&
+           history_read(m, arena, ret);
 }
 
 enum err event_status_read(struct view bytes, struct event_status_holder **holder,

@@ -4,8 +4,8 @@
  * protobuf-c allocates every member on its own and frees it by walking the message; with this
  * allocator a decoded batch of thousands of rows costs two or three allocations and one free.
  *
- * Only the encoders and decoders (status_batch, event_status, rpc_health, rpc_reflection) include
- * this. Not thread-safe: an arena belongs to one thread at a time.
+ * Only the encoders and decoders (status_batch, event_status, event_replay, rpc_health,
+ * rpc_reflection) include this. Not thread-safe: an arena belongs to one thread at a time.
  */
 #ifndef TIDINGS_PROTO_ARENA_H
 #define TIDINGS_PROTO_ARENA_H
