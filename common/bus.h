@@ -81,8 +81,8 @@ struct bus_log_spec {
 };
 
 /* Made at the next connect where missing (file storage, limits retention, discard new, deletes and
- * purges denied, direct get allowed; a work queue: work-queue retention, purges allowed); checked where it exists (BUS_BROKEN names the setting, the
- * promise it breaks and the mending command). */
+ * purges denied, direct get allowed; a work queue: work-queue retention, purges allowed); checked
+ * where it exists (BUS_BROKEN names the setting, the promise it breaks and the mending command). */
 must_check enum err bus_log_open(struct bus *bus, const struct bus_log_spec *spec,
                                  struct bus_log **ret);
 

@@ -45,8 +45,8 @@ must_check enum err status_batch_write(const struct status_change *changes, size
 struct status_batch;
 /* ERR_MALFORMED: not a batch (columns of different lengths, a version we don't know, an unknown
  * status, a generation or attempt beyond its maximum, a sparse column whose rows do not ascend or
- * are beyond the batch, a sparse column with a status that it is not for, no change or more than STATUS_BATCH_MAX).
- * ERR_MEMORY. */
+ * are beyond the batch, a sparse column with a status that it is not for, no change or more than
+ * STATUS_BATCH_MAX). ERR_MEMORY. */
 must_check enum err status_batch_read(struct view bytes, struct status_batch **ret);
 void status_batch_free(struct status_batch *batch);
 size_t status_batch_count(const struct status_batch *batch);

@@ -8,9 +8,9 @@
  * The barrier: the status table has folded all that the status log held after the batch was
  * fetched, and the batch's events. In hand are a delivery for each run and what these runs get
  * through in 200 ms, so that one processor's queue isn't another's want; never more than
- * 4 x concurrency (or 64 more than concurrency) and about 32 MiB of each log, so fewer runs at once where
- * payloads are large. Those in hand for long are reported as in progress, so that work that takes
- * longer than ack_wait isn't given to others too.
+ * 4 x concurrency (or 64 more than concurrency) and about 32 MiB of each log, so fewer runs at once
+ * where payloads are large. Those in hand for long are reported as in progress, so that work that
+ * takes longer than ack_wait isn't given to others too.
  */
 #ifndef TIDINGS_CONSUMER_H
 #define TIDINGS_CONSUMER_H

@@ -1,6 +1,7 @@
 /* The letters: what becomes of deliveries that no handler will run. A copy of an event is compared
  * with the first of its id; where its content differs, for a message that is no event, and for an
- * event whose last attempt has failed (held->burial), a dead letter is stored, and then recorded as `dead` with the letter's position.
+ * event whose last attempt has failed (held->burial), a dead letter is stored, and then recorded as
+ * `dead` with the letter's position.
  *
  *     look up the first -> read it -> compare -> letter stored -> `dead` recorded -> acknowledged
  *

@@ -38,18 +38,18 @@ struct outcomes_options {
 must_check enum err outcomes_new(const struct outcomes_options *options, struct outcomes **ret);
 /* Waits until no item is being published any more: some seconds if the bus has frozen. */
 void outcomes_wait_published(struct outcomes *outcomes);
-void outcomes_free(
-    struct outcomes *outcomes); /* when nothing is in hand and the status log has stopped */
+/* When nothing is in hand and the status log has stopped. */
+void outcomes_free(struct outcomes *outcomes);
 
-/* Asks what to do with a delivery (decide.h). True: run its handler. False: outcomes_go_on. It stays
- * the caller's. */
+/* Asks what to do with a delivery (decide.h). True: run its handler. False: outcomes_go_on. It
+ * stays the caller's. */
 must_check bool outcomes_decide(struct outcomes *outcomes, struct held *held);
 /* Does what was decided, or hands the delivery on to who does; it is no longer the caller's. */
 void outcomes_go_on(struct outcomes *outcomes, struct held *held);
 
 /* Asks for the last time before the handler starts; for the runner. True: run it. False:
- * outcomes_go_on. For a delivery to be run alone it waits until a record of that is stored and folded:
- * only now, so that nobody who crashes beside it makes it look as if it had. */
+ * outcomes_go_on. For a delivery to be run alone it waits until a record of that is stored and
+ * folded: only now, so that nobody who crashes beside it makes it look as if it had. */
 must_check bool outcomes_clear(struct outcomes *outcomes, struct held *held);
 /* From now on nothing waits for the status log or the follower, or until then where a run would be
  * charged with it. */
