@@ -25,6 +25,7 @@
     X(ERR_NOT_ACCEPTABLE, "not-acceptable", "No acceptable representation", 406, 3)              \
     X(ERR_SLOW, "request-timeout", "The request took too long to arrive", 408, 4)                \
     X(ERR_ID_REUSED, "id-reused", "The id belongs to another event", 409, 6)                     \
+    X(ERR_NOT_ENDED, "not-ended", "The event has not ended yet", 409, 9)                         \
     X(ERR_LENGTH_REQUIRED, "length-required", "A length is required", 411, 3)                    \
     X(ERR_TOO_LARGE, "too-large", "The request is too large", 413, 8)                            \
     X(ERR_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported", 415, 3)       \

@@ -94,8 +94,10 @@ void rpc_channel_close(struct rpc_channel *channel); /* when no call is in progr
 /* One unary call; waits, thread-safe. Fails fast: ERR_UNAVAILABLE while no address can be reached.
  * The answer replaces what is in `reply`. A status other than OK becomes the enum err with that
  * gRPC status (NOT_FOUND -> ERR_NOT_FOUND, UNAVAILABLE -> ERR_UNAVAILABLE, DEADLINE_EXCEEDED ->
- * ERR_DEADLINE, INVALID_ARGUMENT -> ERR_INVALID, OUT_OF_RANGE, RESOURCE_EXHAUSTED -> ERR_BUSY,
- * UNIMPLEMENTED, CANCELLED, anything else ERR_INTERNAL), with the server's message as detail. */
+ * ERR_DEADLINE, INVALID_ARGUMENT -> ERR_INVALID, FAILED_PRECONDITION -> ERR_NOT_ENDED,
+ * OUT_OF_RANGE, RESOURCE_EXHAUSTED -> ERR_BUSY, UNIMPLEMENTED, CANCELLED, anything else
+ * ERR_INTERNAL), with the server's message as detail. A server-streaming method will do, too, if it
+ * answers with one message. */
 must_check enum err rpc_call_unary(struct rpc_channel *channel, const char *path,
                                    struct view request, int64_t timeout_ms, struct buf *reply,
                                    struct err_detail *detail);

@@ -184,6 +184,8 @@ static enum err error_of(grpc_status_code status)
         return ERR_DEADLINE;
     case GRPC_STATUS_INVALID_ARGUMENT:
         return ERR_INVALID;
+    case GRPC_STATUS_FAILED_PRECONDITION:
+        return ERR_NOT_ENDED;
     case GRPC_STATUS_OUT_OF_RANGE:
         return ERR_OUT_OF_RANGE;
     case GRPC_STATUS_RESOURCE_EXHAUSTED:

@@ -40,6 +40,7 @@ static void errors_arrive_with_their_status_and_message(void **state)
         {ERR_BUSY, ERR_BUSY},           {ERR_MEMORY, ERR_BUSY},
         {ERR_CANCELLED, ERR_CANCELLED}, {ERR_UNIMPLEMENTED, ERR_UNIMPLEMENTED},
         {ERR_INTERNAL, ERR_INTERNAL},   {ERR_UNKNOWN_OUTCOME, ERR_INTERNAL},
+        {ERR_NOT_ENDED, ERR_NOT_ENDED},
     };
     struct buf reply;
     buf_init(&reply, 1024);
