@@ -93,6 +93,8 @@ struct bus_log_end {
     /* When its last record was stored, as record.time_ms; 0: it is empty. A log that lost its tail
      * and has grown again differs in it. */
     int64_t last_time_ms;
+    uint64_t count;     /* records kept */
+    int64_t max_age_ms; /* as the log has it now: at that age its records go; 0: never */
 };
 /* Asks the leader (never a replica). One round trip. ERR_UNAVAILABLE, ERR_DEADLINE. */
 must_check enum err bus_log_end(struct bus_log *log, int64_t timeout_ms, struct bus_log_end *ret);

@@ -247,8 +247,12 @@ static enum err mem_log_end(struct bus_log *base, int64_t timeout_ms, struct bus
     if (!away) {
         mem_expire(log);
         const struct mem_record *last = mem_record_at(log, log->last);
-        *ret =
-            (struct bus_log_end){log->first, log->last, log->created_ns, last ? last->time_ms : 0};
+        *ret = (struct bus_log_end){.first = log->first,
+                                    .last = log->last,
+                                    .created_ns = log->created_ns,
+                                    .last_time_ms = last ? last->time_ms : 0,
+                                    .count = mem_log_count(log),
+                                    .max_age_ms = log->spec.max_age_ms};
     }
     pthread_mutex_unlock(&bus->lock);
     return away ? ERR_UNAVAILABLE : ERR_NONE;

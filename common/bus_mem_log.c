@@ -197,6 +197,14 @@ void mem_expire(struct mem_log *log)
         drop_first(log);
 }
 
+uint64_t mem_log_count(const struct mem_log *log)
+{
+    uint64_t count = 0;
+    for (uint64_t position = log->first; position <= log->last; ++position)
+        count += mem_record_at(log, position) != NULL;
+    return count;
+}
+
 void mem_log_cut(struct mem_log *log, uint64_t last)
 {
     for (; log->last > last && log->last >= log->first; --log->last)

@@ -76,6 +76,7 @@ static inline struct mem_record *mem_record_at(const struct mem_log *log, uint64
     bool kept = position >= log->first && position <= log->last;
     return kept ? log->records[position - log->first] : NULL;
 }
+uint64_t mem_log_count(const struct mem_log *log); /* records kept */
 void mem_log_clear(struct mem_log *log);
 void mem_log_purge(struct mem_log *log);              /* leaves positions and message ids */
 void mem_log_cut(struct mem_log *log, uint64_t last); /* drops all after it */

@@ -105,6 +105,8 @@ enum err nats_log_ask_end(struct nats_log *log, struct nats_session *session, in
     ret->first = info->State.Msgs > 0 ? info->State.FirstSeq : ret->last + 1;
     ret->created_ns = info->Created;
     ret->last_time_ms = info->State.Msgs > 0 ? info->State.LastTime / 1000000 : 0;
+    ret->count = info->State.Msgs;
+    ret->max_age_ms = info->Config ? info->Config->MaxAge / 1000000 : 0;
     jsStreamInfo_Destroy(info);
     return ERR_NONE;
 }

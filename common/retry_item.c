@@ -11,7 +11,9 @@ static bool is_sound(const struct retry_item *item)
 {
     return !id_is_zero(&item->id) && item->event_position >= 1 &&
            item->generation <= STATUS_GENERATION_MAX && item->attempt >= 1 &&
-           item->attempt <= STATUS_ATTEMPT_MAX && item->due_ms >= 0;
+           item->attempt <= STATUS_ATTEMPT_MAX && item->due_ms >= 0 &&
+           item->instead_of.log <= STATUS_DELIVERY_RETRY &&
+           (item->instead_of.log == STATUS_DELIVERY_NONE) == (item->instead_of.position == 0);
 }
 
 enum err retry_item_write(const struct retry_item *item, struct buf *out)
@@ -27,6 +29,8 @@ enum err retry_item_write(const struct retry_item *item, struct buf *out)
     m.generation = item->generation;
     m.attempt = item->attempt;
     m.due_ms = item->due_ms;
+    m.instead_of_log = item->instead_of.log;
+    m.instead_of_position = item->instead_of.position;
     return proto_append(&m.base, out);
 }
 
@@ -39,10 +43,12 @@ enum err retry_item_read(struct view bytes, struct retry_item *ret)
         tidings__log__retry_item__unpack(&arena.allocator, bytes.len, (const uint8_t *)bytes.data);
     enum err e = arena.failed ? ERR_MEMORY : ERR_MALFORMED;
     if (m && m->version == VERSION && m->event_id.len == ID_SIZE) {
-        struct retry_item item = {.event_position = m->event_position,
-                                  .generation = m->generation,
-                                  .attempt = m->attempt,
-                                  .due_ms = m->due_ms};
+        struct retry_item item = {
+            .event_position = m->event_position,
+            .generation = m->generation,
+            .attempt = m->attempt,
+            .due_ms = m->due_ms,
+            .instead_of = {(enum status_delivery_log)m->instead_of_log, m->instead_of_position}};
         memcpy(item.id.bytes, m->event_id.data, ID_SIZE);
         if (is_sound(&item)) {
             *ret = item;

@@ -3,8 +3,7 @@
 #ifndef TIDINGS_RETRY_ITEM_H
 #define TIDINGS_RETRY_ITEM_H
 
-#include "common/id.h"
-#include "common/status.h"
+#include "common/status_batch.h"
 
 struct retry_item {
     struct event_id id;
@@ -12,6 +11,9 @@ struct retry_item {
     uint32_t generation;     /* 0 to STATUS_GENERATION_MAX */
     uint32_t attempt;        /* 1 to STATUS_ATTEMPT_MAX */
     int64_t due_ms;          /* wall clock: not before */
+    /* The delivery that seems lost while the event was `processing` for it; this item has its
+     * place. */
+    struct status_delivery instead_of;
 };
 
 /* Appends its encoding to `out`. ERR_INVALID: a number out of bounds; ERR_MEMORY. */

@@ -15,6 +15,20 @@ static bool is_ended_conflict(const struct status_entry *cell,
     return cell->conflict && id_equal(&cell->id, &own);
 }
 
+static bool is_same(struct status_delivery a, struct status_delivery b)
+{
+    return a.log == b.log && a.position == b.position;
+}
+
+/* Whether the record that the cell's `processing` comes from is of this delivery, or of one that
+ * will not come again. */
+static bool is_named(const struct decide_delivery *delivery)
+{
+    struct status_delivery named = delivery->named;
+    return named.position == 0 || /* it names none: of nobody that runs now */
+           is_same(named, delivery->source) || is_same(named, delivery->instead_of);
+}
+
 /* The cell is `processing` at the delivery's attempt or a later one. */
 static enum decision decide_processing(const struct status_entry *cell,
                                        const struct decide_delivery *delivery)
@@ -23,10 +37,7 @@ static enum decision decide_processing(const struct status_entry *cell,
         return DECIDE_RUN;
     if (!delivery->looked)
         return DECIDE_LOOK;
-    bool names_it = delivery->named.position == 0 || /* it names none: of nobody that runs now */
-                    (delivery->named.log == delivery->source.log &&
-                     delivery->named.position == delivery->source.position);
-    if (!names_it)
+    if (!is_named(delivery))
         return DECIDE_TAKEN;
     if (delivery->claimed) /* it was delivered again, and whoever got it runs it now */
         return DECIDE_LEAVE;

@@ -40,7 +40,8 @@ struct decide_delivery {
     uint32_t attempt;    /* that it is for; of an event log's delivery 1 */
     bool claimed;        /* a record that names it was appended in this process, and folded ... */
     bool is_own;         /* ... and is the cell's last */
-    bool looked;         /* it is known which delivery the cell's `processing` names: */
+    struct status_delivery instead_of; /* the delivery that it has the place of, if any */
+    bool looked; /* it is known which delivery the cell's `processing` names: */
     struct status_delivery named;
 };
 

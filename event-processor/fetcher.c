@@ -102,6 +102,7 @@ static struct held *take_item(struct fetcher *fetcher, struct bus_delivery *deli
     held->run.position = item.event_position;
     held->generation = item.generation;
     held->attempt = item.attempt;
+    held->instead_of = item.instead_of;
     held->id = item.id;
     held->record = NULL;
     if (read_event(fetcher, held))

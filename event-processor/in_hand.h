@@ -43,15 +43,16 @@ struct held {
     const struct bus_record *record; /* the event's; NULL: it is not kept */
     struct bus_record *read;         /* the same where it was not delivered; owned */
 
-    struct status_delivery source; /* what was delivered */
-    uint32_t generation;           /* of the event; of an event log's delivery 0 */
-    uint32_t attempt;              /* that it is for; of an event log's delivery 1 */
-    struct status_entry cell;      /* its event's, when last asked what to do with it, */
-    int decision;                  /* enum decision: and what that was */
-    bool cleared;                  /* it was to be run here before */
-    uint64_t claim_position;       /* of the `processing` appended for it here; 0: none */
-    uint32_t claim_place;          /* in that batch */
-    uint64_t looked_position;      /* the record that was looked up; 0: none */
+    struct status_delivery source;     /* what was delivered, */
+    struct status_delivery instead_of; /* and what it has the place of, if anything */
+    uint32_t generation;               /* of the event; of an event log's delivery 0 */
+    uint32_t attempt;                  /* that it is for; of an event log's delivery 1 */
+    struct status_entry cell;          /* its event's, when last asked what to do with it, */
+    int decision;                      /* enum decision: and what that was */
+    bool cleared;                      /* it was to be run here before */
+    uint64_t claim_position;           /* of the `processing` appended for it here; 0: none */
+    uint32_t claim_place;              /* in that batch */
+    uint64_t looked_position;          /* the record that was looked up; 0: none */
     uint32_t looked_place;
     struct status_delivery named; /* by that record, */
     int64_t due_ms;               /* and when it says that the next attempt is due */

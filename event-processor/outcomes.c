@@ -154,6 +154,7 @@ static struct decide_delivery describe(const struct outcomes *outcomes, const st
         .stream = view_of(outcomes->use.event_stream),
         .malformed = held->malformed,
         .source = held->source,
+        .instead_of = held->instead_of,
         .again = held->delivery->delivered > 1,
         .generation = held->generation,
         .attempt = held->attempt,

@@ -17,7 +17,9 @@ static void try_read(struct view bytes)
     if (retry_item_write(&item, &b) != ERR_NONE ||
         retry_item_read(buf_view(&b), &again) != ERR_NONE || !id_equal(&item.id, &again.id) ||
         item.event_position != again.event_position || item.generation != again.generation ||
-        item.attempt != again.attempt || item.due_ms != again.due_ms)
+        item.attempt != again.attempt || item.due_ms != again.due_ms ||
+        item.instead_of.log != again.instead_of.log ||
+        item.instead_of.position != again.instead_of.position)
         abort();
     buf_free(&b);
 }
@@ -25,8 +27,11 @@ static void try_read(struct view bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf b;
-    struct retry_item item = {
-        .id = {{1}}, .event_position = 300, .attempt = 2, .due_ms = 1700000000000};
+    struct retry_item item = {.id = {{1}},
+                              .event_position = 300,
+                              .attempt = 2,
+                              .due_ms = 1700000000000,
+                              .instead_of = {STATUS_DELIVERY_RETRY, 9}};
     buf_init(&b, 1 << 16);
     if (retry_item_write(&item, &b) != ERR_NONE)
         abort();

@@ -34,12 +34,15 @@ static void an_empty_log_ends_before_it_begins(void **state)
     assert_int_equal(end.first, 1);
     assert_int_equal(end.last, 0);
     assert_int_equal(end.last_time_ms, 0);
+    assert_int_equal(end.count, 0);
+    assert_int_equal(end.max_age_ms, 0);
     assert_true(end.created_ns > 0);
     int64_t created = end.created_ns;
     bus_fixture_publish_many(&f, 1, 3);
     assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
     assert_int_equal(end.first, 1);
     assert_int_equal(end.last, 3);
+    assert_int_equal(end.count, 3);
     assert_int_equal(end.created_ns, created);
     assert_int_equal(bus_log_read(f.log, 3, TEST_LIMIT_MS, &last), ERR_NONE);
     assert_int_equal(end.last_time_ms, last->time_ms);
@@ -362,6 +365,8 @@ static void what_is_dropped_from_the_head_is_skipped(void **state)
     assert_int_equal(bus_log_end(f.log, TEST_LIMIT_MS, &end), ERR_NONE);
     assert_int_equal(end.first, 6);
     assert_int_equal(end.last, 5);
+    assert_int_equal(end.count, 0);
+    assert_int_equal(end.max_age_ms, 500);
     assert_int_equal(bus_log_read(f.log, 5, TEST_LIMIT_MS, &record), ERR_NOT_FOUND);
     bus_reader_close(reader);
     reader = open_reader(&f, 3, false); /* where nothing is kept any more */

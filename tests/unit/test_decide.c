@@ -154,6 +154,28 @@ static void test_who_is_processing_it(void **state)
     }
 }
 
+/* An item that has the place of one that is lost is what the record names, as that one was. */
+static void test_an_item_instead_of_a_lost_delivery(void **state)
+{
+    (void)state;
+    static const struct status_delivery lost[] = {{STATUS_DELIVERY_RETRY, 400},
+                                                  {STATUS_DELIVERY_EVENT, AT}};
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        struct status_entry entry = cell(ours, STATUS_PROCESSING, AT);
+        struct decide_delivery item = item_delivery(0, 3);
+        item.looked = true;
+        item.named = lost[i];
+        assert_int_equal(decide(&entry, 1, &item), DECIDE_TAKEN);
+        item.instead_of = lost[i];
+        assert_int_equal(decide(&entry, 1, &item), DECIDE_CLAIM_ALONE);
+        entry.state.alone = true;
+        assert_int_equal(decide(&entry, 1, &item), DECIDE_FAILED);
+        /* Another item with that place has been before it. */
+        item.named = (struct status_delivery){STATUS_DELIVERY_RETRY, 499};
+        assert_int_equal(decide(&entry, 1, &item), DECIDE_TAKEN);
+    }
+}
+
 static void test_a_conflict_that_is_known_by_its_positions_id_has_ended(void **state)
 {
     (void)state;
@@ -201,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_items_before_and_after_the_cell),
         cmocka_unit_test(test_the_event_log_does_not_bring_back_what_was_replayed),
         cmocka_unit_test(test_who_is_processing_it),
+        cmocka_unit_test(test_an_item_instead_of_a_lost_delivery),
         cmocka_unit_test(test_what_the_log_has_dropped_is_gone),
         cmocka_unit_test(test_a_conflict_that_is_known_by_its_positions_id_has_ended),
         cmocka_unit_test(test_a_position_that_the_table_does_not_have_is_left),

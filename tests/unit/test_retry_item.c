@@ -10,7 +10,8 @@ static const struct retry_item sound = {.id = {{1, 2, 3}},
                                         .event_position = UINT64_MAX,
                                         .generation = STATUS_GENERATION_MAX,
                                         .attempt = STATUS_ATTEMPT_MAX,
-                                        .due_ms = INT64_MAX};
+                                        .due_ms = INT64_MAX,
+                                        .instead_of = {STATUS_DELIVERY_RETRY, UINT64_MAX}};
 
 static enum err write_and_read(const struct retry_item *item, struct retry_item *ret)
 {
@@ -27,9 +28,11 @@ static enum err write_and_read(const struct retry_item *item, struct retry_item 
 static void an_item_comes_back_as_it_was(void **state)
 {
     const struct retry_item items[] = {
-        sound, {.id = {{9}}, .event_position = 1, .generation = 0, .attempt = 1, .due_ms = 0}};
+        sound,
+        {.id = {{9}}, .event_position = 1, .attempt = 1, .instead_of = {STATUS_DELIVERY_EVENT, 1}},
+        {.id = {{9}}, .event_position = 1, .generation = 0, .attempt = 1, .due_ms = 0}};
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         struct retry_item got = {.attempt = 0};
         assert_int_equal(write_and_read(&items[i], &got), ERR_NONE);
         assert_true(id_equal(&got.id, &items[i].id));
@@ -37,20 +40,27 @@ static void an_item_comes_back_as_it_was(void **state)
         assert_int_equal(got.generation, items[i].generation);
         assert_int_equal(got.attempt, items[i].attempt);
         assert_true(got.due_ms == items[i].due_ms);
+        assert_int_equal(got.instead_of.log, items[i].instead_of.log);
+        assert_true(got.instead_of.position == items[i].instead_of.position);
     }
 }
 
 static void numbers_out_of_bounds_are_not_written(void **state)
 {
-    struct retry_item bad[6] = {sound, sound, sound, sound, sound, sound};
+    struct retry_item bad[9];
     (void)state;
+    for (size_t i = 0; i < 9; i++)
+        bad[i] = sound;
     bad[0].id = (struct event_id){{0}};
     bad[1].event_position = 0;
     bad[2].generation = STATUS_GENERATION_MAX + 1;
     bad[3].attempt = 0;
     bad[4].attempt = STATUS_ATTEMPT_MAX + 1;
     bad[5].due_ms = -1;
-    for (size_t i = 0; i < 6; i++) {
+    bad[6].instead_of.log = STATUS_DELIVERY_NONE;
+    bad[7].instead_of.position = 0;
+    bad[8].instead_of.log = (enum status_delivery_log)(STATUS_DELIVERY_RETRY + 1);
+    for (size_t i = 0; i < 9; i++) {
         struct retry_item got;
         assert_int_equal(write_and_read(&bad[i], &got), ERR_INVALID);
     }
@@ -79,9 +89,9 @@ static enum err read_message(const Tidings__Log__RetryItem *m, struct retry_item
 static void what_is_not_an_item_is_refused(void **state)
 {
     struct retry_item untouched = {.attempt = 77};
-    Tidings__Log__RetryItem bad[7];
+    Tidings__Log__RetryItem bad[9];
     (void)state;
-    for (size_t i = 0; i < 7; i++)
+    for (size_t i = 0; i < 9; i++)
         bad[i] = sound_message();
     bad[0].version = 2;
     bad[1].event_id.len = 15;
@@ -90,7 +100,10 @@ static void what_is_not_an_item_is_refused(void **state)
     bad[4].attempt = 0;
     bad[5].attempt = STATUS_ATTEMPT_MAX + 1;
     bad[6].due_ms = -1;
-    for (size_t i = 0; i < 7; i++)
+    bad[7].instead_of_log = 1;
+    bad[8].instead_of_log = 3;
+    bad[8].instead_of_position = 1;
+    for (size_t i = 0; i < 9; i++)
         assert_int_equal(read_message(&bad[i], &untouched), ERR_MALFORMED);
     assert_int_equal(retry_item_read(VIEW("\xff\xff"), &untouched), ERR_MALFORMED);
     assert_int_equal(retry_item_read(VIEW(""), &untouched), ERR_MALFORMED);
