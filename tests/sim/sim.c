@@ -1,5 +1,9 @@
+/* A switch is a longjmp onto another stack, which the checked one takes for a mistake. */
+#undef _FORTIFY_SOURCE
+
 #include "tests/sim/sim_fibers.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +24,14 @@ static const uint64_t SWITCHES_MAX = 40000000; /* of a history: more is a busy l
 
 enum state { RUNNABLE, BLOCKED, DONE };
 
+enum { NOWHERE = -1 };
+
 struct fiber {
-    ucontext_t context;
+    ucontext_t context; /* only to begin; then: */
+    jmp_buf at;         /* swapcontext would ask the kernel for signals each time */
+    bool begun;
     enum state state;
+    int place; /* among the runnable; NOWHERE: it isn't there */
     int process;
     const void *waits_for; /* a lock, a condition or a fiber; NULL: only time */
     int64_t wake_ns;       /* at the latest; SIM_NEVER: no limit */
@@ -31,9 +40,14 @@ struct fiber {
     void *arg;
 };
 
-/* Those that may run again, in the order they were made; dead ones leave with the next turn. */
+/* Those that may run again, in the order they were made; dead ones leave when it is looked who is
+ * due. */
 static struct fiber *fibers[FIBERS_MAX];
 static int fiber_count;
+/* Those that can run: of no frozen process. */
+static struct fiber *runnable[FIBERS_MAX];
+static int runnable_count;
+static int64_t next_due_ns = SIM_NEVER; /* nobody blocked is due before */
 static void *free_stacks[FIBERS_MAX];
 static int free_stack_count;
 static struct fiber *first_fiber, *running;
@@ -91,50 +105,74 @@ void sim_fail(const char *format, ...)
     _exit(1);
 }
 
-/* ---- turns ---- */
+/* ---- who can run ---- */
 
-/* Drops dead fibers, wakes those whose time has come, and lists who can run; *ret_due: when the
- * next one's time comes. */
-static int list_runnable(struct fiber **ret, int64_t *ret_due)
+static void enlist(struct fiber *f)
 {
-    int live = 0, count = 0;
-    *ret_due = SIM_NEVER;
+    f->state = RUNNABLE;
+    if (f->place != NOWHERE || frozen[f->process] || killed[f->process])
+        return;
+    f->place = runnable_count;
+    runnable[runnable_count++] = f;
+}
+
+static void withdraw(struct fiber *f)
+{
+    if (f->place == NOWHERE)
+        return;
+    runnable[f->place] = runnable[--runnable_count];
+    runnable[f->place]->place = f->place;
+    f->place = NOWHERE;
+}
+
+/* Drops dead fibers, and wakes those whose time has come. */
+static void wake_due(void)
+{
+    int live = 0;
+    next_due_ns = SIM_NEVER;
     for (int i = 0; i < fiber_count; i++) {
         struct fiber *f = fibers[i];
-        if (killed[f->process] || f->state == DONE) {
-            if (f->state == DONE)
-                free_stacks[free_stack_count++] = f->context.uc_stack.ss_sp;
+        if (f->state == DONE)
+            free_stacks[free_stack_count++] = f->context.uc_stack.ss_sp;
+        if (f->state == DONE || killed[f->process])
             continue;
-        }
         fibers[live++] = f;
         if (f->state == BLOCKED && f->wake_ns <= now_ns)
-            f->state = RUNNABLE;
-        if (frozen[f->process])
-            continue;
-        if (f->state == RUNNABLE)
-            ret[count++] = f;
-        else if (f->wake_ns < *ret_due)
-            *ret_due = f->wake_ns;
+            enlist(f);
+        else if (f->state == BLOCKED && !frozen[f->process] && f->wake_ns < next_due_ns)
+            next_due_ns = f->wake_ns;
     }
     fiber_count = live;
-    return count;
 }
+
+/* After a process was frozen, killed or let go on. */
+static void enlist_anew(void)
+{
+    for (int i = 0; i < fiber_count; i++) {
+        struct fiber *f = fibers[i];
+        withdraw(f);
+        if (f->state == RUNNABLE)
+            enlist(f);
+    }
+    next_due_ns = now_ns;
+}
+
+/* ---- turns ---- */
 
 static struct fiber *choose(void)
 {
-    static struct fiber *runnable[FIBERS_MAX];
-    int64_t due;
     now_ns += (int64_t)sim_random(STEP_NS_MAX);
-    int count = list_runnable(runnable, &due);
-    if (count == 0 && due == SIM_NEVER) {
-        sim_print_fibers();
-        sim_fail("deadlock: nobody can run, and nobody waits for a time");
+    if (next_due_ns <= now_ns)
+        wake_due();
+    while (runnable_count == 0) {
+        if (next_due_ns == SIM_NEVER) {
+            sim_print_fibers();
+            sim_fail("deadlock: nobody can run, and nobody waits for a time");
+        }
+        now_ns = next_due_ns > now_ns ? next_due_ns : now_ns;
+        wake_due();
     }
-    if (count == 0) {
-        now_ns = due;
-        count = list_runnable(runnable, &due);
-    }
-    return runnable[sim_random((uint64_t)count)];
+    return runnable[sim_random((uint64_t)runnable_count)];
 }
 
 static void give_way(void)
@@ -145,8 +183,12 @@ static void give_way(void)
         sim_fail("too many switches: a busy loop");
     }
     running = choose();
-    if (running != from)
-        swapcontext(&from->context, &running->context);
+    if (running == from || _setjmp(from->at) != 0)
+        return;
+    if (running->begun)
+        _longjmp(running->at, 1);
+    running->begun = true;
+    setcontext(&running->context);
 }
 
 void fiber_may_switch(void)
@@ -162,6 +204,9 @@ bool fiber_block(const void *object, int64_t wake_ns)
     running->waits_for = object;
     running->wake_ns = wake_ns;
     running->woken = false;
+    withdraw(running);
+    if (wake_ns < next_due_ns)
+        next_due_ns = wake_ns;
     give_way();
     running->waits_for = NULL;
     return running->woken;
@@ -173,7 +218,7 @@ void fiber_wake_all(const void *object)
         struct fiber *f = fibers[i];
         if (f->state != BLOCKED || f->waits_for != object)
             continue;
-        f->state = RUNNABLE;
+        enlist(f);
         f->woken = true;
     }
 }
@@ -182,6 +227,8 @@ static void begin_fiber(void)
 {
     running->function(running->arg);
     running->state = DONE;
+    withdraw(running);
+    next_due_ns = now_ns; /* so that it leaves */
     fiber_wake_all(running);
     if (running == first_fiber)
         setcontext(&outside);
@@ -213,6 +260,8 @@ struct fiber *fiber_make(int process, void *(*function)(void *), void *arg)
     f->context.uc_stack.ss_sp = stack;
     f->context.uc_stack.ss_size = STACK_BYTES;
     makecontext(&f->context, begin_fiber, 0);
+    f->place = NOWHERE;
+    enlist(f);
     fibers[fiber_count++] = f;
     return f;
 }
@@ -246,6 +295,7 @@ void sim_run(uint64_t seed, void (*main_fiber)(void *), void *arg)
     random_state = seed;
     sim_spawn(SIM_PROCESS_CLIENT, main_fiber, arg);
     running = first_fiber = fibers[0];
+    first_fiber->begun = true;
     swapcontext(&outside, &running->context);
     running = NULL;
 }
@@ -260,6 +310,16 @@ void sim_sleep_us(int64_t us)
     fiber_block(NULL, now_ns + us * 1000);
 }
 
+void sim_wait_for(const void *object, int64_t until_us)
+{
+    fiber_block(object, until_us < SIM_NEVER / 1000 ? until_us * 1000 : SIM_NEVER);
+}
+
+void sim_wake(const void *object)
+{
+    fiber_wake_all(object);
+}
+
 int sim_process(void)
 {
     return running->process;
@@ -268,11 +328,13 @@ int sim_process(void)
 void sim_freeze(int process, bool freeze)
 {
     frozen[process] = freeze;
+    enlist_anew();
 }
 
 void sim_kill(int process)
 {
     killed[process] = true;
+    enlist_anew();
 }
 
 bool sim_is_killed(int process)

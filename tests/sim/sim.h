@@ -39,6 +39,10 @@ static inline int64_t sim_now_ms(void)
     return sim_now_ns() / 1000000;
 }
 void sim_sleep_us(int64_t us);
+/* Sleeps until that time (INT64_MAX: for ever), or until somebody wakes those who wait for that
+ * object. */
+void sim_wait_for(const void *object, int64_t until_us);
+void sim_wake(const void *object);
 
 /* Starts a fiber of that process; threads that it creates belong to the same. */
 void sim_spawn(int process, void (*fiber)(void *), void *arg);

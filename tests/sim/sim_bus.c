@@ -15,6 +15,7 @@ static void sim_close(struct bus *base)
     struct sim_bus *bus = sim_bus_of(base);
     sim_bus_cut(base, 0);
     bus->closed = true;
+    sim_wake(bus);
     while (!bus->ended)
         sim_sleep_us(1000);
     for (struct pipe *pipe = &bus->out; pipe; pipe = pipe == &bus->out ? &bus->in : NULL)

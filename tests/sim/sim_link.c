@@ -31,6 +31,7 @@ void sim_link_send(struct sim_bus *bus, struct pipe *pipe, struct parcel parcel)
     pipe->last_due_us = p->due_us;
     *pipe->end = p;
     pipe->end = &p->next;
+    sim_wake(bus);
 }
 
 struct parcel *sim_link_take(struct pipe *pipe)
@@ -124,6 +125,24 @@ static void time_out(struct sim_bus *bus)
     }
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When there is something to do next. */
+static int64_t next_us(const struct sim_bus *bus)
+{
+    int64_t next = INT64_MAX;
+    if (bus->out.first)
+        next = earlier(next, bus->out.first->due_us);
+    if (bus->in.first)
+        next = earlier(next, bus->in.first->due_us);
+    for (const struct flight *f = bus->flights; f; f = f->next)
+        next = earlier(next, f->until_us);
+    return next;
+}
+
 /* The client's own network thread. */
 void sim_link_run(void *arg)
 {
@@ -132,7 +151,7 @@ void sim_link_run(void *arg)
         carry(bus, &bus->out);
         carry(bus, &bus->in);
         time_out(bus);
-        sim_sleep_us(200);
+        sim_wait_for(bus, next_us(bus));
     }
     bus->ended = true;
 }
