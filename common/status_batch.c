@@ -1,19 +1,10 @@
-#include "common/status_batch.h"
+#include "common/status_batch_parts.h"
 
 #include "common/mem.h"
-#include "common/proto_arena.h"
-
-#include "status_log.pb-c.h"
 
 #define VERSION 1
 #define ALONE 16u /* added to a status in its column */
 #define ID_SIZE sizeof((struct event_id){0}.bytes)
-#define PROCESSOR_MAX 256 /* bytes */
-
-struct status_batch {
-    struct proto_arena arena;
-    const Tidings__Log__StatusBatch *message;
-};
 
 /* ---- writing ---- */
 
@@ -193,31 +184,48 @@ static bool are_allowed(const struct status_change *changes, size_t count)
     for (size_t i = 0; i < count; i++)
         if (!is_allowed(&changes[i]))
             return false;
-    return count >= 1 && count <= STATUS_BATCH_MAX;
+    return count <= STATUS_BATCH_MAX;
 }
 
 enum err status_batch_write(const struct status_change *changes, size_t count,
                             struct view processor, struct buf *out)
 {
-    if (!are_allowed(changes, count))
+    return status_batch_write_all(changes, count, NULL, 0, processor, out);
+}
+
+static bool add_all(Tidings__Log__StatusBatch *m, struct proto_arena *arena,
+                    const struct status_change *changes, size_t count)
+{
+    if (count == 0)
+        return true;
+    if (!add_columns(m, arena, count))
+        return false;
+    fill_columns(m, changes, count);
+    return add_errors(m, arena, changes, count) && add_letters(m, arena, changes, count) &&
+           add_conflicts(m, arena, changes, count) && add_dues(m, arena, changes, count) &&
+           add_deliveries(m, arena, changes, count);
+}
+
+enum err status_batch_write_all(const struct status_change *changes, size_t count,
+                                const struct replay_change *replays, size_t replay_count,
+                                struct view processor, struct buf *out)
+{
+    if (count + replay_count == 0 || !are_allowed(changes, count) ||
+        !status_batch_replays_allowed(replays, replay_count))
         return ERR_INVALID;
     _Alignas(max_align_t) char stack[4096]; /* a small batch allocates nothing */
     size_t row = ID_SIZE + 3 * sizeof(uint64_t) + 3 * sizeof(uint32_t);
     struct proto_arena arena;
-    proto_arena_init(&arena, stack, sizeof stack, count * row + PROCESSOR_MAX + 256);
+    proto_arena_init(&arena, stack, sizeof stack, count * row + STATUS_BATCH_PROCESSOR_MAX + 256);
 
     Tidings__Log__StatusBatch m;
     tidings__log__status_batch__init(&m);
     m.version = VERSION;
-    m.processor = proto_arena_text(&arena, processor, PROCESSOR_MAX);
+    m.processor = proto_arena_text(&arena, processor, STATUS_BATCH_PROCESSOR_MAX);
     enum err e = ERR_MEMORY;
-    if (add_columns(&m, &arena, count)) {
-        fill_columns(&m, changes, count);
-        if (m.processor && add_errors(&m, &arena, changes, count) &&
-            add_letters(&m, &arena, changes, count) && add_conflicts(&m, &arena, changes, count) &&
-            add_dues(&m, &arena, changes, count) && add_deliveries(&m, &arena, changes, count))
-            e = proto_append(&m.base, out);
-    }
+    if (m.processor && add_all(&m, &arena, changes, count) &&
+        status_batch_add_replays(&m, &arena, replays, replay_count))
+        e = proto_append(&m.base, out);
     proto_arena_free(&arena);
     return e;
 }
@@ -227,10 +235,11 @@ enum err status_batch_write(const struct status_change *changes, size_t count,
 static bool columns_agree(const Tidings__Log__StatusBatch *m)
 {
     size_t count = m->n_statuses;
-    return count >= 1 && count <= STATUS_BATCH_MAX && m->event_ids.len == count * ID_SIZE &&
-           m->n_event_positions == count && m->n_attempts == count && m->n_generations == count &&
-           m->n_times_ms == count && m->n_previous_positions == count &&
-           m->n_error_rows == m->n_error_texts && m->n_letter_rows == m->n_letter_positions &&
+    return count + m->n_replays >= 1 && count <= STATUS_BATCH_MAX &&
+           m->event_ids.len == count * ID_SIZE && m->n_event_positions == count &&
+           m->n_attempts == count && m->n_generations == count && m->n_times_ms == count &&
+           m->n_previous_positions == count && m->n_error_rows == m->n_error_texts &&
+           m->n_letter_rows == m->n_letter_positions &&
            m->n_conflict_rows == m->n_conflict_positions &&
            m->conflict_ids.len == m->n_conflict_rows * ID_SIZE &&
            m->n_due_rows == m->n_due_times_ms && m->n_delivery_rows == m->n_delivery_logs &&
@@ -311,7 +320,7 @@ static bool message_is_sound(const Tidings__Log__StatusBatch *m)
 {
     if (m->version != VERSION || !columns_agree(m) || !errors_are_sound(m) ||
         !letters_are_sound(m) || !conflicts_are_sound(m) || !dues_are_sound(m) ||
-        !deliveries_are_sound(m))
+        !deliveries_are_sound(m) || !status_batch_replays_sound(m))
         return false;
     for (size_t i = 0; i < m->n_statuses; i++) {
         if (!state_is_known(m->statuses[i], m->generations[i], m->attempts[i]))

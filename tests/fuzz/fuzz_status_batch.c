@@ -11,17 +11,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void write_again(const struct status_batch *batch)
 {
     size_t count = status_batch_count(batch);
+    size_t replay_count = status_batch_replay_count(batch);
     struct status_change *changes = mem_zero(count, sizeof *changes);
+    struct replay_change *replays = mem_zero(replay_count, sizeof *replays);
     struct status_batch *again = NULL;
     struct buf b;
     buf_init(&b, 64u << 20);
     for (size_t i = 0; i < count; i++)
         changes[i] = status_batch_get(batch, i);
-    if (status_batch_write(changes, count, status_batch_processor(batch), &b) != ERR_NONE ||
-        status_batch_read(buf_view(&b), &again) != ERR_NONE || status_batch_count(again) != count)
+    for (size_t i = 0; i < replay_count; i++)
+        replays[i] = status_batch_replay(batch, i);
+    if (status_batch_write_all(changes, count, replays, replay_count, status_batch_processor(batch),
+                               &b) != ERR_NONE ||
+        status_batch_read(buf_view(&b), &again) != ERR_NONE || status_batch_count(again) != count ||
+        status_batch_replay_count(again) != replay_count)
         abort();
     status_batch_free(again);
     buf_free(&b);
+    mem_free(replays);
     mem_free(changes);
 }
 
@@ -49,7 +56,16 @@ static void write_sound(struct buf *b)
     changes[2].letter_position = 12;
     changes[2].conflict_id = (struct event_id){{4}};
     changes[2].conflict_position = 299;
-    if (status_batch_write(changes, 4, VIEW("host-1"), b) != ERR_NONE)
+    static const struct event_id ids[] = {{{6}}, {{7}}};
+    struct replay_change replay = {.id = {{8}}, .state = REPLAY_RUNNING, .cursor = 300};
+    replay.has_filter = true;
+    replay.filter = (struct replay_filter){.event_ids = ids,
+                                           .event_id_count = 2,
+                                           .statuses = 1u << STATUS_DEAD,
+                                           .name = VIEW("order.*"),
+                                           .to_position = 77,
+                                           .rate = 5};
+    if (status_batch_write_all(changes, 4, &replay, 1, VIEW("host-1"), b) != ERR_NONE)
         abort();
 }
 

@@ -251,6 +251,128 @@ static void a_batch_cut_anywhere_is_refused_or_sound(void **state)
     buf_free(&b);
 }
 
+/* ---- replays ---- */
+
+static const struct event_id some_ids[REPLAY_IDS_MAX] = {{{1}}, {{2}}, {{3}}};
+
+static struct replay_change replay_of(void)
+{
+    return (struct replay_change){.id = {{7, 8, 9}},
+                                  .state = REPLAY_RUNNING,
+                                  .time_ms = 1700000000123,
+                                  .cursor = UINT64_MAX,
+                                  .replayed = 5,
+                                  .skipped = 6,
+                                  .has_filter = true,
+                                  .filter = {.event_ids = some_ids,
+                                             .event_id_count = 3,
+                                             .statuses = 1u << STATUS_DEAD,
+                                             .name = VIEW("order.*"),
+                                             .from_position = 3,
+                                             .to_position = 9,
+                                             .accepted_since_ms = -1,
+                                             .accepted_until_ms = 1700000000000,
+                                             .rate = 11,
+                                             .last_position = 12},
+                                  .runner = VIEW("host-2")};
+}
+
+static enum err write_replays(const struct replay_change *replays, size_t count, struct buf *b)
+{
+    buf_init(b, MAX);
+    return status_batch_write_all(NULL, 0, replays, count, VIEW("host-1"), b);
+}
+
+static void replays_come_back_as_they_were_with_changes_and_alone(void **state)
+{
+    struct status_change change = change_of(1);
+    struct replay_change replays[2] = {replay_of(), {.id = {{1}}, .state = REPLAY_CANCELLED}};
+    (void)state;
+    for (size_t count = 0; count < 2; count++) {
+        struct buf b;
+        buf_init(&b, MAX);
+        assert_int_equal(status_batch_write_all(&change, count, replays, 2, VIEW("host-1"), &b),
+                         ERR_NONE);
+        struct status_batch *batch = read_ok(&b);
+        assert_int_equal(status_batch_count(batch), count);
+        assert_int_equal(status_batch_replay_count(batch), 2);
+        struct replay_change got = status_batch_replay(batch, 0);
+        const struct replay_filter *filter = &got.filter;
+        assert_true(id_equal(&got.id, &replays[0].id));
+        assert_int_equal(got.state, REPLAY_RUNNING);
+        assert_true(got.time_ms == 1700000000123 && got.cursor == UINT64_MAX);
+        assert_true(got.replayed == 5 && got.skipped == 6 && got.has_filter);
+        assert_true(view_equal(got.runner, VIEW("host-2")));
+        assert_int_equal(filter->event_id_count, 3);
+        assert_memory_equal(filter->event_ids, some_ids, 3 * sizeof *some_ids);
+        assert_int_equal(filter->statuses, 1u << STATUS_DEAD);
+        assert_true(view_equal(filter->name, VIEW("order.*")));
+        assert_true(filter->from_position == 3 && filter->to_position == 9);
+        assert_true(filter->accepted_since_ms == -1);
+        assert_true(filter->accepted_until_ms == 1700000000000);
+        assert_true(filter->rate == 11 && filter->last_position == 12);
+        got = status_batch_replay(batch, 1);
+        assert_int_equal(got.state, REPLAY_CANCELLED);
+        assert_false(got.has_filter);
+        assert_int_equal(got.runner.len, 0);
+        status_batch_free(batch);
+        buf_free(&b);
+    }
+}
+
+static void replays_that_cannot_be_are_refused(void **state)
+{
+    struct replay_change bad[9], many[STATUS_BATCH_REPLAYS_MAX + 1];
+    struct buf b;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        bad[i] = replay_of();
+    bad[0].id = (struct event_id){{0}};
+    bad[1].state = REPLAY_NONE;
+    bad[2].state = REPLAY_STATES;
+    bad[3].filter.statuses = 0;
+    bad[4].filter.statuses = 1u << STATUS_RETRYING;
+    bad[5].filter.from_position = 10;
+    bad[6].filter.accepted_until_ms = -1;
+    bad[7].filter.name = VIEW("order..x");
+    bad[8].filter.event_id_count = REPLAY_IDS_MAX + 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(write_replays(&bad[i], 1, &b), ERR_INVALID);
+        assert_int_equal(b.len, 0);
+    }
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
+        many[i] = replay_of();
+    assert_int_equal(write_replays(many, STATUS_BATCH_REPLAYS_MAX + 1, &b), ERR_INVALID);
+    assert_int_equal(write_replays(many, STATUS_BATCH_REPLAYS_MAX, &b), ERR_NONE);
+    buf_free(&b);
+}
+
+/* Damages one byte of a sound batch after the other: it is refused, or could be written. */
+static void a_damaged_replay_is_refused_or_sound(void **state)
+{
+    struct replay_change change = replay_of();
+    struct buf b, again;
+    size_t refused = 0;
+    (void)state;
+    assert_int_equal(write_replays(&change, 1, &b), ERR_NONE);
+    for (size_t i = 0; i < b.len; i++) {
+        struct status_batch *batch = NULL;
+        b.data[i] = (char)(b.data[i] ^ 0x41);
+        if (status_batch_read(buf_view(&b), &batch) == ERR_NONE &&
+            status_batch_replay_count(batch) > 0) {
+            struct replay_change got = status_batch_replay(batch, 0);
+            assert_int_equal(write_replays(&got, 1, &again), ERR_NONE);
+            buf_free(&again);
+        } else {
+            refused++;
+        }
+        status_batch_free(batch);
+        b.data[i] = (char)(b.data[i] ^ 0x41);
+    }
+    assert_true(refused > 10);
+    buf_free(&b);
+}
+
 /* ---- memory ---- */
 
 static void short_memory_is_told_and_nothing_leaks(void **state)
@@ -271,12 +393,14 @@ static void short_memory_is_told_and_nothing_leaks(void **state)
         changes[i].delivery = (struct status_delivery){
             i < 140 ? STATUS_DELIVERY_NONE : STATUS_DELIVERY_RETRY, i < 140 ? 0 : i};
     }
+    struct replay_change replay = replay_of();
+    replay.filter.event_id_count = REPLAY_IDS_MAX;
     buf_init(&sound, MAX);
-    assert_int_equal(status_batch_write(changes, 200, VIEW("p"), &sound), ERR_NONE);
+    assert_int_equal(status_batch_write_all(changes, 200, &replay, 1, VIEW("p"), &sound), ERR_NONE);
     for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
         struct buf b;
         buf_init(&b, MAX);
-        enum err e = status_batch_write(changes, 200, VIEW("p"), &b);
+        enum err e = status_batch_write_all(changes, 200, &replay, 1, VIEW("p"), &b);
         bool failed = each_failure_end(&f);
         assert_int_equal(e, failed ? ERR_MEMORY : ERR_NONE);
         buf_free(&b);
@@ -327,6 +451,9 @@ int main(void)
         cmocka_unit_test(no_change_and_too_many_are_refused),
         cmocka_unit_test(error_texts_are_made_utf8_and_cut_between_characters),
         cmocka_unit_test(a_batch_cut_anywhere_is_refused_or_sound),
+        cmocka_unit_test(replays_come_back_as_they_were_with_changes_and_alone),
+        cmocka_unit_test(replays_that_cannot_be_are_refused),
+        cmocka_unit_test(a_damaged_replay_is_refused_or_sound),
         cmocka_unit_test(short_memory_is_told_and_nothing_leaks),
         cmocka_unit_test(a_big_batch_costs_a_few_allocations),
     };
