@@ -38,6 +38,8 @@ void follower_announce(struct follower *follower)
     atomic_store(&follower->ready_epoch, ready ? reflects.epoch : 0);
     wait_wake_all(&follower->wait);
     wait_unlock(&follower->wait);
+    if (follower->replays)
+        replays_announce(follower->replays);
 }
 
 bool follower_pause(struct follower *follower, int64_t ms)
@@ -75,6 +77,8 @@ void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why
     bool begins = status_table_epoch(follower->table) == epoch;
     if (begins)
         status_table_reset(follower->table);
+    if (begins && follower->replays)
+        replays_reset(follower->replays);
     status_table_write_end(follower->table);
     if (begins)
         pace_rebuild(follower);
@@ -296,6 +300,7 @@ enum err follower_start(const struct follower_options *options, struct follower 
         return ERR_MEMORY;
     }
     follower->table = options->table;
+    follower->replays = options->replays;
     follower->event_stream = options->event_stream;
     follower->ns = options->ns;
     follower->still_ms = options->still_ms ? options->still_ms : STILL_MS;

@@ -20,6 +20,7 @@
 
 #include "common/bus.h"
 #include "common/metrics.h"
+#include "event-processor/replays.h"
 #include "event-processor/status_table.h"
 
 struct follower;
@@ -30,6 +31,7 @@ struct follower_options {
     const char *ns;
     struct bus_log *status_log;
     struct status_table *table; /* written by nobody else */
+    struct replays *replays;    /* the same; NULL: replays are not followed */
     struct metrics *metrics;
     int64_t still_ms; /* see follower_stands; 0: 10 s */
 };

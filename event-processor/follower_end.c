@@ -65,11 +65,25 @@ static enum verdict judge(struct side *side, const struct status_reflects *befor
     return verdict;
 }
 
+/* Replays that began before the status log's first position. */
+static void forget_replays(struct side *side, uint64_t epoch, uint64_t first)
+{
+    struct replays *replays = side->follower->replays;
+    if (side->is_event_log || !replays || first <= replays_first(replays))
+        return;
+    status_table_write_begin(side->follower->table);
+    if (status_table_epoch(side->follower->table) == epoch)
+        replays_forget(replays, first);
+    status_table_write_end(side->follower->table);
+    replays_announce(replays);
+}
+
 enum err follower_drop_head(struct side *side, uint64_t epoch, const struct bus_log_end *end)
 {
     struct status_table *table = side->follower->table;
     struct status_reflects reflects;
     enum err e = ERR_NONE;
+    forget_replays(side, epoch, end->first);
     status_table_reflects(table, &reflects);
     uint64_t known =
         side->is_event_log ? reflects.first_event_position : reflects.status_position + 1;

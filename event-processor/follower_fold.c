@@ -137,23 +137,31 @@ static enum err apply(struct side *side, const struct status_change *change, uin
     return status_table_apply_conflict(table, change, position, place);
 }
 
-/* Applies the changes from *done on, as many as memory allows, and passes the batch with the last
- * one. */
+/* Applies what is at this place of the batch: its changes, then those of replays. */
+static enum err apply_place(struct side *side, uint64_t position, const struct status_batch *batch,
+                            size_t place)
+{
+    size_t count = status_batch_count(batch);
+    if (place < count) {
+        struct status_change change = status_batch_get(batch, place);
+        return apply(side, &change, position, (uint32_t)place);
+    }
+    struct replay_change replay = status_batch_replay(batch, place - count);
+    return side->follower->replays ? replays_apply(side->follower->replays, &replay, position)
+                                   : ERR_NONE;
+}
+
+/* Applies the batch from *done on, as much as memory allows, and passes it with the last. */
 static enum err apply_changes(struct side *side, uint64_t position,
                               const struct status_batch *batch, size_t *done)
 {
     struct status_table *table = side->follower->table;
-    size_t count = batch ? status_batch_count(batch) : 0;
+    size_t count = batch ? status_batch_count(batch) + status_batch_replay_count(batch) : 0;
     enum err e = ERR_NONE;
     status_table_write_begin(table);
     if (status_table_epoch(table) == side->epoch) {
-        while (*done < count) {
-            struct status_change change = status_batch_get(batch, *done);
-            e = apply(side, &change, position, (uint32_t)*done);
-            if (e)
-                break;
+        while (*done < count && (e = apply_place(side, position, batch, *done)) == ERR_NONE)
             ++*done;
-        }
         if (!e)
             status_table_passed_status(table, position);
     }

@@ -47,6 +47,7 @@ struct side {
 struct follower {
     struct wait wait; /* woken whenever a position, the epoch or `stopping` changes */
     struct status_table *table;
+    struct replays *replays; /* may be NULL */
     const char *event_stream;
     const char *ns;
     struct side sides[FOLLOWER_SIDES];
