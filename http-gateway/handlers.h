@@ -16,6 +16,16 @@ enum err options_event(struct http_request *request, struct http_response *respo
                        struct err_detail *detail, void *ctx);
 enum err get_event(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
+enum err replay_event(struct http_request *request, struct http_response *response,
+                      struct err_detail *detail, void *ctx);
+enum err post_replay(struct http_request *request, struct http_response *response,
+                     struct err_detail *detail, void *ctx);
+enum err get_replays(struct http_request *request, struct http_response *response,
+                     struct err_detail *detail, void *ctx);
+enum err get_replay(struct http_request *request, struct http_response *response,
+                    struct err_detail *detail, void *ctx);
+enum err delete_replay(struct http_request *request, struct http_response *response,
+                       struct err_detail *detail, void *ctx);
 enum err get_health(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx);
 enum err get_ready(struct http_request *request, struct http_response *response,

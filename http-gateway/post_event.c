@@ -6,6 +6,7 @@
 #include "http-gateway/handlers.h"
 #include "http-gateway/idempotency_key.h"
 #include "http-gateway/read_event.h"
+#include "http-gateway/request_body.h"
 #include "http-gateway/store_event.h"
 #include "http-gateway/trace_context.h"
 
@@ -79,24 +80,6 @@ static void write_result(enum err e, const struct store_identity *identity, bool
 
 /* ---- the event's way ---- */
 
-/* RFC 9110, section 8.4: what isn't decoded must not be taken for the content itself. Only where
- * that is why, the answer has Accept-Encoding (section 12.5.3). */
-static enum err check_encoding(const struct http_request *request, struct http_response *response,
-                               struct err_detail *detail)
-{
-    struct view coding;
-
-    for (int at = 0; http_header_next(request, "Content-Encoding", &at, &coding);) {
-        if (coding.len == 0 || view_equal_nocase(coding, VIEW("identity")))
-            continue;
-        http_add_header(response, "Accept-Encoding", VIEW("identity"));
-        return err_set(detail, ERR_MEDIA_TYPE,
-                       "Content-Encoding is \"%.*s\"; send the event as it is, without any",
-                       (int)(coding.len < 80 ? coding.len : 80), coding.data);
-    }
-    return ERR_NONE;
-}
-
 static enum err take_event(struct http_request *request, struct http_response *response,
                            struct err_detail *detail, struct gateway *g, const struct event *read)
 {
@@ -124,7 +107,7 @@ enum err post_event(struct http_request *request, struct http_response *response
 {
     struct event event = {0};
     struct read_event *holder;
-    enum err e = check_encoding(request, response, detail);
+    enum err e = request_body_check_coding(request, response, detail);
 
     if (e)
         return e;

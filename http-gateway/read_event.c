@@ -5,6 +5,7 @@
 #include "common/media_type.h"
 #include "common/mem.h"
 #include "http-gateway/read_binary.h"
+#include "http-gateway/request_body.h"
 
 #define ALLOWED                                                                                  \
     "allowed are application/json, application/cloudevents+json, and with ce- headers any that " \
@@ -51,21 +52,6 @@ static int shown(struct view v)
     return (int)(v.len < 80 ? v.len : 80);
 }
 
-/* JSON is UTF-8. */
-static enum err check_parameters(struct view content_type, struct err_detail *detail)
-{
-    struct view rest = media_type_parameters(content_type);
-    struct media_type_parameter p;
-
-    while (media_type_next_parameter(&rest, &p))
-        if (!view_equal_nocase(p.name, VIEW("charset")) ||
-            !view_equal_nocase(p.value, VIEW("utf-8")))
-            return err_set(detail, ERR_MEDIA_TYPE,
-                           "Content-Type has the parameter \"%.*s\"; only charset=utf-8 is allowed",
-                           shown(p.name), p.name.data);
-    return ERR_NONE;
-}
-
 static bool is_cloud_events(struct view essence)
 {
     static const struct view prefix = {"application/cloudevents", 23};
@@ -83,7 +69,7 @@ static enum err find_form(const struct http_request *request, struct view conten
 
     if (view_equal_nocase(essence, VIEW("application/cloudevents+json"))) {
         *ret = FORM_STRUCTURED;
-        return check_parameters(content_type, detail);
+        return request_body_check_charset(content_type, detail);
     }
     if (!is_cloud_events(essence) && read_binary_is_meant(request)) {
         *ret = FORM_BINARY;
@@ -95,20 +81,7 @@ static enum err find_form(const struct http_request *request, struct view conten
         return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is \"%.*s\"; " ALLOWED, shown(essence),
                        essence.data);
     *ret = FORM_PLAIN;
-    return check_parameters(content_type, detail);
-}
-
-static enum err take_content_type(const struct http_request *request, struct view *ret,
-                                  struct err_detail *detail)
-{
-    struct view type = {0}, second;
-    int at = 0;
-
-    (void)http_header_next(request, "Content-Type", &at, &type);
-    if (http_header_next(request, "Content-Type", &at, &second))
-        return err_set(detail, ERR_MEDIA_TYPE, "there are two Content-Type; one is needed");
-    *ret = type;
-    return ERR_NONE;
+    return request_body_check_charset(content_type, detail);
 }
 
 /* ---- reading ---- */
@@ -135,7 +108,7 @@ enum err read_event(struct read_event *holder, struct http_request *request, str
     struct event event = {.id = ret->id, .digest = ret->digest};
     struct view type = {0};
     enum form form = FORM_PLAIN;
-    enum err e = take_content_type(request, &type, detail);
+    enum err e = request_body_type(request, &type, detail);
 
     if (!e)
         e = find_form(request, type, &form, detail);
