@@ -1,19 +1,15 @@
 /* Attempts that fail, and those that come after them. */
 #include "common/log.h"
-#include "common/retry_item.h"
 #include "event-processor/backoff.h"
 #include "event-processor/letter.h"
 #include "event-processor/outcomes_parts.h"
+#include "event-processor/retry_message_id.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 enum {
     PUT_OFF_MS = 1000, /* until what could not be published now is tried again */
     ITEM_BYTES = 128,
-    /* <group>/<id>/<position>/<generation>/<attempt>: after a loss of the event log an event may be
-     * stored anew elsewhere, and what was to come at its old position isn't what comes now */
-    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 22 + 2 * 12,
 };
 
 /* ---- the next attempt ---- */
@@ -59,13 +55,10 @@ static void on_published(void *ctx, const struct bus_receipt *receipt)
 
 static enum err publish(struct outcomes *outcomes, struct held *held, const struct retry_item *item)
 {
-    char id[ID_TEXT_SIZE];
-    char message_id[MESSAGE_ID_SIZE];
+    char message_id[RETRY_MESSAGE_ID_SIZE];
     struct buf bytes;
     buf_init(&bytes, ITEM_BYTES);
-    id_format(&item->id, id);
-    snprintf(message_id, sizeof message_id, "%.32s/%s/%" PRIu64 "/%" PRIu32 "/%" PRIu32,
-             outcomes->use.group, id, item->event_position, item->generation, item->attempt);
+    retry_message_id(outcomes->use.group, item, message_id);
     enum err e = retry_item_write(item, &bytes);
     if (!e)
         e = bus_publish(outcomes->use.retry_log,

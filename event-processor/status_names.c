@@ -32,7 +32,7 @@ enum err status_names_new(struct status_names **ret)
     hash_key_make(&names->key);
     names->list_capacity = SLOTS_FIRST / 2;
     names->slot_count = SLOTS_FIRST;
-    names->list[0] = VIEW("(other)");
+    names->list[0] = VIEW(STATUS_NAMES_OTHER);
     names->count = 1;
     *ret = names;
     return ERR_NONE;

@@ -11,6 +11,7 @@
 #include "common/buf.h"
 
 #define STATUS_NAMES_MAX 65536
+#define STATUS_NAMES_OTHER "(other)"
 
 struct status_names;
 
