@@ -332,92 +332,6 @@ static void states_have_words(void **state)
     assert_string_equal(replay_state_word(REPLAY_CANCELLED), "cancelled");
 }
 
-/* ---- ids and lists ---- */
-
-static void an_id_is_sent_as_it_was_written(void **state)
-{
-    struct event_replay_holder *holder = NULL;
-    struct view got = {0};
-    struct buf b;
-    (void)state;
-    buf_init(&b, MAX);
-    assert_int_equal(replay_id_write(view_of(id_text), &b), ERR_NONE);
-    Events__CancelReplayRequest *m =
-        events__cancel_replay_request__unpack(NULL, b.len, (uint8_t *)b.data);
-    assert_non_null(m);
-    assert_string_equal(m->replay_id, id_text);
-    events__cancel_replay_request__free_unpacked(m, NULL);
-    assert_int_equal(replay_id_read(buf_view(&b), &holder, &got), ERR_NONE);
-    buf_free(&b);
-    assert_true(view_equal(got, view_of(id_text)));
-    event_replay_holder_free(holder);
-    holder = NULL;
-    assert_int_equal(replay_id_read(VIEW("\x0A\x02x\0"), &holder, &got), ERR_MALFORMED);
-    assert_int_equal(replay_id_read(VIEW("\x0A\x01\xFF"), &holder, &got), ERR_MALFORMED);
-    assert_int_equal(replay_id_read(VIEW("\x0A\x7Fx"), &holder, &got), ERR_MALFORMED);
-    assert_null(holder);
-}
-
-static void a_list_request_says_how_many(void **state)
-{
-    uint32_t size = 7;
-    struct buf b;
-    (void)state;
-    buf_init(&b, MAX);
-    assert_int_equal(replay_list_request_write(250, &b), ERR_NONE);
-    assert_int_equal(replay_list_request_read(buf_view(&b), &size), ERR_NONE);
-    assert_int_equal(size, 250);
-    assert_int_equal(replay_list_request_read(VIEW("\x08"), &size), ERR_MALFORMED);
-    assert_int_equal(size, 250);
-    assert_int_equal(replay_list_request_read(VIEW(""), &size), ERR_NONE);
-    assert_int_equal(size, 0);
-    buf_free(&b);
-}
-
-static void lists_come_back_as_they_were(void **state)
-{
-    struct replay_progress replays[3] = {whole_progress(), whole_progress(), whole_progress()};
-    struct event_replay_holder *holder = NULL;
-    const struct replay_progress *got = NULL;
-    size_t count = 99;
-    struct buf b;
-    (void)state;
-    replays[1].id.bytes[0] ^= 1;
-    replays[1].request = (struct replay_request){.name = VIEW("b.>")};
-    replays[2].state = REPLAY_RUNNING;
-    buf_init(&b, MAX);
-    assert_int_equal(replay_list_write(replays, 3, &b), ERR_NONE);
-    assert_int_equal(replay_list_read(buf_view(&b), &holder, &got, &count), ERR_NONE);
-    buf_clear(&b);
-    assert_int_equal(count, 3);
-    for (size_t i = 0; i < 3; i++)
-        check_progress(&got[i], &replays[i]);
-    event_replay_holder_free(holder);
-    holder = NULL;
-    assert_int_equal(replay_list_write(NULL, 0, &b), ERR_NONE);
-    assert_int_equal(replay_list_read(buf_view(&b), &holder, &got, &count), ERR_NONE);
-    assert_int_equal(count, 0);
-    event_replay_holder_free(holder);
-    buf_free(&b);
-}
-
-static void a_list_with_one_bad_replay_is_refused(void **state)
-{
-    struct replay_progress replays[2] = {whole_progress(), whole_progress()};
-    struct event_replay_holder *holder = NULL;
-    const struct replay_progress *got = NULL;
-    size_t count = 99;
-    struct buf b;
-    (void)state;
-    replays[1].state = REPLAY_NONE;
-    buf_init(&b, MAX);
-    assert_int_equal(replay_list_write(replays, 2, &b), ERR_NONE);
-    assert_int_equal(replay_list_read(buf_view(&b), &holder, &got, &count), ERR_MALFORMED);
-    assert_null(holder);
-    assert_int_equal(count, 99);
-    buf_free(&b);
-}
-
 /* ---- memory ---- */
 
 static enum err write_all(const struct replay_progress *progress, struct view long_id)
@@ -512,10 +426,6 @@ int main(void)
         cmocka_unit_test(what_matched_is_the_sum),
         cmocka_unit_test(progress_that_makes_no_sense_is_refused),
         cmocka_unit_test(states_have_words),
-        cmocka_unit_test(an_id_is_sent_as_it_was_written),
-        cmocka_unit_test(a_list_request_says_how_many),
-        cmocka_unit_test(lists_come_back_as_they_were),
-        cmocka_unit_test(a_list_with_one_bad_replay_is_refused),
         cmocka_unit_test(short_memory_is_told_and_nothing_leaks),
         cmocka_unit_test(messages_cut_anywhere_read_nothing_beyond_their_end),
     };
