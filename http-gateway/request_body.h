@@ -5,9 +5,9 @@
 
 #include "common/http.h"
 
-/* RFC 9110, section 8.4: what isn't decoded must not be taken for the content itself. ERR_MEDIA_TYPE
- * if the request has a Content-Encoding; only then the answer gets Accept-Encoding (section
- * 12.5.3). */
+/* RFC 9110, section 8.4: what isn't decoded must not be taken for the content itself.
+ * ERR_MEDIA_TYPE if the request has a Content-Encoding; only then the answer gets Accept-Encoding
+ * (section 12.5.3). */
 must_check enum err request_body_check_coding(const struct http_request *request,
                                               struct http_response *response,
                                               struct err_detail *detail);

@@ -13,7 +13,8 @@
  * names the id.
  *
  * 202 with the replay and its Location; 200 with the counts of a dry run. ERR_MALFORMED: the
- * Idempotency-Key. ERR_INVALID: also a replay_id and a key that differ. What replay_call returns. */
+ * Idempotency-Key. ERR_INVALID: also a replay_id and a key that differ. What replay_call returns.
+ */
 must_check enum err start_replay(struct gateway *g, const struct http_request *request,
                                  struct replay_request *asked, struct http_response *response,
                                  struct err_detail *detail);

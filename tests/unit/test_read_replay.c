@@ -99,76 +99,76 @@ static void the_very_start_of_1970_is_a_bound(void **state)
     assert_true(r.accepted_until_ms == -1000);
 }
 
+static const struct {
+    const char *body;
+    enum err e;
+    const char *says;
+} refused[] = {
+    {"", ERR_MALFORMED, ""},
+    {"{\"name\":\"a\",}", ERR_MALFORMED, ""},
+    {"{\"name\":\"a\",\"n\\u0061me\":\"b\"}", ERR_MALFORMED, "name comes twice"},
+    {"[]", ERR_INVALID, "JSON object"},
+    {"{}", ERR_INVALID, "nothing says which events"},
+    {"{\"rate\":5}", ERR_INVALID, "nothing says which events"},
+    {"{\"dry_run\":true}", ERR_INVALID, "nothing says which events"},
+    {"{\"source\":\"/shop\"}", ERR_INVALID, "nothing says which events"},
+    {"{\"source\":\"/shop\",\"statuses\":[\"dead\"]}", ERR_INVALID, "goes with event_ids"},
+    {"{\"state\":\"dead\"}", ERR_INVALID, "unknown member \"state\"; allowed are event_ids"},
+    {"{\"event_ids\":\"1\"}", ERR_INVALID, "event_ids must be an array of 1 to 1000 strings"},
+    {"{\"event_ids\":[]}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":[7]}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":[\"1\",null]}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":[\"1\",[\"2\"]]}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":null}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":{\"1\":\"2\"}}", ERR_INVALID, "event_ids must be an array"},
+    {"{\"event_ids\":[\"1\",\"\"]}", ERR_INVALID, "event_ids[1]"},
+    {"{\"event_ids\":[\"a\\nb\"]}", ERR_INVALID, "event_ids[0]"},
+    {"{\"event_ids\":[\"a\\u0000b\"]}", ERR_MALFORMED, ""},
+    {"{\"event_ids\":[\"1\"],\"source\":\"\"}", ERR_INVALID, "source"},
+    {"{\"event_ids\":[\"1\"],\"source\":7}", ERR_INVALID, "source must be a string"},
+    {"{\"statuses\":[]}", ERR_INVALID, "statuses must be an array of \"dead\""},
+    {"{\"statuses\":\"dead\"}", ERR_INVALID, "statuses must be"},
+    {"{\"statuses\":[\"accepted\"]}", ERR_INVALID, "statuses must be"},
+    {"{\"statuses\":[\"dead\",\"DEAD\"]}", ERR_INVALID, "statuses must be"},
+    {"{\"statuses\":[\"dead\",5]}", ERR_INVALID, "statuses must be"},
+    {"{\"name\":\"\"}", ERR_INVALID, "name is \"\""},
+    {"{\"name\":\"a.\"}", ERR_INVALID, "name is \"a.\""},
+    {"{\"name\":\"a*\"}", ERR_INVALID, "name is \"a*\""},
+    {"{\"name\":\">.a\"}", ERR_INVALID, "name is \">.a\""},
+    {"{\"name\":null}", ERR_INVALID, "name must be a string"},
+    {"{\"from_position\":0}", ERR_INVALID, "from_position must be a whole number from 1"},
+    {"{\"to_position\":0}", ERR_INVALID, "to_position must be"},
+    {"{\"to_position\":-1}", ERR_INVALID, "to_position must be"},
+    {"{\"to_position\":1.0}", ERR_INVALID, "to_position must be"},
+    {"{\"to_position\":1e3}", ERR_INVALID, "to_position must be"},
+    {"{\"to_position\":\"7\"}", ERR_INVALID, "to_position must be"},
+    {"{\"to_position\":18446744073709551616}", ERR_INVALID, "to_position must be"},
+    {"{\"from_position\":8,\"to_position\":7}", ERR_INVALID, "must not be greater"},
+    {"{\"accepted_since\":1767323045}", ERR_INVALID, "accepted_since must be a string"},
+    {"{\"accepted_since\":\"yesterday\"}", ERR_INVALID, "accepted_since is not an RFC 3339"},
+    {"{\"accepted_until\":\"\"}", ERR_INVALID, "accepted_until"},
+    {"{\"accepted_since\":\"2026-01-01T00:00:00Z\","
+     "\"accepted_until\":\"2026-01-01T01:00:00+01:00\"}",
+     ERR_INVALID, "must be before accepted_until"},
+    {"{\"name\":\"a\",\"rate\":0}", ERR_INVALID, "rate must be a whole number from 1"},
+    {"{\"name\":\"a\",\"rate\":4294967296}", ERR_INVALID, "rate must be"},
+    {"{\"name\":\"a\",\"rate\":0.5}", ERR_INVALID, "rate must be"},
+    {"{\"name\":\"a\",\"dry_run\":\"true\"}", ERR_INVALID, "dry_run must be true or false"},
+    {"{\"name\":\"a\",\"dry_run\":1}", ERR_INVALID, "dry_run must be"},
+    {"{\"name\":\"a\",\"replay_id\":\"7\"}", ERR_INVALID, "replay_id is \"7\""},
+    {"{\"name\":\"a\",\"replay_id\":\"00000000-0000-0000-0000-000000000000\"}", ERR_INVALID,
+     "replay_id is"},
+};
+
 static void what_is_refused_is_named(void **state)
 {
-    static const struct {
-        const char *body;
-        enum err e;
-        const char *says;
-    } cases[] = {
-        {"", ERR_MALFORMED, ""},
-        {"{\"name\":\"a\",}", ERR_MALFORMED, ""},
-        {"{\"name\":\"a\",\"n\\u0061me\":\"b\"}", ERR_MALFORMED, "name comes twice"},
-        {"[]", ERR_INVALID, "JSON object"},
-        {"{}", ERR_INVALID, "nothing says which events"},
-        {"{\"rate\":5}", ERR_INVALID, "nothing says which events"},
-        {"{\"dry_run\":true}", ERR_INVALID, "nothing says which events"},
-        {"{\"source\":\"/shop\"}", ERR_INVALID, "nothing says which events"},
-        {"{\"source\":\"/shop\",\"statuses\":[\"dead\"]}", ERR_INVALID, "goes with event_ids"},
-        {"{\"state\":\"dead\"}", ERR_INVALID, "unknown member \"state\"; allowed are event_ids"},
-        {"{\"event_ids\":\"1\"}", ERR_INVALID, "event_ids must be an array of 1 to 1000 strings"},
-        {"{\"event_ids\":[]}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":[7]}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":[\"1\",null]}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":[\"1\",[\"2\"]]}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":null}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":{\"1\":\"2\"}}", ERR_INVALID, "event_ids must be an array"},
-        {"{\"event_ids\":[\"1\",\"\"]}", ERR_INVALID, "event_ids[1]"},
-        {"{\"event_ids\":[\"a\\nb\"]}", ERR_INVALID, "event_ids[0]"},
-        {"{\"event_ids\":[\"a\\u0000b\"]}", ERR_MALFORMED, ""},
-        {"{\"event_ids\":[\"1\"],\"source\":\"\"}", ERR_INVALID, "source"},
-        {"{\"event_ids\":[\"1\"],\"source\":7}", ERR_INVALID, "source must be a string"},
-        {"{\"statuses\":[]}", ERR_INVALID, "statuses must be an array of \"dead\""},
-        {"{\"statuses\":\"dead\"}", ERR_INVALID, "statuses must be"},
-        {"{\"statuses\":[\"accepted\"]}", ERR_INVALID, "statuses must be"},
-        {"{\"statuses\":[\"dead\",\"DEAD\"]}", ERR_INVALID, "statuses must be"},
-        {"{\"statuses\":[\"dead\",5]}", ERR_INVALID, "statuses must be"},
-        {"{\"name\":\"\"}", ERR_INVALID, "name is \"\""},
-        {"{\"name\":\"a.\"}", ERR_INVALID, "name is \"a.\""},
-        {"{\"name\":\"a*\"}", ERR_INVALID, "name is \"a*\""},
-        {"{\"name\":\">.a\"}", ERR_INVALID, "name is \">.a\""},
-        {"{\"name\":null}", ERR_INVALID, "name must be a string"},
-        {"{\"from_position\":0}", ERR_INVALID, "from_position must be a whole number from 1"},
-        {"{\"to_position\":0}", ERR_INVALID, "to_position must be"},
-        {"{\"to_position\":-1}", ERR_INVALID, "to_position must be"},
-        {"{\"to_position\":1.0}", ERR_INVALID, "to_position must be"},
-        {"{\"to_position\":1e3}", ERR_INVALID, "to_position must be"},
-        {"{\"to_position\":\"7\"}", ERR_INVALID, "to_position must be"},
-        {"{\"to_position\":18446744073709551616}", ERR_INVALID, "to_position must be"},
-        {"{\"from_position\":8,\"to_position\":7}", ERR_INVALID, "must not be greater"},
-        {"{\"accepted_since\":1767323045}", ERR_INVALID, "accepted_since must be a string"},
-        {"{\"accepted_since\":\"yesterday\"}", ERR_INVALID, "accepted_since is not an RFC 3339"},
-        {"{\"accepted_until\":\"\"}", ERR_INVALID, "accepted_until"},
-        {"{\"accepted_since\":\"2026-01-01T00:00:00Z\","
-         "\"accepted_until\":\"2026-01-01T01:00:00+01:00\"}",
-         ERR_INVALID, "must be before accepted_until"},
-        {"{\"name\":\"a\",\"rate\":0}", ERR_INVALID, "rate must be a whole number from 1"},
-        {"{\"name\":\"a\",\"rate\":4294967296}", ERR_INVALID, "rate must be"},
-        {"{\"name\":\"a\",\"rate\":0.5}", ERR_INVALID, "rate must be"},
-        {"{\"name\":\"a\",\"dry_run\":\"true\"}", ERR_INVALID, "dry_run must be true or false"},
-        {"{\"name\":\"a\",\"dry_run\":1}", ERR_INVALID, "dry_run must be"},
-        {"{\"name\":\"a\",\"replay_id\":\"7\"}", ERR_INVALID, "replay_id is \"7\""},
-        {"{\"name\":\"a\",\"replay_id\":\"00000000-0000-0000-0000-000000000000\"}", ERR_INVALID,
-         "replay_id is"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct replay_request r = {.rate = 77};
-        enum err e = read_text(cases[i].body, &r);
+        enum err e = read_text(refused[i].body, &r);
 
-        if (e != cases[i].e || !strstr(detail.text, cases[i].says))
-            fail_msg("%s: %d %s", cases[i].body, (int)e, detail.text);
+        if (e != refused[i].e || !strstr(detail.text, refused[i].says))
+            fail_msg("%s: %d %s", refused[i].body, (int)e, detail.text);
         assert_int_equal(r.rate, 77); /* untouched */
     }
 }
