@@ -61,6 +61,12 @@ const struct replay_filter *replay_plan_filter(const struct replay_plan *plan)
     return &plan->filter;
 }
 
+void replay_copy(const struct replay *from, struct replay *ret)
+{
+    *ret = *from;
+    atomic_fetch_add(&ret->plan->references, 1);
+}
+
 void replay_release(struct replay *replay)
 {
     plan_drop(replay->plan);
@@ -255,18 +261,12 @@ void replays_announce(struct replays *replays)
 
 /* ---- reading ---- */
 
-static void copy(const struct entry *entry, struct replay *ret)
-{
-    *ret = entry->replay;
-    atomic_fetch_add(&ret->plan->references, 1);
-}
-
 bool replays_find(struct replays *replays, const struct event_id *id, struct replay *ret)
 {
     wait_lock(&replays->wait);
     const struct entry *entry = find(replays, id);
     if (entry)
-        copy(entry, ret);
+        replay_copy(&entry->replay, ret);
     wait_unlock(&replays->wait);
     return entry != NULL;
 }
@@ -277,7 +277,7 @@ size_t replays_list(struct replays *replays, bool running_only, struct replay *r
     wait_lock(&replays->wait);
     for (size_t i = replays->count; i-- > 0 && count < max;)
         if (!running_only || replays->list[i].ended == 0)
-            copy(&replays->list[i], &ret[count++]);
+            replay_copy(&replays->list[i].replay, &ret[count++]);
     wait_unlock(&replays->wait);
     return count;
 }

@@ -32,8 +32,9 @@ struct replay {
     struct timespec heard_at; /* monotonic, here: when its last record was folded */
     struct replay_plan *plan;
 };
-/* Gives back what replays_find or replays_list has filled. */
+/* Gives back what replays_find, replays_list or replay_copy has filled. */
 void replay_release(struct replay *replay);
+void replay_copy(const struct replay *from, struct replay *ret);
 
 /* What a record at this position makes of a replay, pure, but for heard_at and plan: false if
  * nothing. A replay begins with a record that has a filter; its end is its first one; counts go
