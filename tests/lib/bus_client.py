@@ -103,16 +103,20 @@ class Bus:
         return found.subject, found.headers or {}, found.data or b""
 
 
-def until_all_acknowledged(url, limit_s, group="default"):
-    """Every event of the log has been delivered to the group, and acknowledged."""
+def waiting_and_delivered(url, group="default"):
+    """How many events of the log the group has not got yet, and how many not acknowledged."""
 
-    async def left(connection):
-        js = connection.jetstream()
-        consumer = await js.consumer_info(EVENTS, group)
+    async def ask(connection):
+        consumer = await connection.jetstream().consumer_info(EVENTS, group)
         return consumer.num_pending, consumer.num_ack_pending
 
+    return on_bus(url, ask)
+
+
+def until_all_acknowledged(url, limit_s, group="default"):
+    """Every event of the log has been delivered to the group, and acknowledged."""
     until(
-        lambda: on_bus(url, left) == (0, 0),
+        lambda: waiting_and_delivered(url, group) == (0, 0),
         limit_s,
-        lambda: f"(waiting, delivered) is (0, 0): {on_bus(url, left)}",
+        lambda: f"(waiting, delivered) is (0, 0): {waiting_and_delivered(url, group)}",
     )

@@ -61,10 +61,10 @@ IN_FLIGHT = 200  # questions at once
 class Client:
     """Asks one processor."""
 
-    def __init__(self, address):
+    def __init__(self, address, options=()):
         # A channel of its own: grpc shares connections between channels otherwise.
         self.channel = grpc.insecure_channel(
-            address, options=[("grpc.use_local_subchannel_pool", 1)]
+            address, options=[("grpc.use_local_subchannel_pool", 1), *options]
         )
         self.events = events_grpc.EventServiceStub(self.channel)
         self.health = health_grpc.HealthStub(self.channel)

@@ -45,6 +45,10 @@ class Program:
             )
         return self
 
+    def relaunch(self):
+        """Starts it as it was, and does not wait for anything."""
+        return Program.start(self)
+
     @property
     def pid(self):
         return self.process.pid

@@ -53,21 +53,27 @@ class Service(Program):
     """A service of ours: flags as keyword arguments (ack_wait="2s"), ports taken once and kept."""
 
     def __init__(self, name, folder, program, flags, config=None):
-        self.program, self.flags = program, flags
-        if config is not None:
-            path = os.path.join(folder, f"{name}.yaml")
-            with open(path, "w", encoding="utf-8") as out:
-                out.write(config)
-            flags["config"] = path
+        self.program, self.flags, self.folder = program, flags, folder
         super().__init__(name, folder, [])
+        if config is not None:
+            self.configure(config)
+
+    def configure(self, config):
+        """The configuration file of its next lives."""
+        self.flags["config"] = os.path.join(self.folder, f"{self.name}.yaml")
+        with open(self.flags["config"], "w", encoding="utf-8") as out:
+            out.write(config)
 
     def start(self):
+        self.relaunch()
+        self.learn_ports()
+        return self
+
+    def relaunch(self):
         self.command = [os.path.join(BUILD, self.program)]
         for flag, value in self.flags.items():
             self.command += [f"--{flag.replace('_', '-')}", str(value)]
-        super().start()
-        self.learn_ports()
-        return self
+        return super().relaunch()
 
     def listening(self, address_of):
         """The port of a listener, from its `listening` line; later lives keep it."""
