@@ -26,6 +26,7 @@ struct service {
     struct bus *bus;
     struct processor processor;
     bool processor_running;
+    struct replay_watch *watch;
     struct rpc_events events;
     struct rpc_server *rpc;
     struct admin admin;
@@ -82,8 +83,13 @@ static enum err start_processor(struct service *s, struct err_detail *detail)
 
 static enum err start_rpc(struct service *s, struct err_detail *detail)
 {
+    enum err e = replay_watch_new(s->processor.desk, &s->watch);
+    if (e)
+        return err_set(detail, e, "out of memory");
     s->events = (struct rpc_events){
         .query = s->processor.query,
+        .desk = s->processor.desk,
+        .watch = s->watch,
         .table = s->processor.table,
         .processor = view_of(s->name),
         .group = view_of(s->settings.group),
@@ -96,7 +102,7 @@ static enum err start_rpc(struct service *s, struct err_detail *detail)
         .metrics = s->metrics,
         .gather_writes = s->settings.gather_writes == GATHER_ON,
     };
-    enum err e = rpc_start(&options, &s->rpc, detail);
+    e = rpc_start(&options, &s->rpc, detail);
     if (!e)
         log_info("listening", LOG_TEXT("listener", "listen"),
                  LOG_TEXT("address", s->settings.listen), LOG_U64("port", rpc_port(s->rpc)));
@@ -188,9 +194,12 @@ static void stop(struct service *s, int64_t drain_ms)
         log_warn("left unfinished work to other processors", LOG_I64("drain_timeout_ms", drain_ms));
     if (s->processor_running && bus_state(s->bus, NULL) != BUS_READY)
         processor_give_up(&s->processor);
+    if (s->watch)
+        replay_watch_end(s->watch);
     int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
         rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
+    replay_watch_free(s->watch);
     if (s->http)
         http_stop(s->http);
     if (s->processor_running)

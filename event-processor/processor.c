@@ -28,11 +28,14 @@ static enum err start_answering(const struct processor_options *o, struct proces
     const char *ns = o->settings->shared.ns;
     enum err e = status_table_new(&p->table);
     if (!e)
+        e = replays_new(&p->replays);
+    if (!e)
         e = follower_start(&(struct follower_options){.event_log = p->event_log,
                                                       .event_stream = p->event_names.stream,
                                                       .ns = ns,
                                                       .status_log = p->status_records,
                                                       .table = p->table,
+                                                      .replays = p->replays,
                                                       .metrics = o->metrics},
                            &p->follower);
     if (!e)
@@ -46,6 +49,45 @@ static enum err start_answering(const struct processor_options *o, struct proces
                                                 .metrics = o->metrics},
                         &p->query);
     return e;
+}
+
+static struct replay_walk_options walk_options(const struct processor_options *o,
+                                               const struct processor *p)
+{
+    return (struct replay_walk_options){.event_log = p->event_log,
+                                        .event_stream = p->event_names.stream,
+                                        .ns = o->settings->shared.ns,
+                                        .table = p->table};
+}
+
+static enum err start_replaying(const struct processor_options *o, struct processor *p)
+{
+    enum err e =
+        replayer_start(&(struct replayer_options){.walk = walk_options(o, p),
+                                                  .status_records = p->status_records,
+                                                  .status_subject = p->status_names.subject,
+                                                  .retry_log = p->retry_items,
+                                                  .retry_subject = p->retry_names.subject,
+                                                  .group = o->settings->group,
+                                                  .processor = o->name,
+                                                  .follower = p->follower,
+                                                  .replays = p->replays,
+                                                  .clock = o->clock,
+                                                  .metrics = o->metrics,
+                                                  .silent_ms = o->replay_silent_ms},
+                       &p->replayer);
+    if (e)
+        return e;
+    return replay_desk_start(
+        &(struct replay_desk_options){.walk = walk_options(o, p),
+                                      .status_records = p->status_records,
+                                      .status_subject = p->status_names.subject,
+                                      .source = o->settings->shared.source,
+                                      .processor = o->name,
+                                      .follower = p->follower,
+                                      .replays = p->replays,
+                                      .clock = o->clock},
+        &p->desk);
 }
 
 static enum err start_handlers(const struct processor_options *o, struct processor *p,
@@ -103,6 +145,8 @@ enum err processor_start(const struct processor_options *options, struct process
     if (!e)
         e = start_answering(options, processor);
     if (!e)
+        e = start_replaying(options, processor);
+    if (!e)
         e = start_working(options, processor);
     if (e)
         processor_stop(processor);
@@ -112,6 +156,7 @@ enum err processor_start(const struct processor_options *options, struct process
 bool processor_drain(struct processor *processor, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
+    replayer_stop(processor->replayer);
     bool done = consumer_drain(processor->consumer, timeout_ms);
     timer_stop(processor->timer);
     int64_t left_ms = wait_left_ms(until);
@@ -131,14 +176,20 @@ void processor_stop(struct processor *processor)
         timer_stop(processor->timer);
     if (!processor->consumer && processor->status_log)
         status_log_stop(processor->status_log, 0);
+    if (processor->replayer)
+        replayer_stop(processor->replayer);
     if (processor->follower)
         follower_stop(processor->follower);
+    replay_desk_stop(processor->desk);
     query_stop(processor->query);
+    replayer_free(processor->replayer);
     consumer_free(processor->consumer);
     follower_free(processor->follower);
     handlers_close(processor->handlers);
     timer_free(processor->timer);
+    processor->desk = NULL;
     processor->query = NULL;
+    processor->replayer = NULL;
     processor->follower = NULL;
     processor->consumer = NULL;
     processor->handlers = NULL;
@@ -148,5 +199,6 @@ void processor_stop(struct processor *processor)
 void processor_free(struct processor *processor)
 {
     status_log_free(processor->status_log);
+    replays_free(processor->replays);
     status_table_free(processor->table);
 }

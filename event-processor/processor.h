@@ -6,6 +6,8 @@
 
 #include "event-processor/consumer.h"
 #include "event-processor/query.h"
+#include "event-processor/replay_desk.h"
+#include "event-processor/replayer.h"
 #include "event-processor/settings.h"
 #include "event-processor/timer.h"
 
@@ -16,19 +18,23 @@ struct processor_options {
     const char *name; /* of this process among others: in history, in GetStats */
     struct metrics *metrics;
     const struct clock *clock;
+    int64_t replay_silent_ms; /* see replayer.h; 0: as that says */
 };
 
 struct processor {
     struct log_names event_names, status_names, retry_names, dead_names;
     struct bus_log *event_log, *status_records, *retry_items, *dead_letters;
     struct status_table *table;
+    struct replays *replays;
     struct follower *follower;
     struct query *query;
+    struct replay_desk *desk;
     struct status_log *status_log;
     struct timer *timer;
     struct handler_tools tools;
     struct handlers *handlers;
     struct consumer *consumer;
+    struct replayer *replayer;
 };
 
 /* Starts everything; works begins when the bus is ready and the table has caught up. The struct

@@ -75,5 +75,18 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
+    {.path = REPLAY_START_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = rpc_replay_events,
+     .on_writable = rpc_replay_writable,
+     .on_closed = rpc_replay_closed},
+    {.path = REPLAY_WATCH_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = rpc_watch_replay,
+     .on_writable = rpc_replay_writable,
+     .on_closed = rpc_replay_closed},
+    {.path = REPLAY_GET_METHOD, .kind = RPC_UNARY, .on_request = rpc_get_replay},
+    {.path = REPLAY_CANCEL_METHOD, .kind = RPC_UNARY, .on_request = rpc_cancel_replay},
+    {.path = REPLAY_LIST_METHOD, .kind = RPC_UNARY, .on_request = rpc_list_replays},
     {.path = NULL},
 };

@@ -3,14 +3,16 @@
 #ifndef TIDINGS_RPC_EVENTS_H
 #define TIDINGS_RPC_EVENTS_H
 
-#include "common/rpc.h"
 #include "event-processor/query.h"
+#include "event-processor/rpc_replays.h"
 
 #define RPC_EVENTS_SERVICE "events.EventService"
 
 /* The context of the methods (rpc_options.ctx); must outlive the server. */
 struct rpc_events {
     struct query *query;
+    struct replay_desk *desk;
+    struct replay_watch *watch;
     struct status_table *table;
     struct view processor; /* this one's name */
     struct view group;

@@ -1,0 +1,270 @@
+/* The desk's thread: what waits for the bus. */
+#include "common/mem.h"
+#include "event-processor/replay_desk_parts.h"
+
+enum {
+    END_MS = 2000,
+    SLICE_MS = 100,
+    LOOK_AFTER = 1024, /* events counted, then it is seen whether somebody still waits */
+};
+
+static const char away[] = "it cannot be known now: the bus does not answer; try again";
+static const char behind[] =
+    "it cannot be known now: this processor has not caught up with the bus in time; try again";
+static const char stopping[] = "this processor is shutting down; ask another one";
+static const char gone[] = "the caller has gone away";
+
+/* ---- patience ---- */
+
+/* Why to go on no longer; NULL: go on. */
+static const char *over(struct replay_desk *desk, const struct task *task, enum err *ret)
+{
+    *ret = ERR_UNAVAILABLE;
+    if (wait_flag_is_set(&desk->stop))
+        return stopping;
+    if (wait_left_ms(task->until) == 0)
+        return behind;
+    if (!task->ask.gone || !task->ask.gone(task->ask.ctx))
+        return NULL;
+    *ret = ERR_CANCELLED;
+    return gone;
+}
+
+/* Waits until the table has passed the target. False: the task has been failed. */
+static bool wait_fold(struct replay_desk *desk, struct task *task,
+                      const struct follower_target *target, uint64_t *ret_epoch)
+{
+    enum err e, why;
+    while ((e = follower_wait(desk->use.follower, target, SLICE_MS, ret_epoch)) != ERR_NONE) {
+        const char *message = e == ERR_DEADLINE ? over(desk, task, &why) : stopping;
+        if (message) {
+            desk_fail(task, e == ERR_DEADLINE ? why : e, message);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Waits until the table knows all that both logs held. False: the task has been failed. */
+static bool catch_up(struct replay_desk *desk, struct task *task, struct follower_target *ret,
+                     uint64_t *ret_epoch)
+{
+    enum err e;
+    const char *message = over(desk, task, &e);
+    if (!message && follower_ends(desk->use.follower, END_MS, ret))
+        message = away;
+    if (message) {
+        desk_fail(task, e, message);
+        return false;
+    }
+    return wait_fold(desk, task, ret, ret_epoch);
+}
+
+/* Records the change and answers with what it has made. */
+static void record(struct replay_desk *desk, struct task *task, const struct replay_change *change)
+{
+    struct follower_target target = {0};
+    struct err_detail detail;
+    uint64_t epoch;
+    enum err e = replay_record(&desk->recorder, NULL, 0, change, wait_left_ms(task->until),
+                               &target.status_position);
+    if (e == ERR_TOO_LARGE) {
+        desk_fail(task, e, "the request has more event_ids than one message of the bus takes");
+    } else if (e == ERR_MEMORY) {
+        desk_fail(task, e, "out of memory");
+    } else if (e) {
+        char id[ID_TEXT_SIZE];
+        id_format(&change->id, id);
+        err_set(&detail, e,
+                "it is unknown whether this was recorded; ask for the replay, or send the request "
+                "again, with replay_id %s",
+                id);
+        desk_fail(task, ERR_UNAVAILABLE, detail.text);
+    } else if (wait_fold(desk, task, &target, &epoch)) {
+        desk_answer(desk, task, &change->id);
+    }
+}
+
+/* ---- cancelling ---- */
+
+static void cancel(struct replay_desk *desk, struct task *task)
+{
+    struct replay replay;
+    bool found = replays_find(desk->use.replays, &task->id, &replay);
+    if (found && replay.state == REPLAY_RUNNING) {
+        struct replay_change change = {.id = task->id,
+                                       .state = REPLAY_CANCELLED,
+                                       .time_ms = clock_wall_ms(desk->use.clock),
+                                       .cursor = replay.cursor,
+                                       .replayed = replay.replayed,
+                                       .skipped = replay.skipped};
+        record(desk, task, &change);
+    } else {
+        desk_answer(desk, task, &task->id);
+    }
+    if (found)
+        replay_release(&replay);
+}
+
+/* ---- starting ---- */
+
+static void say_unknown(const struct replay_wanted *wanted, size_t index, struct err_detail *detail)
+{
+    enum { SHOWN = 64 };
+    struct view id = wanted->event_ids[index];
+    err_set(detail, ERR_NOT_FOUND,
+            "no event with id '%.*s' (event_ids[%zu]); ids are the event_id of the 202 response, "
+            "or the producer's id with its source",
+            id.len < SHOWN ? (int)id.len : SHOWN, id.data, index);
+}
+
+/* Whether all of the ids are known, and one of them at least can be replayed. */
+static enum err check_ids(struct replay_desk *desk, const struct replay_wanted *wanted,
+                          struct err_detail *detail)
+{
+    const struct replay_filter *filter = &wanted->filter;
+    struct status_entry entry = {.event_position = 0};
+    size_t takes = 0;
+    for (size_t i = 0; i < filter->event_id_count; i++) {
+        if (!status_table_find(desk->use.walk.table, &filter->event_ids[i], &entry, NULL)) {
+            say_unknown(wanted, i, detail);
+            return ERR_NOT_FOUND;
+        }
+        takes += replay_judge(&entry, filter, view_of(desk->use.walk.event_stream), UINT64_MAX) ==
+                 REPLAY_TAKE;
+    }
+    if (filter->event_id_count == 0 || takes > 0)
+        return ERR_NONE;
+    return err_set(detail, ERR_NOT_ENDED,
+                   "none of the %zu event_ids can be replayed: only events that have ended, with "
+                   "one of the statuses asked for, can; the last one is %s",
+                   filter->event_id_count, status_word(entry.state.status));
+}
+
+/* Counts what would be replayed. ERR_CANCELLED: the task has been failed. */
+static enum err count(struct replay_desk *desk, struct task *task, struct replay_walk *walk,
+                      struct replay_progress *progress)
+{
+    enum replay_step step = REPLAY_PASS;
+    for (uint64_t i = 1; step != REPLAY_END; i++) {
+        struct status_entry entry;
+        enum err why, e = replay_walk_next(walk, &step, &entry);
+        if (e)
+            return e;
+        progress->replayed += step == REPLAY_TAKE;
+        progress->skipped += step == REPLAY_SKIP;
+        const char *message =
+            step == REPLAY_PASS || i % LOOK_AFTER == 0 ? over(desk, task, &why) : NULL;
+        if (message) {
+            desk_fail(task, why, message);
+            return ERR_CANCELLED;
+        }
+    }
+    return ERR_NONE;
+}
+
+static void dry_run(struct replay_desk *desk, struct task *task)
+{
+    struct status_reflects reflects;
+    struct replay_shown shown;
+    struct replay_walk walk;
+    status_table_reflects(desk->use.walk.table, &reflects);
+    if (replay_show_filter(&task->wanted->filter, &shown)) {
+        desk_fail(task, ERR_MEMORY, "out of memory");
+        return;
+    }
+    enum err e = replay_walk_open(&walk, &desk->use.walk, &task->wanted->filter, UINT64_MAX, 0);
+    if (!e) {
+        e = count(desk, task, &walk, &shown.progress);
+        shown.progress.event_position = replay_walk_cursor(&walk);
+        replay_walk_close(&walk);
+    }
+    if (!e) {
+        shown.progress.started_ms = clock_wall_ms(desk->use.clock);
+        shown.progress.updated_ms = shown.progress.started_ms;
+        shown.progress.processor = view_of(desk->use.processor);
+        shown.progress.position = reflects.status_position;
+        task->ask.done(task->ask.ctx, ERR_NONE, "", &shown.progress);
+        replay_wanted_free(task->wanted);
+        mem_free(task);
+    } else if (e != ERR_CANCELLED) {
+        desk_fail(task, e == ERR_MEMORY ? e : ERR_UNAVAILABLE,
+                  e == ERR_MEMORY ? "out of memory" : away);
+    }
+    replay_shown_free(&shown);
+}
+
+static void start(struct replay_desk *desk, struct task *task, uint64_t last_position)
+{
+    struct replay_wanted *wanted = task->wanted;
+    struct replay known;
+    struct err_detail detail;
+    wanted->filter.last_position = last_position;
+    if (!id_is_zero(&wanted->id) && !wanted->dry_run &&
+        replays_find(desk->use.replays, &wanted->id, &known)) {
+        replay_release(&known);
+        desk_answer(desk, task, &wanted->id);
+        return;
+    }
+    enum err e = check_ids(desk, wanted, &detail);
+    if (!e && !wanted->dry_run && replays_running(desk->use.replays) >= REPLAYS_RUNNING_MAX)
+        e = err_set(&detail, ERR_BUSY, "%d replays are running; cancel one or wait for its end",
+                    REPLAYS_RUNNING_MAX);
+    if (e) {
+        desk_fail(task, e, detail.text);
+        return;
+    }
+    if (wanted->dry_run) {
+        dry_run(desk, task);
+        return;
+    }
+    if (id_is_zero(&wanted->id))
+        id_make(desk->use.clock, &wanted->id);
+    struct replay_change change = {.id = wanted->id,
+                                   .state = REPLAY_RUNNING,
+                                   .time_ms = clock_wall_ms(desk->use.clock),
+                                   .has_filter = true,
+                                   .filter = wanted->filter,
+                                   .runner = view_of(desk->use.processor)};
+    record(desk, task, &change);
+}
+
+/* ---- the thread ---- */
+
+static void serve(struct replay_desk *desk, struct task *task)
+{
+    struct follower_target target;
+    uint64_t epoch;
+    if (!catch_up(desk, task, &target, &epoch))
+        return;
+    if (task->ask.wish == REPLAY_START)
+        start(desk, task, target.event_last);
+    else if (task->ask.wish == REPLAY_CANCEL)
+        cancel(desk, task);
+    else
+        desk_answer(desk, task, &task->id);
+}
+
+/* NULL: stopping, and nothing is left. */
+static struct task *take_next(struct replay_desk *desk)
+{
+    wait_lock(&desk->wait);
+    while (!desk->first && !wait_flag_is_set(&desk->stop))
+        wait_on(&desk->wait);
+    struct task *task = desk->first;
+    if (task) {
+        desk->first = task->next;
+        desk->count--;
+    }
+    wait_unlock(&desk->wait);
+    return task;
+}
+
+void *desk_run(void *arg)
+{
+    struct replay_desk *desk = arg;
+    struct task *task;
+    while ((task = take_next(desk)) != NULL)
+        serve(desk, task);
+    return NULL;
+}
