@@ -8,7 +8,7 @@
 /* ---- identity ---- */
 
 static enum err choose_id(const struct http_request *request, const struct replay_request *asked,
-                          char ret[ID_TEXT_SIZE], struct err_detail *detail)
+                          struct view source, char ret[ID_TEXT_SIZE], struct err_detail *detail)
 {
     char text[EVENT_PRODUCER_ID_MAX];
     struct event_id own, id;
@@ -19,7 +19,7 @@ static enum err choose_id(const struct http_request *request, const struct repla
     if (e)
         return e;
     if (key.len > 0)
-        id_of_producer(asked->source, key, &id);
+        id_of_producer(source, key, &id);
     else if (given)
         id = own;
     else
@@ -87,15 +87,16 @@ enum err start_replay(struct gateway *g, const struct http_request *request,
                       struct replay_request *asked, struct http_response *response,
                       struct err_detail *detail)
 {
+    bool given = asked->source.len > 0;
+    struct view source = given ? asked->source : view_of(g->settings.shared.source);
     char id[ID_TEXT_SIZE];
     struct buf answer;
-    enum err e;
+    enum err e = choose_id(request, asked, source, id, detail);
 
-    if (asked->source.len == 0)
-        asked->source = view_of(g->settings.shared.source);
-    e = choose_id(request, asked, id, detail);
     if (e)
         return e;
+    if (asked->event_id_count > 0) /* without ids it would say nothing, and is refused */
+        asked->source = source;
     if (asked->dry_run)
         id[0] = '\0';
     asked->replay_id = view_of(id);

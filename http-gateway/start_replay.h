@@ -6,7 +6,7 @@
 #include "common/event_replay.h"
 #include "http-gateway/gateway.h"
 
-/* What is asked for, by whichever call; its source, if empty, becomes the default source. The
+/* What is asked for, by whichever call; event_ids without a source get the default one. The
  * replay_id is that of the Idempotency-Key (a UUID as it is, else the UUIDv5 of source and key, as
  * for events), or the request's own, or a new one; a dry run has none. So a request whose outcome
  * is unknown can be sent again without a second replay: the answer to any failure of ours (5xx)

@@ -34,6 +34,7 @@ static void a_replay_begins(void **state)
     assert_non_null(strstr(replay_peer_reply.head, "\r\nLocation: " REPLAYS "/" ID "\r\n"));
     assert_string_equal(replay_peer_asked().replay_id, ID);
     assert_int_equal(replay_peer_asked().request.statuses, 1u << STATUS_DEAD);
+    assert_string_equal(replay_peer_asked().source, ""); /* it would go with no id */
     assert_true(replay_peer_asked().request.detach);
     assert_false(replay_peer_asked().request.dry_run);
 }
