@@ -4,6 +4,7 @@
 #include "event-processor/fetcher.h"
 #include "event-processor/letters.h"
 #include "event-processor/retries.h"
+#include "event-processor/sweep.h"
 
 enum {
     HELD_BYTES = 64 << 20,
@@ -19,6 +20,7 @@ struct consumer {
     struct retries *retries;
     struct runner *runner;
     struct fetcher *fetchers[FETCHERS];
+    struct sweep *sweep;
     struct wait wait; /* guards `reporting`; woken when it changes */
     bool reporting;   /* until the thread shall end */
     pthread_t reporter;
@@ -139,6 +141,27 @@ static enum err make_fetchers(struct consumer *consumer)
     return e ? e : fetcher_new(&options, &consumer->fetchers[RETRIES]);
 }
 
+static enum err start_sweep(struct consumer *consumer)
+{
+    const struct consumer_options *use = &consumer->use;
+    return sweep_start(&(struct sweep_options){.event_log = use->event_log,
+                                               .event_stream = use->event_stream,
+                                               .status_records = use->status_records,
+                                               .retry_log = use->retry_log,
+                                               .retry_subject = use->retry_subject,
+                                               .ns = use->ns,
+                                               .group = use->group,
+                                               .ack_wait_ms = use->ack_wait_ms,
+                                               .follower = use->follower,
+                                               .table = use->table,
+                                               .status_log = use->status_log,
+                                               .letters = consumer->letters,
+                                               .handlers = use->handlers,
+                                               .clock = use->clock,
+                                               .metrics = use->metrics},
+                       &consumer->sweep);
+}
+
 static enum err start_threads(struct consumer *consumer)
 {
     consumer->reporting = true;
@@ -147,7 +170,9 @@ static enum err start_threads(struct consumer *consumer)
         return ERR_MEMORY;
     }
     enum err e = fetcher_start(consumer->fetchers[EVENTS]);
-    return e ? e : fetcher_start(consumer->fetchers[RETRIES]);
+    if (!e)
+        e = fetcher_start(consumer->fetchers[RETRIES]);
+    return e ? e : start_sweep(consumer);
 }
 
 enum err consumer_start(const struct consumer_options *options, struct consumer **ret)
@@ -176,6 +201,8 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
     bool empty = true;
+    if (consumer->sweep)
+        sweep_stop(consumer->sweep);
     for (int i = 0; i < FETCHERS; i++)
         if (consumer->fetchers[i])
             fetcher_stop(consumer->fetchers[i]);
@@ -216,6 +243,7 @@ void consumer_free(struct consumer *consumer)
     if (!consumer)
         return;
     stop_reporter(consumer);
+    sweep_free(consumer->sweep);
     retries_free(consumer->retries);
     letters_free(consumer->letters);
     if (consumer->outcomes)

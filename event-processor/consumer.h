@@ -5,6 +5,8 @@
  *                               |  '--> letters (copies, what is no event, and what has --^
  *                               '--> retries --^   failed for the last time)
  *
+ * Beside all that: sweep.h, for attempts to come that are lost and events that expire.
+ *
  * The barrier: the status table has folded all that the status log held after the batch was
  * fetched, and the batch's events. In hand are a delivery for each run and what these runs get
  * through in 200 ms, so that one processor's queue isn't another's want; never more than

@@ -22,8 +22,8 @@ enum {
     ERROR_SIZE = sizeof((struct err_detail){0}.text),
     /* <namespace>.dead.<group>.<name>, each with its NUL */
     SUBJECT_SIZE = 33 + sizeof "dead" + 33 + EVENT_NAME_MAX + 1,
-    /* <group>/<id>/<generation>/<time> */
-    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 2 * NUMBER_SIZE,
+    /* <group>/<id>/<generation>/<time>, of `expired` also /expired/<attempts> */
+    MESSAGE_ID_SIZE = 33 + ID_TEXT_SIZE + 3 * NUMBER_SIZE + sizeof "/expired/",
 };
 
 /* What a letter adds. A message's own headers of these names are left out. */
@@ -89,16 +89,26 @@ static void write_error(struct view error, char text[ERROR_SIZE])
     text[len] = '\0';
 }
 
+static void write_message_id(const struct letter *letter, struct letter_message *m)
+{
+    /* With the time, because an event log that has lost its tail gives positions, and so these ids,
+     * out again. */
+    int len = snprintf(m->message_id, sizeof m->message_id, "%.32s/%s/%" PRIu32 "/%" PRId64,
+                       letter->group, m->id, letter->generation, letter->record->time_ms);
+    /* That of an event that expires may not count, because its attempt comes to an end: then
+     * another letter with another reason may follow. */
+    if (letter->reason == LETTER_EXPIRED)
+        snprintf(m->message_id + len, sizeof m->message_id - (size_t)len, "/expired/%" PRIu32,
+                 letter->attempts);
+}
+
 static void write_texts(const struct letter *letter, struct letter_message *m)
 {
     struct view name = name_of(letter);
     snprintf(m->subject, sizeof m->subject, "%.32s.dead.%.32s.%.*s", letter->ns, letter->group,
              (int)name.len, name.data);
     id_format(&letter->id, m->id);
-    /* With the time, because an event log that has lost its tail gives positions, and so these ids,
-     * out again. */
-    snprintf(m->message_id, sizeof m->message_id, "%.32s/%s/%" PRIu32 "/%" PRId64, letter->group,
-             m->id, letter->generation, letter->record->time_ms);
+    write_message_id(letter, m);
     write_error(letter->error, m->error);
     snprintf(m->position, sizeof m->position, "%" PRIu64, letter->record->position);
     snprintf(m->attempts, sizeof m->attempts, "%" PRIu32, letter->attempts);

@@ -12,7 +12,8 @@
     X(LETTER_ID_CONFLICT, "id_conflict")      /* its id is that of an event of other content */ \
     X(LETTER_MALFORMED, "malformed")          /* it is no event */                              \
     X(LETTER_EXHAUSTED, "attempts_exhausted") /* the last of its attempts has failed */         \
-    X(LETTER_NEVER_AGAIN, "never_again")      /* its handler has said so */
+    X(LETTER_NEVER_AGAIN, "never_again")      /* its handler has said so */                     \
+    X(LETTER_EXPIRED, "expired")              /* it is about to leave the event log */
 
 enum letter_reason {
 #define X(code, word) code,

@@ -3,7 +3,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "event-processor/copy.h"
-#include "event-processor/letter.h"
 #include "event-processor/wait.h"
 
 #include <stdio.h>
@@ -17,7 +16,7 @@ enum {
 struct letters {
     struct letters_options use;
     struct metric *stored[LETTER_REASONS];
-    struct metric *found[LETTER_REASONS];
+    struct metric *found[LETTER_REASONS]; /* NULL: whoever finds them counts them */
     struct metric *failed;
     struct wait wait; /* guards the following; woken when there is something to do */
     struct held *first, *last;
@@ -61,8 +60,7 @@ static void warn_of_failure(struct letters *letters, const struct letter *letter
                  LOG_TEXT("error", err_title(e)), LOG_TEXT("detail", receipt->detail.text));
 }
 
-/* Stores as much of the letter as the bus takes; *ret_position: in the log of dead letters. */
-static enum err store(struct letters *letters, const struct letter *letter, uint64_t *ret_position)
+enum err letters_store(struct letters *letters, const struct letter *letter, uint64_t *ret_position)
 {
     struct bus_receipt receipt = {0};
     int size = LETTER_WHOLE;
@@ -77,7 +75,8 @@ static enum err store(struct letters *letters, const struct letter *letter, uint
         log_warn("a dead letter is too large for the bus; its payload is only in the event log",
                  LOG_U64("position", letter->record->position),
                  LOG_U64("payload_bytes", letter->record->payload.len));
-    metric_add(letters->found[letter->reason], 1);
+    if (letters->found[letter->reason])
+        metric_add(letters->found[letter->reason], 1);
     if (receipt.outcome == BUS_STORED)
         metric_add(letters->stored[letter->reason], 1);
     *ret_position = receipt.position;
@@ -106,7 +105,7 @@ static void bury(struct letters *letters, struct held *held, enum letter_reason 
         letter.conflict_id = held->id;
         letter.conflict_position = first->event_position;
     }
-    if (store(letters, &letter, &death.letter_position)) {
+    if (letters_store(letters, &letter, &death.letter_position)) {
         outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
         return;
     }

@@ -15,6 +15,7 @@
 #ifndef TIDINGS_LETTERS_H
 #define TIDINGS_LETTERS_H
 
+#include "event-processor/letter.h"
 #include "event-processor/outcomes.h"
 
 struct letters;
@@ -33,6 +34,11 @@ struct letters_options {
 must_check enum err letters_start(const struct letters_options *options, struct letters **ret);
 /* Takes a delivery (outcomes_go_on). Does not wait. After letters_stop it is returned. */
 void letters_add(struct letters *letters, struct held *held);
+/* Stores a letter of an event that has no delivery here (sweep.h): as much of it as the bus takes.
+ * *ret_position: in the log of dead letters. Waits for the bus, some seconds at most; why it isn't
+ * stored is in the log. */
+must_check enum err letters_store(struct letters *letters, const struct letter *letter,
+                                  uint64_t *ret_position);
 /* Returns what waits. What is being done goes on. Does not wait. */
 void letters_stop(struct letters *letters);
 /* After letters_stop. Waits for what is being done, some seconds if the bus has frozen. */

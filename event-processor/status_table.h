@@ -108,6 +108,10 @@ bool status_table_first_of(struct status_table *table, unsigned statuses, uint64
                            uint64_t to, struct status_entry *ret,
                            struct status_reflects *ret_reflects);
 
+/* How many events there are at positions up to `to` whose status is one of these; copies are none.
+ */
+uint64_t status_table_count_of(struct status_table *table, unsigned statuses, uint64_t to);
+
 struct status_table_stats {
     struct status_reflects reflects;
     uint64_t events; /* copies not counted */

@@ -79,17 +79,31 @@ static uint64_t find_any(const struct status_segment *segment, unsigned statuses
     return 0;
 }
 
+/* The index of the first segment with positions at `from` or later. */
+static size_t find_segment(const struct status_table *table, uint64_t from)
+{
+    size_t low = 0, high = table->segment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (table->segments[middle]->number < from / STATUS_SEGMENT_CELLS)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 bool status_table_first_of(struct status_table *table, unsigned statuses, uint64_t from,
                            uint64_t to, struct status_entry *ret,
                            struct status_reflects *ret_reflects)
 {
     uint64_t found = 0;
     pthread_rwlock_rdlock(&table->lock);
-    for (size_t i = 0; i < table->segment_count && found == 0; i++) {
+    for (size_t i = find_segment(table, from); i < table->segment_count && found == 0; i++) {
         const struct status_segment *segment = table->segments[i];
         if (segment->number > to / STATUS_SEGMENT_CELLS)
             break;
-        if (segment->number >= from / STATUS_SEGMENT_CELLS && has_any(segment, statuses))
+        if (has_any(segment, statuses))
             found = find_any(segment, statuses, from, to);
     }
     if (found)
@@ -97,6 +111,34 @@ bool status_table_first_of(struct status_table *table, unsigned statuses, uint64
     *ret_reflects = table->reflects;
     pthread_rwlock_unlock(&table->lock);
     return found != 0;
+}
+
+/* Of a segment, positions up to `to`. */
+static uint64_t count_any(const struct status_segment *segment, unsigned statuses, uint64_t to)
+{
+    uint64_t count = 0;
+    uint64_t begin = segment->number * STATUS_SEGMENT_CELLS;
+    if (to >= begin + STATUS_SEGMENT_CELLS - 1) {
+        for (unsigned i = 0; i < STATUS_COUNT; i++)
+            count += (statuses >> i & 1) != 0 ? segment->counts[i] : 0;
+        return count;
+    }
+    for (uint64_t at = begin; (at = find_any(segment, statuses, at, to)) != 0; at++)
+        count++;
+    return count;
+}
+
+uint64_t status_table_count_of(struct status_table *table, unsigned statuses, uint64_t to)
+{
+    uint64_t count = 0;
+    pthread_rwlock_rdlock(&table->lock);
+    for (size_t i = 0; i < table->segment_count; i++) {
+        if (table->segments[i]->number > to / STATUS_SEGMENT_CELLS)
+            break;
+        count += count_any(table->segments[i], statuses, to);
+    }
+    pthread_rwlock_unlock(&table->lock);
+    return count;
 }
 
 /* ---- all of it ---- */

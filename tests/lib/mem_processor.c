@@ -18,7 +18,7 @@ void one_start_with(struct mem_world *world, struct one *one, const char *name,
                                         .handlers = &one->config,
                                         .name = one->name,
                                         .metrics = one->metrics,
-                                        .clock = &clock_system};
+                                        .clock = world->clock};
     struct err_detail detail;
     enum err e = processor_start(&options, &one->processor, &detail);
     if (e)

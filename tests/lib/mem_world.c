@@ -109,6 +109,7 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64
     struct log_names names;
     struct bus_log_spec spec;
     *world = (struct mem_world){
+        .clock = clock,
         .settings = {.shared = {.bus = url,
                                 .ns = ns,
                                 .source = source,
@@ -218,7 +219,7 @@ uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
     struct status_change change = {.id = *id,
                                    .event_position = event_position,
                                    .state = state,
-                                   .time_ms = clock_wall_ms(&clock_system),
+                                   .time_ms = clock_wall_ms(world->clock),
                                    .previous_position = previous,
                                    .error = view_of(error)};
     return mem_world_batch(world, &change, 1);

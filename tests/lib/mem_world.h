@@ -14,8 +14,10 @@
 
 struct mem_world {
     struct bus *bus;
+    const struct clock *clock; /* the bus's and the processors' */
     struct bus_log *events, *statuses, *dead;
     struct processor_settings settings; /* of this world's namespace, with short times */
+    int64_t replay_silent_ms;           /* of the processors that are started; 0: the usual */
 };
 
 /* All of them fail the test if something goes wrong. */
