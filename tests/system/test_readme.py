@@ -113,10 +113,22 @@ def test_the_commands_of_the_readme(run):
     assert json.loads(run.shell(get.replace("<id>", event_id)).stdout)["status"] == "processed"
     assert json.loads(run.shell(full.replace("<id>", event_id)).stdout)["payload"] == "some data"
 
+    *again, replay, dry_run = again
     first, second, found = (json.loads(run.shell(command).stdout) for command in again)
     assert first == {"event_id": first["event_id"], "status": "accepted"}
     assert second == {**first, "duplicate": True}
     assert found["event_id"] == first["event_id"]
+
+    reply = json.loads(run.shell(replay.replace("<id>", event_id)).stdout)
+    assert reply["filter"]["event_ids"] == [event_id]
+    until(
+        lambda: (answer := json.loads(run.shell(status).stdout)).get("generation") == 1
+        and answer["status"] == "PROCESSED",
+        PATIENCE_S,
+        lambda: run.shell(status),
+    )
+    counted = json.loads(run.shell(dry_run).stdout)
+    assert counted["dry_run"] is True and counted["matched"] == 0
 
 
 def test_what_it_says_to_try_is_what_the_readme_says(run):
