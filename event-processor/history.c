@@ -40,7 +40,8 @@ static enum err add(struct history *history, const struct status_batch *batch,
 }
 
 /* Adds the event's changes in this batch up to a place, the latest first. *ret_previous: where the
- * one before them is. */
+ * one before them is; those of a batch may be of several attempts, and one that comes late knows of
+ * none before. */
 static enum err add_batch(struct history *history, const struct status_batch *batch,
                           uint64_t position, size_t last_place, const struct status_entry *entry,
                           uint64_t *ret_previous)
@@ -51,7 +52,8 @@ static enum err add_batch(struct history *history, const struct status_batch *ba
         struct status_change change = status_batch_get(batch, i);
         if (change.event_position != entry->event_position || !id_equal(&change.id, &entry->id))
             continue;
-        *ret_previous = change.previous_position;
+        if (change.previous_position > *ret_previous)
+            *ret_previous = change.previous_position;
         enum err e = add(history, batch, &change, position);
         if (e)
             return e;

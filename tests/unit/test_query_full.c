@@ -62,6 +62,30 @@ static void test_a_history_within_one_batch(void **state)
     assert_string_equal(answer.words, "accepted processed");
 }
 
+/* A record that comes late knows of none before, and is in one batch with a record of the next
+ * attempt that does. */
+static void test_a_late_record_hides_no_attempt(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id id = {{0}};
+    uint64_t at = mem_world_event(&asked->world, "n", "", &id);
+    struct status_state retrying = {.status = STATUS_RETRYING, .attempt = 1};
+    uint64_t failed = mem_world_change(&asked->world, &id, at, retrying, 0, "no answer");
+    struct status_change changes[] = {
+        {.id = id, .event_position = at, .state = {STATUS_PROCESSING, false, 0, 1}},
+        {.id = id,
+         .event_position = at,
+         .state = {STATUS_PROCESSING, false, 0, 2},
+         .previous_position = failed},
+    };
+    uint64_t claim = mem_world_batch(&asked->world, changes, 2);
+    struct status_state processed_later = {.status = STATUS_PROCESSED, .attempt = 2};
+    uint64_t last = mem_world_change(&asked->world, &id, at, processed_later, claim, "");
+    ask_and_wait(asked, &id, true, last, &answer);
+    assert_string_equal(answer.words, "accepted retrying processing processed");
+}
+
 static void test_a_broken_chain_shows_what_is_left(void **state)
 {
     struct asked *asked = *state;
@@ -209,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_a_full_view_has_what_was_sent_and_what_happened),
         test(test_a_history_within_one_batch),
+        test(test_a_late_record_hides_no_attempt),
         test(test_a_broken_chain_shows_what_is_left),
         test(test_a_conflicting_copy_can_be_looked_at),
         test(test_a_full_view_has_extensions_too),
