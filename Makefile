@@ -133,6 +133,10 @@ sim: ## Simulated histories: COUNT (2000) of them from SEED (1) on
 	@scripts/deps test
 	$(again) $(B)/sim
 	@$(B)/sim $(SEED) $(COUNT) $(shell nproc)
+marathon: ## Every event ends: a million events, kills and freezes for minutes, with real parts
+	@scripts/deps test
+	$(again) all
+	@scripts/marathon
 bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
 	@scripts/deps bench
 	$(again) all
@@ -143,7 +147,8 @@ SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destro
     pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_destroy \
     pthread_cond_wait pthread_cond_timedwait pthread_cond_broadcast pthread_cond_signal \
     pthread_rwlock_init pthread_rwlock_destroy pthread_rwlock_rdlock pthread_rwlock_wrlock \
-    pthread_rwlock_unlock clock_gettime nanosleep getrandom syscall run_done
+    pthread_rwlock_unlock clock_gettime nanosleep getrandom syscall abort \
+    timer_add timer_cancel run_done run_failed
 SIM_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/sim/*.c))
 $(B)/sim: $(SIM_O) $(PARTS_A)
 	$(call say,LD,$@)
@@ -165,6 +170,6 @@ clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    bench fuzz-build help clean
+    marathon bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

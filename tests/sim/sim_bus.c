@@ -108,14 +108,17 @@ static enum err sim_log_end(struct bus_log *base, int64_t timeout_ms, struct bus
 static enum err sim_log_read(struct bus_log *base, uint64_t position, int64_t timeout_ms,
                              struct bus_record **ret)
 {
+    struct bus_record *record;
     enum err e = ask(sim_bus_of(base->bus), timeout_ms);
     if (!e)
-        e = bus_log_read(inner_of(base), position, timeout_ms, ret);
+        e = bus_log_read(inner_of(base), position, timeout_ms, &record);
     if (e)
         return e;
     e = answer(sim_bus_of(base->bus));
     if (e)
-        bus_record_free(*ret);
+        bus_record_free(record);
+    else
+        *ret = record;
     return e;
 }
 
@@ -245,6 +248,7 @@ static enum err sim_consumer_floor(struct bus_consumer *base, int64_t timeout_ms
 }
 
 sim_delivery_fn sim_on_delivery;
+sim_stored_fn sim_on_stored;
 
 /* All at once, so that nothing is forgotten between the server and here. */
 static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct bus_delivery **ret,
@@ -265,7 +269,7 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
         struct sim_delivery *d = sim_must(calloc(1, sizeof *d));
         *d = (struct sim_delivery){.base = *inner[i], .inner = inner[i], .bus = bus};
         bus_record_box_of(inner[i]->record)->driver = &sim_bus_driver;
-        if (!lost && sim_on_delivery)
+        if (!lost)
             sim_on_delivery(bus->process, inner[i]->record, NULL);
         if (lost)
             sim_delivery_release(d, BUS_LEAVE, 0);
@@ -279,8 +283,10 @@ static enum err sim_fetch(struct bus_consumer *base, int64_t timeout_ms, struct 
 static void sim_settle(struct bus_delivery *base, enum bus_settlement how, int64_t delay_ms)
 {
     struct sim_delivery *d = (struct sim_delivery *)base;
-    if (sim_on_delivery)
-        sim_on_delivery(d->bus->process, base->record, &how);
+    if (d->settled)
+        sim_fail("a delivery is settled twice");
+    d->settled = true;
+    sim_on_delivery(d->bus->process, base->record, &how);
     if (sim_link_is_down(d->bus) || d->bus->closed)
         sim_delivery_release(d, BUS_LEAVE, 0);
     else

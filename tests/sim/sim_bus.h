@@ -27,7 +27,11 @@ struct sim_network {
 /* Called for each delivery that arrives at a process (how is NULL), and when it settles it. */
 typedef void (*sim_delivery_fn)(int process, const struct bus_record *record,
                                 const enum bus_settlement *how);
-extern sim_delivery_fn sim_on_delivery; /* NULL: nobody is */
+extern sim_delivery_fn sim_on_delivery;
+/* Called when the server has completed a publish. */
+typedef void (*sim_stored_fn)(const struct bus_log *log, const struct bus_message *message,
+                              const struct bus_receipt *receipt);
+extern sim_stored_fn sim_on_stored;
 
 struct bus *sim_bus_open(struct bus *server, const struct sim_network *network, int process);
 /* Breaks the connection, and lets it come back after that time. */

@@ -68,6 +68,7 @@ static void store(const struct sim_bus *bus, struct flight *flight)
         e = bus_publish(flight->log->inner, &flight->message, on_stored, &flight->receipt);
     if (e)
         flight->receipt = (struct bus_receipt){.outcome = BUS_REFUSED, .why = e};
+    sim_on_stored(flight->log->inner, &flight->message, &flight->receipt);
 }
 
 void sim_delivery_release(struct sim_delivery *d, enum bus_settlement how, int64_t delay_ms)

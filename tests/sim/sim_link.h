@@ -75,6 +75,7 @@ struct sim_delivery {
     struct bus_delivery base;
     struct bus_delivery *inner;
     struct sim_bus *bus;
+    bool settled;
 };
 
 extern const struct bus_driver sim_bus_driver;

@@ -10,68 +10,12 @@
 enum {
     STEP_US = 5000,          /* between two looks at all that must hold */
     TROUBLE_MS = 8000,       /* at most, from the first event on */
-    QUIET_LIMIT_MS = 120000, /* all must have ended so long after the last fault */
+    QUIET_LIMIT_MS = 600000, /* all must have ended so long after the last fault */
     DRAIN_MS = 2000,
     NOTICE_MS = 10000, /* until processors have noticed a loss */
 };
 
-static char ns[] = WORLD_NS, source[] = "/sim", group[] = WORLD_GROUP, url[] = "sim://";
-
-/* ---- what a history is made of ---- */
-
-void plan_make(struct plan *ret)
-{
-    bool bad_network = sim_chance(60);
-    *ret = (struct plan){
-        .gateways = 1 + sim_random(2),
-        .processors = 1 + sim_random(3),
-        .clients = 1 + sim_random(4),
-        .events = sim_between(4, 60),
-        .ack_wait_ms = (int64_t)sim_between(200, 3000),
-        .duplicate_window_ms = (int64_t)sim_between(150, 4000),
-        .handler_ms = sim_chance(50) ? 0 : (int64_t)sim_between(1, 400),
-        .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
-        .concurrency = sim_between(1, 16),
-        .own_ids = (unsigned)sim_random(101),
-        .backoff_ms = (int64_t)sim_between(1, 1500),
-    };
-    if (sim_chance(50))
-        ret->reuse = (unsigned)sim_between(5, 60);
-    if (ret->reuse && sim_chance(60))
-        ret->conflict = (unsigned)sim_between(5, 50);
-    if (sim_chance(20))
-        ret->losses = 1 + (unsigned)sim_random(2);
-    if (sim_chance(20))
-        ret->junk = 1 + (unsigned)sim_random(3);
-    if (sim_chance(50))
-        ret->failing = (unsigned)sim_between(2, 60);
-    if (sim_chance(20))
-        ret->crashing = (unsigned)sim_between(1, 12);
-    if (ret->crashing && sim_chance(60)) { /* and nothing else: then it can be told who pays */
-        ret->losses = 0;
-        return;
-    }
-    if (bad_network)
-        ret->network = (struct sim_network){
-            .slow = (unsigned)sim_random(20),
-            .slow_ms = (int64_t)sim_between(2, 600),
-            .receipt_lost = (unsigned)sim_random(8),
-            .publish_lost = (unsigned)sim_random(8),
-            .settle_lost = (unsigned)sim_random(8),
-            .fetch_lost = (unsigned)sim_random(8),
-            .ask_fails = (unsigned)sim_random(4),
-        };
-    if (sim_chance(50))
-        ret->kills = (unsigned)sim_random(12);
-    if (sim_chance(40))
-        ret->freezes = (unsigned)sim_random(12);
-    if (sim_chance(40))
-        ret->cuts = (unsigned)sim_random(12);
-    if (sim_chance(30))
-        ret->stops = (unsigned)sim_random(8);
-    if (sim_chance(30))
-        ret->refusals = (unsigned)sim_random(8);
-}
+static char ns[] = WORLD_NS, source[] = WORLD_SOURCE, group[] = WORLD_GROUP, url[] = "sim://";
 
 /* ---- nodes ---- */
 
@@ -92,19 +36,36 @@ static void start_gateway(struct node *node)
     node->gateway = g;
 }
 
+/* As the events' names choose them: plan_handler_of. */
+static void configure_handler(const struct plan_handler *plan, size_t index, bool last,
+                              struct config_handler *ret)
+{
+    static char patterns[HANDLERS_MAX][4] = {"a.>", "b.>", "c.>"}, all[] = ">";
+    static char simulate[] = "simulate";
+    *ret = (struct config_handler){.match = last ? all : patterns[index],
+                                   .kind = simulate,
+                                   .delay_ms = plan->takes_ms,
+                                   .allow_crash = 1,
+                                   .max_attempts = plan->max_attempts,
+                                   .backoff_ms = plan->backoff_ms,
+                                   .backoff_max_ms = 4 * plan->backoff_ms,
+                                   .timeout_ms = plan->timeout_ms,
+                                   .concurrency = plan->concurrency};
+}
+
 static void start_processor(struct node *node)
 {
-    static char all[] = ">", simulate[] = "simulate";
     struct world *world = node->world;
+    const struct plan *plan = &world->plan;
+    struct bus_log_end end;
     struct config_handlers *handlers = calloc(1, sizeof *handlers);
-    handlers->list = calloc(1, sizeof *handlers->list);
-    handlers->list[0] = (struct config_handler){.match = all,
-                                                .kind = simulate,
-                                                .delay_ms = world->plan.handler_ms,
-                                                .max_attempts = MAX_ATTEMPTS,
-                                                .backoff_ms = world->plan.backoff_ms,
-                                                .backoff_max_ms = 4 * world->plan.backoff_ms};
-    handlers->count = 1;
+    handlers->list = calloc(plan->handler_count, sizeof *handlers->list);
+    handlers->count = plan->handler_count;
+    for (size_t i = 0; i < handlers->count; i++)
+        configure_handler(&plan->handlers[i], i, i + 1 == handlers->count, &handlers->list[i]);
+    if (bus_log_end(world->statuses, 1000, &end))
+        sim_fail("the status log has no end");
+    node->status_end = end.last;
     struct processor *p = calloc(1, sizeof *p);
     struct err_detail detail;
     struct processor_options options = {.bus = node->bus,
@@ -331,20 +292,15 @@ static void open_world(struct world *world)
                                     .concurrency = plan->concurrency,
                                     .drain_timeout_ms = DRAIN_MS};
     world->network = plan->network;
-    world->faulty = plan->kills || plan->freezes || plan->cuts || plan->stops || plan->refusals ||
-                    plan->losses || plan->network.slow || plan->network.receipt_lost ||
-                    plan->network.publish_lost || plan->network.settle_lost ||
-                    plan->network.fetch_lost || plan->network.ask_fails;
-    world->crashes = plan->kills || plan->freezes || plan->stops || plan->cuts || plan->losses ||
-                     plan->refusals || plan->network.slow || plan->network.fetch_lost ||
-                     plan->network.ask_fails;
     struct bus_options options = {.url = "mem://", .clock = &clock_system};
     struct log_names names;
     struct bus_log_spec spec;
     if (bus_open(&options, &world->server, NULL))
         sim_fail("no server");
-    settings_event_log(&world->settings.shared, &names, &spec);
-    if (bus_log_open(world->server, &spec, &world->events))
+    struct bus_consumer_spec group_spec = {.group = group, .ack_wait_ms = plan->ack_wait_ms};
+    settings_event_log(&world->settings.shared, &world->event_names, &spec);
+    if (bus_log_open(world->server, &spec, &world->events) ||
+        bus_consumer_open(world->events, &group_spec, &world->group))
         sim_fail("no event log");
     settings_status_log(&world->settings.shared, group, &names, &spec);
     if (bus_log_open(world->server, &spec, &world->statuses))
@@ -359,16 +315,10 @@ static void open_world(struct world *world)
 
 static struct world the_world;
 
-static void on_delivery(int process, const struct bus_record *record,
-                        const enum bus_settlement *how)
-{
-    check_delivery(&the_world, process, record, how);
-}
-
 void world_run(void *arg)
 {
     struct world *world = &the_world;
-    sim_on_delivery = on_delivery;
+    hooks_set(world);
     world->plan = *(const struct plan *)arg;
     open_world(world);
     world->node_count = world->plan.gateways + world->plan.processors;
@@ -382,54 +332,4 @@ void world_run(void *arg)
     clients_start(world);
     live_through(world);
     come_to_rest(world);
-}
-
-/* ---- what handlers do ---- */
-
-void __real_run_done(struct run *run, enum run_outcome outcome);
-void __wrap_run_done(struct run *run, enum run_outcome outcome);
-
-unsigned world_failures(const struct plan *plan, struct view payload)
-{
-    uint64_t hash = 14695981039346656037U; /* FNV-1a */
-    for (size_t i = 0; i < payload.len; i++)
-        hash = (hash ^ (unsigned char)payload.data[i]) * 1099511628211U;
-    hash ^= hash >> 29;
-    if (hash / 10000 % 100 < plan->crashing)
-        return CRASHES;
-    if (hash % 100 >= plan->failing)
-        return 0;
-    switch (hash / 100 % 4) {
-    case 0:
-        return FAILS_ALWAYS;
-    case 1:
-        return NEVER_AGAIN;
-    default:
-        return 1 + (unsigned)(hash / 400 % (MAX_ATTEMPTS - 1));
-    }
-}
-
-static void crash(struct world *world)
-{
-    for (size_t i = 0; i < world->node_count; i++)
-        if (world->nodes[i].process == sim_process())
-            world->nodes[i].crashing = true;
-    for (;;) /* until it is killed */
-        sim_sleep_us(1000000);
-}
-
-void __wrap_run_done(struct run *run, enum run_outcome outcome)
-{
-    unsigned failures = world_failures(&the_world.plan, run->event.payload);
-    if (outcome == RUN_PROCESSED && failures == CRASHES)
-        crash(&the_world);
-    if (outcome == RUN_PROCESSED && run->attempt <= failures) {
-        run_failed(run, &(struct run_failure){.error = VIEW("it fails as told"),
-                                              .delay_ms = sim_chance(20) ? 10 : -1,
-                                              .never_again = failures == NEVER_AGAIN});
-        return;
-    }
-    if (outcome == RUN_PROCESSED)
-        check_run(&the_world, sim_process(), run->position);
-    __real_run_done(run, outcome);
 }

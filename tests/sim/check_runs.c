@@ -1,0 +1,143 @@
+/* Who runs what, and when; and what becomes of deliveries. */
+#include "tests/sim/checks.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+enum { BEGUN_MAX = 1024 };
+
+/* ---- runs ---- */
+
+/* Those that have begun since the last look. */
+static struct begun {
+    uint64_t position;
+    uint32_t attempt;
+    int64_t at_ms; /* wall clock */
+} begun[BEGUN_MAX];
+static size_t begun_count;
+
+static struct event_id succeeded[POSITIONS_MAX];
+static size_t succeeded_count;
+static uint32_t successes[POSITIONS_MAX]; /* by position */
+static uint32_t running[PROCESSES_MAX][HANDLERS_MAX];
+
+/* To which process a position was last delivered after it had ended, ... */
+static int ended_at[POSITIONS_MAX];
+/* ... and how many deliveries of it each process holds: it may run what came before. */
+static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX];
+static bool acked[POSITIONS_MAX];
+
+static void check_concurrency(const struct world *world, int process)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < world->plan.handler_count; i++) {
+        all += running[process][i];
+        if (running[process][i] > world->plan.handlers[i].concurrency)
+            sim_fail("a handler runs %u times at once", running[process][i]);
+    }
+    if (all > world->plan.concurrency)
+        sim_fail("a processor runs %llu handlers at once", (unsigned long long)all);
+}
+
+void check_run_begins(struct world *world, int process, const struct run *run)
+{
+    size_t handler = plan_handler_of(&world->plan, run->event.name);
+    if (run->position >= POSITIONS_MAX)
+        sim_fail("position %llu is run", (unsigned long long)run->position);
+    running[process][handler]++;
+    check_concurrency(world, process);
+    if (run->attempt == 0 || run->attempt > world->plan.handlers[handler].max_attempts)
+        sim_fail("position %llu is run in attempt %u", (unsigned long long)run->position,
+                 run->attempt);
+    if (world->losses > 0)
+        return;
+    if (ended_at[run->position] == process)
+        sim_fail("position %llu is run although it had ended before it was delivered",
+                 (unsigned long long)run->position);
+    if (begun_count == BEGUN_MAX)
+        sim_fail("too many runs at once");
+    begun[begun_count++] =
+        (struct begun){run->position, run->attempt, clock_wall_ms(&clock_system)};
+}
+
+void check_run_ends(int process, const struct run *run)
+{
+    const struct handler *handler = run_handler(run);
+    running[process][handler->index]--;
+}
+
+void check_run_succeeds(struct world *world, const struct run *run)
+{
+    successes[run->position]++;
+    if (world->losses == 0 && successes[run->position] > 1 && !plan_is_faulty(&world->plan))
+        sim_fail("position %llu was run %u times without any reason",
+                 (unsigned long long)run->position, successes[run->position]);
+    if (!check_was_run(&run->event.id) && succeeded_count < POSITIONS_MAX)
+        succeeded[succeeded_count++] = run->event.id;
+}
+
+bool check_was_run(const struct event_id *id)
+{
+    for (size_t i = 0; i < succeeded_count; i++)
+        if (id_equal(&succeeded[i], id))
+            return true;
+    return false;
+}
+
+/* All that the event log and the status log say by now was there when it began, or is later. */
+static void check_begun(const struct begun *run)
+{
+    const struct known *k = &check_log[run->position];
+    if (run->position > check_log_end || !k->proper || k->first != run->position)
+        sim_fail("position %llu is run although it is %s", (unsigned long long)run->position,
+                 k->proper ? "a copy" : "no event");
+    if (run->attempt > 1 && check_due_ms(run->position, run->attempt - 1) > run->at_ms)
+        sim_fail("attempt %u of position %llu began before it was due", run->attempt,
+                 (unsigned long long)run->position);
+}
+
+/* ---- deliveries ---- */
+
+void check_delivery(struct world *world, int process, const struct bus_record *record,
+                    const enum bus_settlement *how)
+{
+    struct retry_item item;
+    uint64_t position = record->position;
+    bool is_item = strcmp(record->subject, WORLD_NS ".retry." WORLD_GROUP) == 0;
+    (void)world;
+    if (is_item && retry_item_read(record->payload, &item))
+        sim_fail("a broken item in the retry log");
+    if (is_item)
+        position = item.event_position;
+    if (position >= POSITIONS_MAX || process >= PROCESSES_MAX)
+        sim_fail("position %llu was delivered", (unsigned long long)position);
+    uint8_t *held = &held_at[process][position];
+    if (!how && check_folded[position].ended && *held == 0)
+        ended_at[position] = process;
+    *held = (uint8_t)(how ? *held - 1 : *held + 1);
+    if (how && *how == BUS_ACK)
+        acked[position] = true;
+}
+
+/* Records come before acknowledgements: of those that were acknowledged before the status log was
+ * read. */
+static void check_acks(const bool *acked_before)
+{
+    for (uint64_t p = 1; p <= check_log_end; p++)
+        if (acked_before[p] && !check_folded[p].recorded)
+            sim_fail("position %llu was acknowledged without a record", (unsigned long long)p);
+}
+
+void check_runs(struct world *world)
+{
+    bool acked_before[POSITIONS_MAX];
+    size_t count = begun_count;
+    memcpy(acked_before, acked, sizeof acked);
+    check_statuses_read(world);
+    check_acks(acked_before);
+    for (size_t i = 0; i < count; i++)
+        check_begun(&begun[i]);
+    memmove(begun, begun + count, (begun_count - count) * sizeof *begun);
+    begun_count -= count;
+}

@@ -1,0 +1,99 @@
+/* The status log, by a fold of our own. */
+#include "tests/sim/checks.h"
+
+#include "common/log.h"
+
+enum { ATTEMPTS_MAX = 16 };
+
+struct folded check_folded[POSITIONS_MAX];
+uint64_t check_status_end;
+static int64_t due_ms[POSITIONS_MAX][ATTEMPTS_MAX]; /* 0: no record */
+
+static int rank_of(struct status_state state)
+{
+    switch (state.status) {
+    case STATUS_PROCESSING:
+        return state.alone ? 2 : 1;
+    case STATUS_RETRYING:
+        return 3;
+    case STATUS_PROCESSED:
+    case STATUS_DEAD:
+        return 4;
+    default:
+        return 0;
+    }
+}
+
+int check_order(struct status_state a, struct status_state b)
+{
+    if (a.generation != b.generation)
+        return a.generation < b.generation ? -1 : 1;
+    if (a.attempt != b.attempt)
+        return a.attempt < b.attempt ? -1 : 1;
+    return rank_of(a) < rank_of(b) ? -1 : rank_of(a) > rank_of(b);
+}
+
+static bool wins(struct status_state cell, struct status_state change)
+{
+    if (change.generation == cell.generation && status_ended(cell.status))
+        return false;
+    return check_order(cell, change) < 0;
+}
+
+static void fold(const struct world *world, const struct status_change *change)
+{
+    uint64_t p = change->event_position;
+    struct folded *cell = &check_folded[p];
+    struct event_id own;
+    cell->recorded = true;
+    cell->ended = cell->ended || status_ended(change->state.status);
+    uint32_t attempt = change->state.attempt;
+    if (change->state.status == STATUS_RETRYING && attempt < ATTEMPTS_MAX &&
+        (due_ms[p][attempt] == 0 || change->due_ms < due_ms[p][attempt]))
+        due_ms[p][attempt] = change->due_ms;
+    id_of_position(view_of(world->event_names.stream), p, &own);
+    bool conflict = change->conflict_position != 0 && id_equal(&change->id, &own) &&
+                    id_equal(&change->conflict_id, &check_log[p].id);
+    log_debug("recorded", LOG_U64("at", check_status_end + 1), LOG_U64("position", p),
+              LOG_TEXT("status", status_word(change->state.status)),
+              LOG_U64("generation", change->state.generation), LOG_U64("attempt", attempt),
+              LOG_U64("previous", change->previous_position));
+    if ((conflict || id_equal(&change->id, &check_log[p].id)) && wins(cell->state, change->state))
+        cell->state = change->state;
+}
+
+/* False: it is about events that are not known yet. */
+static bool fold_batch(const struct world *world, const struct status_batch *batch)
+{
+    size_t count = status_batch_count(batch);
+    for (size_t i = 0; i < count; i++)
+        if (status_batch_get(batch, i).event_position > check_log_end)
+            return false;
+    for (size_t i = 0; i < count; i++) {
+        struct status_change change = status_batch_get(batch, i);
+        fold(world, &change);
+    }
+    return true;
+}
+
+void check_statuses_read(struct world *world)
+{
+    struct bus_record *record;
+    struct status_batch *batch;
+    bool known = true;
+    while (known && !bus_log_read(world->statuses, check_status_end + 1, 1000, &record)) {
+        if (status_batch_read(record->payload, &batch))
+            sim_fail("a broken batch in the status log");
+        known = fold_batch(world, batch);
+        check_status_end += known;
+        status_batch_free(batch);
+        bus_record_free(record);
+    }
+}
+
+int64_t check_due_ms(uint64_t position, uint32_t attempt)
+{
+    if (attempt >= ATTEMPTS_MAX || due_ms[position][attempt] == 0)
+        return INT64_MAX;
+    return due_ms[position][attempt];
+}

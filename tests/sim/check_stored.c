@@ -1,0 +1,103 @@
+/* What is published: nothing twice while the server would know it, and no batch changed that is
+ * sent again. */
+#include "tests/sim/checks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STORED_MAX = 16384 };
+
+static struct stored {
+    uint64_t hash;
+    int64_t at_ms;
+} stored[STORED_MAX];
+static size_t stored_count;
+
+static uint64_t hash_of(uint64_t hash, struct view bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        hash = (hash ^ (unsigned char)bytes.data[i]) * 1099511628211U; /* FNV-1a */
+    return hash;
+}
+
+/* What was stored in this log before, and is known to the server by its message id. */
+static void check_once(const struct world *world, const char *what, struct view key)
+{
+    uint64_t hash = hash_of(14695981039346656037U, key);
+    int64_t window_ms = world->plan.duplicate_window_ms - 2; /* two clocks' roundings */
+    for (size_t i = stored_count; i-- > 0 && stored[i].at_ms > sim_now_ms() - window_ms;)
+        if (stored[i].hash == hash)
+            sim_fail("%s is stored twice: %.*s", what, (int)key.len, key.data);
+    if (stored_count == STORED_MAX)
+        sim_fail("too much is stored");
+    stored[stored_count++] = (struct stored){hash, sim_now_ms()};
+}
+
+static void check_item(const struct world *world, const struct bus_message *message)
+{
+    char id[ID_TEXT_SIZE], key[128];
+    struct retry_item item;
+    if (retry_item_read(message->payload, &item))
+        sim_fail("a broken item is published");
+    id_format(&item.id, id);
+    int len = snprintf(key, sizeof key, "item %s at %llu: %u, %u", id,
+                       (unsigned long long)item.event_position, item.generation, item.attempt);
+    check_once(world, "an attempt to come", (struct view){key, (size_t)len});
+}
+
+static struct view header(const struct bus_message *message, const char *name)
+{
+    for (size_t i = 0; i < message->header_count; i++)
+        if (strcmp(message->headers[i].name, name) == 0)
+            return message->headers[i].value;
+    return VIEW("");
+}
+
+static void check_letter(const struct world *world, const struct bus_message *message)
+{
+    char key[128];
+    struct view id = header(message, "Tidings-Event-Id");
+    struct view generation = header(message, "Tidings-Generation");
+    struct view position = header(message, "Tidings-Position");
+    int len = snprintf(key, sizeof key, "letter %.*s at %.*s: %.*s", (int)id.len, id.data,
+                       (int)position.len, position.data, (int)generation.len, generation.data);
+    check_once(world, "a dead letter", (struct view){key, (size_t)len});
+}
+
+static struct batch {
+    uint64_t id, bytes;
+} batches[STORED_MAX];
+static size_t batch_count;
+
+static void check_batch(const struct bus_message *message)
+{
+    if (!message->message_id)
+        sim_fail("a batch is published without a message id");
+    struct batch batch = {hash_of(14695981039346656037U, view_of(message->message_id)),
+                          hash_of(14695981039346656037U, message->payload)};
+    for (size_t i = batch_count; i-- > 0;) {
+        if (batches[i].bytes == batch.bytes && batches[i].id != batch.id)
+            sim_fail("a batch is sent again with another message id");
+        if (batches[i].id != batch.id)
+            continue;
+        if (batches[i].bytes != batch.bytes)
+            sim_fail("a batch has changed since it was first sent");
+        return;
+    }
+    if (batch_count == STORED_MAX)
+        sim_fail("too many batches");
+    batches[batch_count++] = batch;
+}
+
+void check_stored(struct world *world, const struct bus_log *log, const struct bus_message *message,
+                  const struct bus_receipt *receipt)
+{
+    if (log == world->statuses)
+        check_batch(message);
+    if (world->losses > 0 || receipt->outcome != BUS_STORED)
+        return;
+    if (log == world->retries)
+        check_item(world, message);
+    if (log == world->letters)
+        check_letter(world, message);
+}

@@ -1,0 +1,90 @@
+/* The parts of the checks. Private to check*.c and hooks.c.
+ */
+#ifndef TESTS_SIM_CHECKS_H
+#define TESTS_SIM_CHECKS_H
+
+#include "common/retry_item.h"
+#include "event-processor/handler.h"
+#include "tests/sim/sim.h"
+#include "tests/sim/world.h"
+
+enum { POSITIONS_MAX = 4 * EVENTS_MAX, PROCESSES_MAX = 512 };
+
+/* ---- check_log.c: the event log, by a reading of our own ---- */
+
+struct known {
+    bool kept;
+    struct event_id id; /* as event_identity says */
+    bool proper;
+    uint64_t first; /* the position of its id's first copy */
+    char content[CONTENT_SIZE];
+    char producer_id[40], source[16];
+    struct fate fate; /* at its handler: */
+    const struct plan_handler *handler;
+};
+
+extern struct known check_log[POSITIONS_MAX]; /* by position */
+extern uint64_t check_log_end;
+
+void check_log_read(struct world *world);
+/* 202 means stored. */
+void check_log_accepted(struct world *world);
+void check_log_loss(struct world *world);
+static inline bool check_is_copy(const struct known *k, uint64_t position)
+{
+    return k->proper && k->first != position;
+}
+static inline bool check_is_conflict(const struct known *k, uint64_t position)
+{
+    return check_is_copy(k, position) && strcmp(k->content, check_log[k->first].content) != 0;
+}
+
+/* ---- check_statuses.c: the status log, by a fold of our own ---- */
+
+/* What is at a position by the log so far. */
+struct folded {
+    struct status_state state; /* STATUS_NONE: no record has won */
+    bool recorded;             /* there was any */
+    bool ended;                /* any that ends it */
+};
+extern struct folded check_folded[POSITIONS_MAX];
+extern uint64_t check_status_end;
+
+void check_statuses_read(struct world *world);
+/* When the attempt after this one may run, by all records that say that this one has failed.
+ * INT64_MAX: none does. */
+int64_t check_due_ms(uint64_t position, uint32_t attempt);
+/* -1, 0, 1: a goes before b, is it, or comes after it. */
+int check_order(struct status_state a, struct status_state b);
+
+/* ---- check_runs.c: who runs what, and when ---- */
+
+/* A handler starts with the event at that position in that process. */
+void check_run_begins(struct world *world, int process, const struct run *run);
+/* It ends, or is ended by its time limit. */
+void check_run_ends(int process, const struct run *run);
+void check_run_succeeds(struct world *world, const struct run *run);
+bool check_was_run(const struct event_id *id);
+/* A delivery of that record has arrived there (how is NULL), or has been settled. */
+void check_delivery(struct world *world, int process, const struct bus_record *record,
+                    const enum bus_settlement *how);
+void check_runs(struct world *world);
+
+/* ---- check_stored.c: what is published ---- */
+
+/* The server has completed a publish. */
+void check_stored(struct world *world, const struct bus_log *log, const struct bus_message *message,
+                  const struct bus_receipt *receipt);
+
+/* ---- check_answers.c: any processor knows ---- */
+
+void check_answers(struct world *world);
+void check_answers_loss(void);
+
+/* ---- check_end.c: every event ends ---- */
+
+void check_end_at(struct world *world, struct node *node);
+
+char *check_text_of(const struct event_id *id); /* until the next call */
+
+#endif

@@ -1,0 +1,171 @@
+#include "tests/sim/plan.h"
+
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the bus, processors and gateways ---- */
+
+static void make_network(struct plan *ret)
+{
+    ret->network = (struct sim_network){
+        .slow = (unsigned)sim_random(20),
+        .slow_ms = (int64_t)sim_between(2, 600),
+        .receipt_lost = (unsigned)sim_random(8),
+        .publish_lost = (unsigned)sim_random(8),
+        .settle_lost = (unsigned)sim_random(8),
+        .fetch_lost = (unsigned)sim_random(8),
+        .ask_fails = (unsigned)sim_random(4),
+    };
+}
+
+static void make_faults(struct plan *ret)
+{
+    if (sim_chance(60))
+        make_network(ret);
+    if (sim_chance(20))
+        ret->losses = 1 + (unsigned)sim_random(2);
+    if (sim_chance(50))
+        ret->kills = (unsigned)sim_random(12);
+    if (sim_chance(40))
+        ret->freezes = (unsigned)sim_random(12);
+    if (sim_chance(40))
+        ret->cuts = (unsigned)sim_random(12);
+    if (sim_chance(30))
+        ret->stops = (unsigned)sim_random(8);
+    if (sim_chance(30))
+        ret->refusals = (unsigned)sim_random(8);
+}
+
+static void make_handlers(struct plan *ret)
+{
+    ret->handler_count = sim_chance(50) ? 1 : 2 + sim_random(HANDLERS_MAX - 1);
+    for (size_t i = 0; i < ret->handler_count; i++)
+        ret->handlers[i] = (struct plan_handler){
+            .max_attempts = 1 + sim_random(5),
+            .concurrency = sim_between(1, 16),
+            .takes_ms = sim_chance(50) ? 0 : (int64_t)sim_between(1, 400),
+            .backoff_ms = (int64_t)sim_between(1, 1500),
+            .timeout_ms = (int64_t)sim_between(700, 1600), /* drains last longer */
+        };
+}
+
+static void make_events(struct plan *ret)
+{
+    if (sim_chance(50))
+        ret->reuse = (unsigned)sim_between(5, 60);
+    if (ret->reuse && sim_chance(60))
+        ret->conflict = (unsigned)sim_between(5, 50);
+    if (sim_chance(20))
+        ret->junk = 1 + (unsigned)sim_random(3);
+    if (sim_chance(50))
+        ret->failing = (unsigned)sim_between(2, 60);
+    if (ret->failing && sim_chance(30))
+        ret->hanging = (unsigned)sim_between(2, 60);
+    if (sim_chance(20))
+        ret->crashing = (unsigned)sim_between(1, 12);
+}
+
+void plan_make(struct plan *ret)
+{
+    *ret = (struct plan){
+        .gateways = 1 + sim_random(2),
+        .processors = 1 + sim_random(3),
+        .clients = 1 + sim_random(4),
+        .events = sim_between(4, 60),
+        .ack_wait_ms = (int64_t)sim_between(200, 3000),
+        .duplicate_window_ms = (int64_t)sim_between(150, 4000),
+        .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
+        .concurrency = sim_between(1, 16),
+        .own_ids = (unsigned)sim_random(101),
+    };
+    make_handlers(ret);
+    make_events(ret);
+    /* Some have one kind of trouble only: then it can be told who pays for it. */
+    if (ret->crashing && sim_chance(60))
+        return;
+    if (!ret->crashing && sim_chance(15))
+        ret->stops = 1 + (unsigned)sim_random(20);
+    else
+        make_faults(ret);
+}
+
+static bool is_network_bad(const struct sim_network *network)
+{
+    return network->slow || network->receipt_lost || network->publish_lost ||
+           network->settle_lost || network->fetch_lost || network->ask_fails;
+}
+
+/* What a drain waits for, where only that happens, ends in time. */
+static bool stops_amid_others(const struct plan *plan)
+{
+    return plan->stops && (plan->kills || plan->freezes || plan->cuts || plan->refusals ||
+                           plan->losses || plan->crashing || is_network_bad(&plan->network));
+}
+
+bool plan_loses_runs(const struct plan *plan)
+{
+    return plan->kills || plan->freezes || plan->cuts || plan->losses || plan->refusals ||
+           plan->network.slow || plan->network.fetch_lost || plan->network.ask_fails ||
+           stops_amid_others(plan);
+}
+
+bool plan_is_faulty(const struct plan *plan)
+{
+    return plan_loses_runs(plan) || is_network_bad(&plan->network) || plan->stops || plan->crashing;
+}
+
+/* ---- handlers ---- */
+
+size_t plan_handler_of(const struct plan *plan, struct view name)
+{
+    size_t i = name.len > 0 ? (size_t)(name.data[0] - 'a') : plan->handler_count;
+    return i + 1 < plan->handler_count ? i : plan->handler_count - 1;
+}
+
+static uint64_t hash_of(struct view payload)
+{
+    const char *end = memchr(payload.data, ',', payload.len);
+    size_t len = end ? (size_t)(end - payload.data) : payload.len;
+    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)payload.data[i]) * 1099511628211U;
+    return hash ^ hash >> 29;
+}
+
+struct fate plan_fate(const struct plan *plan, struct view payload)
+{
+    struct fate fate = {0};
+    if (payload.len == 0)
+        return fate;
+    uint64_t hash = hash_of(payload);
+    fate.crashes = hash / 10000 % 100 < plan->crashing;
+    if (hash % 100 >= plan->failing && !fate.crashes)
+        return fate;
+    fate.failures = FATE_ALWAYS;
+    if (fate.crashes)
+        return fate;
+    fate.never = hash / 100 % 4 == 0;
+    if (hash / 100 % 4 > 1)
+        fate.failures = 1 + (unsigned)(hash / 400 % 3);
+    fate.hangs = !fate.never && hash / 1000000 % 100 < plan->hanging;
+    return fate;
+}
+
+void plan_payload(const struct plan *plan, const char *text, char payload[PLAN_PAYLOAD_SIZE])
+{
+    int len = snprintf(payload, PLAN_PAYLOAD_SIZE, "{\"is\":\"%s\",\"simulate\":[", text);
+    struct fate fate = plan_fate(plan, (struct view){payload, (size_t)len});
+    const char *step = fate.hangs ? "hang" : fate.crashes ? "crash" : "fail";
+    /* Some name their own delay. */
+    if (step[0] == 'f' && hash_of((struct view){payload, (size_t)len}) / 7 % 5 == 0)
+        step = "fail:after=10ms";
+    for (unsigned i = 0; i < fate.failures && fate.failures != FATE_ALWAYS; i++)
+        len += snprintf(payload + len, (size_t)(PLAN_PAYLOAD_SIZE - len), "\"%s\",", step);
+    if (fate.failures != FATE_ALWAYS)
+        step = "ok";
+    else if (fate.never)
+        step = "never";
+    snprintf(payload + len, (size_t)(PLAN_PAYLOAD_SIZE - len), "\"%s\"]}", step);
+}
