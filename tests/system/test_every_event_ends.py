@@ -4,7 +4,11 @@
 
 from conftest import rounds
 from program import SANITIZED
-from proofs import prove_frozen, prove_kills, prove_poison
+from proofs import prove_failures, prove_frozen, prove_kills, prove_poison
+
+
+def test_failures_at_random_and_a_replay_of_the_dead(tidings, chance):
+    prove_failures(tidings, chance, events=600 if SANITIZED else 4000, max_attempts=2)
 
 
 def test_events_that_kill_their_process(tidings, chance):
