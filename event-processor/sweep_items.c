@@ -194,6 +194,7 @@ static int64_t end_walk(struct sweep *sweep, uint64_t begin)
     items->begin = begin;
     forget_batch(items);
     metric_add(items->swept, items->published);
+    metric_add(items->walks, 1);
     if (items->published > 0)
         log_warn("events have not changed for long: the attempts that should have come are stored "
                  "once more",
@@ -271,6 +272,8 @@ enum err sweep_items_open(struct sweep *sweep)
     struct bus_consumer_spec spec = {.group = sweep->use.group,
                                      .ack_wait_ms = sweep->use.ack_wait_ms};
     sweep->items.begin = 1;
+    sweep->items.walks = metrics_counter(sweep->use.metrics, "tidings_sweeps_total", NULL,
+                                         "Walks through the events whose next attempt may be lost");
     sweep->items.swept = metrics_counter(
         sweep->use.metrics, "tidings_attempts_swept_total", NULL,
         "Attempts to come that were stored once more, since their events had not changed for long");

@@ -31,7 +31,7 @@ struct sweep_items {
     uint64_t published;
     uint64_t batch_position; /* in the status log; 0: none */
     struct status_batch *batch;
-    struct metric *swept;
+    struct metric *walks, *swept;
 };
 
 struct sweep_letter {
