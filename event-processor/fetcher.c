@@ -73,6 +73,28 @@ static bool read_item(struct fetcher *fetcher, struct bus_delivery *delivery,
     return false;
 }
 
+/* What will be run, but not here and now, is given back before anything is asked about it: of a
+ * handler that is down there may be a great many. True: it was. */
+static bool put_off_item(struct fetcher *fetcher, struct bus_delivery *delivery,
+                         const struct retry_item *item)
+{
+    struct status_entry cell;
+    int64_t delay_ms;
+    if (!status_table_at(fetcher->use->table, item->event_position, &cell, NULL) ||
+        !id_equal(&cell.id, &item->id) || item->instead_of.position != 0)
+        return false;
+    if (cell.name.len == 0 || cell.name.data[0] == '(') /* one name of many */
+        return false;
+    bool beyond = item->generation > cell.state.generation ||
+                  (item->generation == cell.state.generation &&
+                   item->attempt > cell.state.attempt && !status_ended(cell.state.status));
+    const struct handler *handler = handlers_find(fetcher->use->handlers, cell.name);
+    if (!beyond || !runner_puts_off_item(fetcher->with.runner, handler, &delay_ms))
+        return false;
+    bus_settle(delivery, BUS_RETRY, delay_ms);
+    return true;
+}
+
 /* Where the event isn't kept its record stays NULL: the table must say so too. */
 static bool read_event(struct fetcher *fetcher, struct held *held)
 {
@@ -93,7 +115,7 @@ static bool read_event(struct fetcher *fetcher, struct held *held)
 static struct held *take_item(struct fetcher *fetcher, struct bus_delivery *delivery)
 {
     struct retry_item item;
-    if (!read_item(fetcher, delivery, &item))
+    if (!read_item(fetcher, delivery, &item) || put_off_item(fetcher, delivery, &item))
         return NULL;
     struct held *held = in_hand_take(fetcher->hand, delivery);
     if (!held)
@@ -180,7 +202,6 @@ static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch
 {
     struct held *list = NULL;
     struct held **end = &list;
-    int64_t delay_ms;
     for (size_t i = 0; i < batch->count; i++) {
         struct held *held = batch->held[i];
         held->epoch = epoch;
@@ -190,10 +211,7 @@ static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch
         } else if (run) {
             *end = held;
             end = &held->next;
-        } else if (held->decision == DECIDE_CLAIM &&
-                   runner_puts_off(fetcher->with.runner, held, &delay_ms)) {
-            outcomes_return(fetcher->with.outcomes, held, delay_ms);
-        } else {
+        } else if (held->decision != DECIDE_CLAIM || !runner_puts_off(fetcher->with.runner, held)) {
             outcomes_go_on(fetcher->with.outcomes, held);
         }
     }

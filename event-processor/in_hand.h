@@ -17,7 +17,8 @@ struct held;
 struct run_place {
     struct held *earlier, *later; /* of the same handler's runs that have a time limit to come */
     size_t bytes;
-    int64_t delay_ms; /* it comes back after: if it was put off */
+    int64_t delay_ms; /* it comes back after: if it was put off; */
+    bool for_long;    /* so it shall wait in the retry log */
     bool limited;     /* its time limit is to come */
     bool cancelling;  /* its time limit is over, and its handler is being told */
 };

@@ -7,7 +7,7 @@ enum {
     /* What waits here shall not do so for longer, if another processor could run it. */
     RESERVE_NS = 200 * NS_PER_MS,
     MEAN_OF = 16,     /* runs, about */
-    KEPT_PART = 8,    /* one in so many runs is kept for those that don't use theirs */
+    KEPT_PART = 2,    /* one in so many runs is kept for those that don't use theirs */
     HELD_PER_RUN = 4, /* deliveries in hand for each run at once, at most ... */
     HELD_BEYOND = 64, /* ... but so many beside those that run where that is more */
     WAIT_MS =
@@ -15,6 +15,7 @@ enum {
     PROBE_MS = 20, /* ... but others may be waiting for what is behind it */
     PUT_OFF_MIN_MS = 100,
     PUT_OFF_MAX_MS = 30000,
+    FOR_LONG_MS = 1000,
 };
 
 /* ---- life ---- */
@@ -181,11 +182,29 @@ static int64_t delay_of_next(struct lane *lane, int64_t now_ns)
     return delay_ms < PUT_OFF_MIN_MS ? PUT_OFF_MIN_MS : delay_ms;
 }
 
-bool lanes_put_off(struct lanes *lanes, const struct held *held, int64_t now_ns,
-                   int64_t *ret_delay_ms)
+/* What the bus has been given back counts among the group's pending acknowledgements until it has
+ * come again. Were there too many of them, nobody would get anything from the event log. */
+bool lanes_put_off(struct lanes *lanes, struct held *held, int64_t now_ns)
 {
     struct lane *lane = lane_of(lanes, held);
     if (fits(lanes, lane, held, now_ns))
+        return false;
+    if (now_ns >= lane->back_ns + (int64_t)PUT_OFF_MIN_MS * NS_PER_MS)
+        lane->back = 0;
+    int64_t delay_ms = delay_of_next(lane, now_ns);
+    held->place = (struct run_place){.delay_ms = delay_ms};
+    if (held->source.log == STATUS_DELIVERY_RETRY)
+        return true;
+    held->place.for_long = delay_ms >= FOR_LONG_MS || lane->back >= lanes->places / lanes->count;
+    lane->back += !held->place.for_long;
+    return true;
+}
+
+bool lanes_put_off_item(struct lanes *lanes, const struct handler *handler, int64_t now_ns,
+                        int64_t *ret_delay_ms)
+{
+    struct lane *lane = &lanes->list[handler->index];
+    if (lanes->count == 1 || lane->held == 0 || lane_room(lanes, lane, now_ns) > 0)
         return false;
     *ret_delay_ms = delay_of_next(lane, now_ns);
     return true;
@@ -221,19 +240,18 @@ static void add_one(struct lanes *lanes, struct held *held)
 void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct held **ret_put_off)
 {
     struct held *put_off_first = NULL, *put_off_last = NULL, *next;
-    bool added = false;
+    bool worth = false;
     for (struct held *held = list; held; held = next) {
-        int64_t delay_ms;
         next = held->next;
-        if (lanes_put_off(lanes, held, now_ns, &delay_ms)) {
-            held->place = (struct run_place){.delay_ms = delay_ms};
+        if (lanes_put_off(lanes, held, now_ns)) {
             append(&put_off_first, &put_off_last, held);
+            worth = worth || held->place.for_long; /* it is out of the way of what is behind it */
         } else {
             add_one(lanes, held);
-            added = true;
+            worth = true;
         }
     }
-    lanes->mixed = added && put_off_first;
+    lanes->mixed = worth && put_off_first;
     *ret_put_off = put_off_first;
 }
 

@@ -1,11 +1,12 @@
 /* The lanes of the runner: for each handler what waits for it and what it runs, and which may
  * start next.
  *
- * Runs are bounded for each handler and for all of them together. Of the latter an eighth is kept
- * in equal shares, one at least if there are enough, for handlers that don't use theirs: whoever
- * has much slow work leaves the others a way. A handler without `cancel` needs none of these, since
- * its runs end at once. What a lane holds is bounded too, if there is more than one: the rest is
- * put off, so that what others are waiting for can be fetched.
+ * Runs are bounded for each handler and for all of them together. Of the latter half is kept in
+ * equal shares, one at least if there are enough, for handlers that don't use theirs: whoever has
+ * much slow work leaves the others a way. A handler without `cancel` needs none of these, since its
+ * runs end at once. What a lane holds is bounded too, if there is more than one: the rest is put
+ * off, so that what others are waiting for can be fetched. An event that is put off for long, or
+ * while many are, must not wait in the event log, where the group's deliveries are bounded.
  *
  * Bookkeeping only; not thread-safe. Moments are in nanoseconds on the monotonic clock, above 0.
  */
@@ -27,6 +28,7 @@ struct lane {
     int64_t mean_ns;              /* that runs of late have taken; 0: none has ended */
     int64_t ended_ns;             /* when the last one ended; before: when the first began */
     int64_t back_ns;              /* when the last of those that were put off comes back */
+    size_t back;                  /* so many do, to the event log */
 };
 
 /* Invariant: running + owed <= concurrency. */
@@ -41,7 +43,7 @@ struct lanes {
     const struct held *running_alone;
     size_t turn;          /* the lane that is asked first */
     size_t places, bytes; /* in hand, for all */
-    bool mixed;           /* of those that came last some fitted, some did not */
+    bool mixed;           /* those that came last were worth their fetch, but did not all fit */
 };
 
 must_check enum err lanes_init(struct lanes *lanes, const struct handlers *handlers,
@@ -50,11 +52,14 @@ void lanes_free(struct lanes *lanes);
 
 /* How many deliveries may have to be in hand, so that no lane can take all. */
 size_t lanes_places(size_t handlers, uint32_t concurrency);
-/* Adds a list; what doesn't fit is moved to *ret_put_off, each with place.delay_ms. */
+/* Adds a list; what doesn't fit is moved to *ret_put_off, see lanes_put_off. */
 void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct held **ret_put_off);
-/* Whether a delivery doesn't fit, and should come back after *ret_delay_ms. */
-bool lanes_put_off(struct lanes *lanes, const struct held *held, int64_t now_ns,
-                   int64_t *ret_delay_ms);
+/* Whether a delivery doesn't fit. Then held->place says after what delay it should come back, and
+ * whether from the retry log. */
+bool lanes_put_off(struct lanes *lanes, struct held *held, int64_t now_ns);
+/* The same of an item that is not in hand yet. */
+bool lanes_put_off_item(struct lanes *lanes, const struct handler *handler, int64_t now_ns,
+                        int64_t *ret_delay_ms);
 /* The next that may start, from now on running; NULL: none may. */
 struct held *lanes_take(struct lanes *lanes);
 bool lanes_may_take(const struct lanes *lanes);

@@ -85,6 +85,9 @@ void outcomes_next_item(struct outcomes *outcomes, struct held *held);
 void outcomes_note_long_runs(struct outcomes *outcomes, struct in_hand *hand);
 /* Nothing is sent; it comes back after ack_wait, to any processor. */
 void outcomes_leave(struct outcomes *outcomes, struct held *held);
+/* An event without an attempt yet: from now on it waits in the retry log, for the delay at least.
+ * The event log's deliveries are bounded, whoever they are for. */
+void outcomes_put_off(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 /* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */
 void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 

@@ -36,7 +36,11 @@ static void end_item(struct held *held, bool stored)
     struct outcomes *outcomes = held->outcomes;
     bool other = held->decision == DECIDE_NEXT; /* somebody else has recorded the failure */
     if (stored)
-        outcomes_settle(outcomes, held, other ? SUPERSEDED : RETRIED, 0);
+        outcomes_settle(outcomes, held,
+                        other                    ? SUPERSEDED
+                        : held->run.attempt == 0 ? PUT_OFF
+                                                 : RETRIED,
+                        0);
     else
         outcomes_settle(outcomes, held, RETURNED, PUT_OFF_MS);
 }
@@ -112,12 +116,10 @@ static void on_retrying(struct status_append *append, bool stored)
     publish_item(held->outcomes, held, &item);
 }
 
+/* held->run.attempt has failed; 0: none was made. */
 static void retry(struct outcomes *outcomes, struct held *held, int64_t delay_ms)
 {
     int64_t due_ms = clock_wall_ms(outcomes->use.clock) + delay_ms;
-    log_info("an attempt has failed; another one will follow",
-             LOG_U64("position", held->run.position), LOG_U64("attempt", held->run.attempt),
-             LOG_I64("delay_ms", delay_ms), LOG_TEXT("error", held->error.text));
     outcomes_record(outcomes, held,
                     (struct status_change){.id = held->id,
                                            .state = {.status = STATUS_RETRYING,
@@ -126,6 +128,20 @@ static void retry(struct outcomes *outcomes, struct held *held, int64_t delay_ms
                                            .error = view_of(held->error.text),
                                            .due_ms = due_ms > 0 ? due_ms : 1},
                     on_retrying);
+}
+
+void outcomes_put_off(struct outcomes *outcomes, struct held *held, int64_t delay_ms)
+{
+    held->run.attempt = 0;
+    retry(outcomes, held, delay_ms);
+}
+
+static void fail_and_retry(struct outcomes *outcomes, struct held *held, int64_t delay_ms)
+{
+    log_info("an attempt has failed; another one will follow",
+             LOG_U64("position", held->run.position), LOG_U64("attempt", held->run.attempt),
+             LOG_I64("delay_ms", delay_ms), LOG_TEXT("error", held->error.text));
+    retry(outcomes, held, delay_ms);
 }
 
 void outcomes_failed(struct outcomes *outcomes, struct held *held,
@@ -142,6 +158,7 @@ void outcomes_failed(struct outcomes *outcomes, struct held *held,
         outcomes->use.to_letters(outcomes->use.ctx, held);
         return;
     }
-    retry(outcomes, held,
-          failure->delay_ms >= 0 ? failure->delay_ms : backoff_ms(policy, held->run.attempt));
+    fail_and_retry(outcomes, held,
+                   failure->delay_ms >= 0 ? failure->delay_ms
+                                          : backoff_ms(policy, held->run.attempt));
 }

@@ -12,6 +12,7 @@
     X(COPY, "copy", BUS_ACK)                                                               \
     X(ENDED, "ended", BUS_ACK)                                                             \
     X(RETRIED, "retried", BUS_ACK)       /* the next attempt is in the retry log */        \
+    X(PUT_OFF, "put_off", BUS_ACK)       /* the first one is */                            \
     X(SUPERSEDED, "superseded", BUS_ACK) /* another delivery of the event is or will be */ \
     X(VOID, "void", BUS_ACK)             /* an item without an event */                    \
     X(GONE, "gone", BUS_LEAVE)                                                             \

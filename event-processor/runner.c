@@ -193,9 +193,18 @@ static void return_all(struct runner *runner, struct held *list)
 {
     while (list) {
         struct held *next = list->next;
-        outcomes_return(runner->outcomes, list, list->place.delay_ms);
+        outcomes_return(runner->outcomes, list, 0);
         list = next;
     }
+}
+
+static void put_off(struct runner *runner, struct held *held)
+{
+    metric_add(runner->put_offs, 1);
+    if (held->place.for_long)
+        outcomes_put_off(runner->outcomes, held, held->place.delay_ms);
+    else
+        outcomes_return(runner->outcomes, held, held->place.delay_ms);
 }
 
 void runner_add(struct runner *runner, struct held *list)
@@ -210,23 +219,36 @@ void runner_add(struct runner *runner, struct held *list)
     }
     bool stopping = runner->stopping;
     wait_unlock(&runner->wait);
-    for (struct held *held = rest; held; held = held->next) {
-        if (stopping)
-            held->place.delay_ms = 0;
-        else
-            metric_add(runner->put_offs, 1);
+    if (stopping) {
+        return_all(runner, rest);
+        return;
     }
-    return_all(runner, rest);
+    while (rest) {
+        struct held *next = rest->next;
+        put_off(runner, rest);
+        rest = next;
+    }
 }
 
-bool runner_puts_off(struct runner *runner, const struct held *held, int64_t *ret_delay_ms)
+bool runner_puts_off(struct runner *runner, struct held *held)
 {
     wait_lock(&runner->wait);
-    bool put_off = lanes_put_off(&runner->lanes, held, now_ns(), ret_delay_ms);
+    bool full = lanes_put_off(&runner->lanes, held, now_ns());
     wait_unlock(&runner->wait);
-    if (put_off)
+    if (full)
+        put_off(runner, held);
+    return full;
+}
+
+bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
+                          int64_t *ret_delay_ms)
+{
+    wait_lock(&runner->wait);
+    bool full = lanes_put_off_item(&runner->lanes, handler, now_ns(), ret_delay_ms);
+    wait_unlock(&runner->wait);
+    if (full)
         metric_add(runner->put_offs, 1);
-    return put_off;
+    return full;
 }
 
 struct lanes_want runner_wants(struct runner *runner)

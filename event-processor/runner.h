@@ -23,12 +23,16 @@ struct runner_options {
 
 must_check enum err runner_start(const struct runner_options *options, struct runner **ret);
 /* Hands deliveries on, a list linked by `next`; each with its handler. Those that don't fit into
- * their lanes and those that come after runner_stop are returned; of what was claimed only the
- * latter. Thread-safe. */
+ * their lanes are put off, those that come after runner_stop are returned; of what was claimed only
+ * the latter. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
-/* Whether a delivery does not fit into its lane now; then in how long it should come back. To be
+/* If a delivery does not fit into its lane now it is put off, and no longer the caller's. To be
  * asked before it is claimed. Thread-safe. */
-bool runner_puts_off(struct runner *runner, const struct held *held, int64_t *ret_delay_ms);
+bool runner_puts_off(struct runner *runner, struct held *held);
+/* Whether that would be so of an item that is not in hand yet; then in how long it should come
+ * back. Thread-safe. */
+bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
+                          int64_t *ret_delay_ms);
 /* Starts no more handlers and returns those that wait. Runs in progress go on, until their time
  * limits. */
 void runner_stop(struct runner *runner);

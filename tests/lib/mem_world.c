@@ -248,3 +248,18 @@ double mem_world_metric(const struct metrics *metrics, const char *series)
     buf_free(&out);
     return value;
 }
+
+uint64_t mem_world_floor(struct mem_world *world)
+{
+    struct bus_consumer *consumer;
+    uint64_t position;
+    assert_int_equal(bus_consumer_open(world->events,
+                                       &(struct bus_consumer_spec){.group = world->settings.group,
+                                                                   .ack_wait_ms = 1000,
+                                                                   .max_ack_pending = 1},
+                                       &consumer),
+                     ERR_NONE);
+    assert_int_equal(bus_consumer_floor(consumer, 1000, &position), ERR_NONE);
+    bus_consumer_close(consumer);
+    return position;
+}

@@ -59,5 +59,7 @@ void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum er
 
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);
+/* The position up to which the group has acknowledged all events. */
+uint64_t mem_world_floor(struct mem_world *world);
 
 #endif

@@ -251,6 +251,30 @@ static void test_what_is_put_off_comes_back(void **state)
     drain_and_finish(&one);
 }
 
+/* Without it these would be all that the group may have in hand. */
+static void test_what_waits_for_one_that_hangs_does_so_elsewhere(void **state)
+{
+    (void)state;
+    static struct one one;
+    enum { HANGING = 400, PENDING = 100, HEALTHY = 20 };
+    struct config_handler handlers[] = {{.match = slow, .kind = simulate},
+                                        {.match = all, .kind = simulate}};
+    struct bus_log_end end;
+    world.settings.concurrency = 4;
+    world.settings.max_ack_pending = PENDING;
+    publish("slow", "{\"simulate\":[\"hang\"]}", HANGING);
+    publish("quick", "x", HEALTHY);
+    one_start_with(&world, &one, "one", handlers, 2);
+    assert_until(count_of(&one, STATUS_PROCESSED) == HEALTHY);
+    assert_true(one_deliveries(&one, "put_off") >= HANGING - PENDING);
+    assert_int_equal(bus_log_end(one.processor.retry_items, 1000, &end), ERR_NONE);
+    assert_true(end.last >= HANGING - PENDING);
+    assert_int_equal(count_of(&one, STATUS_DEAD), 0);
+    assert_true(metric(&one, "tidings_attempts_failed_total") == 0);
+    assert_false(one_drain(&one, 0));
+    ones_finish(&one, 1);
+}
+
 #define test(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
@@ -268,6 +292,7 @@ int main(void)
         test(test_a_handlers_own_concurrency),
         test(test_who_is_slow_holds_up_nobody),
         test(test_what_is_put_off_comes_back),
+        test(test_what_waits_for_one_that_hangs_does_so_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
