@@ -59,7 +59,7 @@ def prove_failures(tidings, chance, events, processors=3, max_attempts=3, failur
         tidings, processors, config(max_attempts, delay="0ms", failure_rate=failure_rate)
     )
     began = time.monotonic()
-    with Producers(ports, plain, count=events) as producers:
+    with Producers(ports, plain, count=events, clients=32) as producers:
         producers.finish()
     posted_s = time.monotonic() - began
     until_over(tidings)
