@@ -27,13 +27,24 @@ handlers:
 """
 
 
-def mend(processor):
-    """The same processor, with a handler that succeeds whatever the event asks for."""
+def stop(processor):
+    """It comes back with a handler that succeeds whatever the event asks for."""
     assert processor.stop() == 0, processor.tail()
     with open(processor.flags["config"], "w", encoding="utf-8") as out:
         out.write(MENDED)
-    processor.start()
-    processor.until_ready()
+
+
+def mend(tidings):
+    for processor in tidings.processors():
+        stop(processor)
+        processor.start()
+        processor.until_ready()
+    for gateway in tidings.gateways():
+
+        def reaches(gateway=gateway):
+            return gateway.http.get("/ready").json()["checks"]["processor"] == "ok"
+
+        until(reaches, PATIENCE_S, lambda g=gateway: f"{g.name} reaches a processor")
 
 
 def start(tidings, processors=1, **flags):
@@ -108,7 +119,7 @@ def test_a_dead_event_lives_again(tidings):
     by_id = post(gateway, "order.created", "never:no stock")
     by_producer = post(gateway, "order.paid", "fail:no card", id="order/7", source="/shop")
     until_all(gateway, [by_id, by_producer], "dead")
-    mend(tidings.processors()[0])
+    mend(tidings)
 
     for path, event_id in ((by_id, by_id), ("order%2F7/replay?source=/shop", by_producer)):
         path = path if "replay" in path else f"{path}/replay"
@@ -160,7 +171,7 @@ def test_many_by_filter_once_they_have_been_counted(tidings):
     fine = [post(gateway, "order.created", "ok") for _ in range(5)]
     until_all(gateway, orders + others, "dead")
     until_all(gateway, fine, "processed")
-    mend(tidings.processors()[0])
+    mend(tidings)
 
     counted = begin(gateway, statuses=["dead"], name="order.>", dry_run=True)
     assert counted.status == 200, counted
@@ -193,7 +204,7 @@ def test_times_bound_what_is_replayed(tidings):
     moment = event(gateway, early[-1], "?view=full")["history"][-1]["time"]  # after it was stored
     late = post_dead(gateway, 2)
     until_all(gateway, late, "dead")
-    mend(tidings.processors()[0])
+    mend(tidings)
 
     answer = begin(gateway, statuses=["dead"], accepted_since=moment, dry_run=True)
     assert answer.json()["matched"] == 2, answer
@@ -208,7 +219,7 @@ def test_the_same_request_on_two_gateways_is_one_replay(tidings):
     second = tidings.gateway()
     dead = post_dead(first, 3)
     until_all(first, dead, "dead")
-    mend(tidings.processors()[0])
+    mend(tidings)
     headers = {"Idempotency-Key": '"monday"'}
     answers = [begin(gateway, statuses=["dead"], headers=headers) for gateway in (first, second)]
     assert [answer.status for answer in answers] == [202, 202], answers
@@ -225,7 +236,7 @@ def test_a_cancelled_replay_leaves_the_rest_as_it_is(tidings):
     gateway = start(tidings)
     dead = post_dead(gateway, 40)
     until_all(gateway, dead, "dead")
-    mend(tidings.processors()[0])
+    mend(tidings)
     replay_id = begin(gateway, statuses=["dead"], rate=2).json()["replay_id"]
     until(lambda: replay(gateway, replay_id)["replayed"] > 0, PATIENCE_S, "it has begun")
     answer = gateway.http.send("DELETE", f"{REPLAYS}/{replay_id}")
@@ -248,12 +259,10 @@ def test_where_it_may_have_begun_it_is_safe_to_ask_again(tidings):
     (dead,) = post_dead(gateway, 1)
     until_event(gateway, dead, "dead")
     processor = tidings.processors()[0]
-    assert processor.stop() == 0
+    stop(processor)
     answer = gateway.http.send("POST", f"/api/v1/events/{dead}/replay")
     document = problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"]
-    with open(processor.flags["config"], "w", encoding="utf-8") as out:
-        out.write(MENDED)
     processor.start()
     processor.until_ready()
 
@@ -271,8 +280,7 @@ def test_a_replay_outlives_the_processor_that_runs_it(tidings):
     gateway = start(tidings, processors=2)
     dead = post_dead(gateway, 40)
     until_all(gateway, dead, "dead")
-    for processor in tidings.processors():
-        mend(processor)
+    mend(tidings)
     begun = begin(gateway, statuses=["dead"], rate=4).json()
     replay_id = begun["replay_id"]
     until(lambda: replay(gateway, replay_id)["replayed"] > 0, PATIENCE_S, "it has begun")
