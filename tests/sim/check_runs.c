@@ -5,7 +5,10 @@
 
 #include <stdlib.h>
 
-enum { BEGUN_MAX = 1024 };
+enum {
+    BEGUN_MAX = 1024,
+    LONG_MS = 1500, /* processing_notice, and until it is looked for and stored */
+};
 
 /* ---- runs ---- */
 
@@ -17,6 +20,16 @@ static struct begun {
 } begun[BEGUN_MAX];
 static size_t begun_count;
 
+/* Those that are in progress, or were when their process ended; and long ones that have ended. */
+static struct active {
+    const struct run *run;
+    int process;
+    int64_t at_ms;
+} active[BEGUN_MAX];
+static size_t active_count;
+static uint64_t long_runs[BEGUN_MAX];
+static size_t long_run_count;
+
 static struct event_id succeeded[POSITIONS_MAX];
 static size_t succeeded_count;
 static uint32_t successes[POSITIONS_MAX]; /* by position */
@@ -27,6 +40,16 @@ static int ended_at[POSITIONS_MAX];
 /* ... and how many deliveries of it each process holds: it may run what came before. */
 static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX];
 static bool acked[POSITIONS_MAX];
+
+/* Those of killed processes never end. */
+static void forget_killed(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < active_count; i++)
+        if (!sim_is_killed(active[i].process))
+            active[kept++] = active[i];
+    active_count = kept;
+}
 
 static void check_concurrency(const struct world *world, int process)
 {
@@ -46,6 +69,11 @@ void check_run_begins(struct world *world, int process, const struct run *run)
     if (run->position >= POSITIONS_MAX)
         sim_fail("position %llu is run", (unsigned long long)run->position);
     running[process][handler]++;
+    if (active_count == BEGUN_MAX)
+        forget_killed();
+    if (active_count == BEGUN_MAX)
+        sim_fail("too many runs");
+    active[active_count++] = (struct active){run, process, sim_now_ms()};
     check_concurrency(world, process);
     if (run->attempt == 0 || run->attempt > world->plan.handlers[handler].max_attempts)
         sim_fail("position %llu is run in attempt %u", (unsigned long long)run->position,
@@ -61,10 +89,17 @@ void check_run_begins(struct world *world, int process, const struct run *run)
         (struct begun){run->position, run->attempt, clock_wall_ms(&clock_system)};
 }
 
-void check_run_ends(int process, const struct run *run)
+void check_run_ends(const struct world *world, int process, const struct run *run)
 {
     const struct handler *handler = run_handler(run);
     running[process][handler->index]--;
+    size_t i = 0;
+    while (active[i].run != run || active[i].process != process)
+        i++;
+    if (sim_now_ms() - active[i].at_ms > LONG_MS && !plan_is_faulty(&world->plan) &&
+        long_run_count < BEGUN_MAX)
+        long_runs[long_run_count++] = run->position;
+    active[i] = active[--active_count];
 }
 
 void check_run_succeeds(struct world *world, const struct run *run)
@@ -132,12 +167,17 @@ static void check_acks(const bool *acked_before)
 void check_runs(struct world *world)
 {
     bool acked_before[POSITIONS_MAX];
-    size_t count = begun_count;
+    size_t count = begun_count, long_count = long_run_count;
     memcpy(acked_before, acked, sizeof acked);
     check_statuses_read(world);
     check_acks(acked_before);
     for (size_t i = 0; i < count; i++)
         check_begun(&begun[i]);
+    for (size_t i = 0; i < long_count; i++)
+        if (!check_folded[long_runs[i]].noticed)
+            sim_fail("position %llu has run for long, and nobody says so",
+                     (unsigned long long)long_runs[i]);
+    long_run_count = 0;
     memmove(begun, begun + count, (begun_count - count) * sizeof *begun);
     begun_count -= count;
 }

@@ -3,7 +3,7 @@
 
 #include "common/log.h"
 
-enum { ATTEMPTS_MAX = 16 };
+enum { ATTEMPTS_MAX = 16, SLACK_MS = 5 /* from failure to record */ };
 
 struct folded check_folded[POSITIONS_MAX];
 uint64_t check_status_end;
@@ -40,6 +40,26 @@ static bool wins(struct status_state cell, struct status_state change)
     return check_order(cell, change) < 0;
 }
 
+/* As long as its handler wants, or its policy says: from 0 to a limit that doubles. */
+static void check_delay(const struct world *world, const struct status_change *change)
+{
+    const struct known *k = &check_log[change->event_position];
+    int64_t delay_ms = change->due_ms - change->time_ms, most_ms = k->handler->backoff_ms;
+    for (uint32_t i = 1; i < change->state.attempt; i++)
+        most_ms *= 2;
+    if (most_ms > PLAN_BACKOFFS * k->handler->backoff_ms)
+        most_ms = PLAN_BACKOFFS * k->handler->backoff_ms;
+    bool own = k->fate.after_ms >= 0 && !plan_loses_runs(&world->plan);
+    if (k->fate.after_ms > most_ms)
+        most_ms = k->fate.after_ms;
+    if (delay_ms < -SLACK_MS || delay_ms > most_ms + SLACK_MS ||
+        (own && delay_ms > k->fate.after_ms + SLACK_MS) ||
+        (own && delay_ms < k->fate.after_ms - SLACK_MS))
+        sim_fail("the attempt after attempt %u of position %llu is due in %lld ms",
+                 change->state.attempt, (unsigned long long)change->event_position,
+                 (long long)delay_ms);
+}
+
 static void fold(const struct world *world, const struct status_change *change)
 {
     uint64_t p = change->event_position;
@@ -47,7 +67,10 @@ static void fold(const struct world *world, const struct status_change *change)
     struct event_id own;
     cell->recorded = true;
     cell->ended = cell->ended || status_ended(change->state.status);
+    cell->noticed = cell->noticed || change->state.status == STATUS_PROCESSING;
     uint32_t attempt = change->state.attempt;
+    if (change->state.status == STATUS_RETRYING && attempt > 0 && world->losses == 0)
+        check_delay(world, change);
     if (change->state.status == STATUS_RETRYING && attempt < ATTEMPTS_MAX &&
         (due_ms[p][attempt] == 0 || change->due_ms < due_ms[p][attempt]))
         due_ms[p][attempt] = change->due_ms;

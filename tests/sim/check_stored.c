@@ -96,8 +96,10 @@ void check_stored(struct world *world, const struct bus_log *log, const struct b
         check_batch(message);
     if (world->losses > 0 || receipt->outcome != BUS_STORED)
         return;
-    if (log == world->retries)
+    if (log == world->retries && message->message_id)
         check_item(world, message);
+    if (log == world->retries && !message->message_id && !plan_is_faulty(&world->plan))
+        sim_fail("an attempt to come is taken for lost without any reason");
     if (log == world->letters)
         check_letter(world, message);
 }

@@ -46,6 +46,7 @@ struct folded {
     struct status_state state; /* STATUS_NONE: no record has won */
     bool recorded;             /* there was any */
     bool ended;                /* any that ends it */
+    bool noticed;              /* any that says that it runs */
 };
 extern struct folded check_folded[POSITIONS_MAX];
 extern uint64_t check_status_end;
@@ -62,7 +63,7 @@ int check_order(struct status_state a, struct status_state b);
 /* A handler starts with the event at that position in that process. */
 void check_run_begins(struct world *world, int process, const struct run *run);
 /* It ends, or is ended by its time limit. */
-void check_run_ends(int process, const struct run *run);
+void check_run_ends(const struct world *world, int process, const struct run *run);
 void check_run_succeeds(struct world *world, const struct run *run);
 bool check_was_run(const struct event_id *id);
 /* A delivery of that record has arrived there (how is NULL), or has been settled. */

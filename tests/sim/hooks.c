@@ -49,13 +49,13 @@ bool __wrap_timer_cancel(struct timer *timer, const void *ctx)
 {
     bool cancelled = __real_timer_cancel(timer, ctx);
     if (cancelled)
-        check_run_ends(sim_process(), ctx);
+        check_run_ends(hooked, sim_process(), ctx);
     return cancelled;
 }
 
 void __wrap_run_done(struct run *run, enum run_outcome outcome)
 {
-    check_run_ends(sim_process(), run);
+    check_run_ends(hooked, sim_process(), run);
     if (outcome == RUN_PROCESSED)
         check_run_succeeds(hooked, run);
     __real_run_done(run, outcome);
@@ -63,7 +63,7 @@ void __wrap_run_done(struct run *run, enum run_outcome outcome)
 
 void __wrap_run_failed(struct run *run, const struct run_failure *failure)
 {
-    check_run_ends(sim_process(), run);
+    check_run_ends(hooked, sim_process(), run);
     __real_run_failed(run, failure);
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { OWN_DELAY_MS = 10 };
+
 /* ---- the bus, processors and gateways ---- */
 
 static void make_network(struct plan *ret)
@@ -136,7 +138,7 @@ static uint64_t hash_of(struct view payload)
 
 struct fate plan_fate(const struct plan *plan, struct view payload)
 {
-    struct fate fate = {0};
+    struct fate fate = {.after_ms = -1};
     if (payload.len == 0)
         return fate;
     uint64_t hash = hash_of(payload);
@@ -150,6 +152,8 @@ struct fate plan_fate(const struct plan *plan, struct view payload)
     if (hash / 100 % 4 > 1)
         fate.failures = 1 + (unsigned)(hash / 400 % 3);
     fate.hangs = !fate.never && hash / 1000000 % 100 < plan->hanging;
+    if (!fate.hangs && hash / 7 % 5 == 0)
+        fate.after_ms = OWN_DELAY_MS;
     return fate;
 }
 
@@ -157,10 +161,10 @@ void plan_payload(const struct plan *plan, const char *text, char payload[PLAN_P
 {
     int len = snprintf(payload, PLAN_PAYLOAD_SIZE, "{\"is\":\"%s\",\"simulate\":[", text);
     struct fate fate = plan_fate(plan, (struct view){payload, (size_t)len});
-    const char *step = fate.hangs ? "hang" : fate.crashes ? "crash" : "fail";
-    /* Some name their own delay. */
-    if (step[0] == 'f' && hash_of((struct view){payload, (size_t)len}) / 7 % 5 == 0)
-        step = "fail:after=10ms";
+    char fails[48] = "fail";
+    if (fate.after_ms >= 0)
+        snprintf(fails, sizeof fails, "fail:after=%lldms", (long long)fate.after_ms);
+    const char *step = fate.hangs ? "hang" : fate.crashes ? "crash" : fails;
     for (unsigned i = 0; i < fate.failures && fate.failures != FATE_ALWAYS; i++)
         len += snprintf(payload + len, (size_t)(PLAN_PAYLOAD_SIZE - len), "\"%s\",", step);
     if (fate.failures != FATE_ALWAYS)

@@ -13,6 +13,7 @@ struct plan_handler {
     uint64_t max_attempts, concurrency;
     int64_t takes_ms, backoff_ms, timeout_ms;
 };
+enum { PLAN_BACKOFFS = 4 }; /* times backoff_ms is backoff_max_ms */
 
 struct plan {
     size_t gateways, processors, clients, events;
@@ -49,6 +50,7 @@ struct fate {
     bool never;        /* ... says that no other could succeed; ... */
     bool crashes;      /* ... takes its processor with it, in all of them; ... */
     bool hangs;        /* ... or hangs until its time limit */
+    int64_t after_ms;  /* that it wants until its next attempt; -1: it says nothing of that */
 };
 /* By the payload's beginning, up to the script. */
 struct fate plan_fate(const struct plan *plan, struct view payload);

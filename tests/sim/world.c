@@ -48,7 +48,7 @@ static void configure_handler(const struct plan_handler *plan, size_t index, boo
                                    .allow_crash = 1,
                                    .max_attempts = plan->max_attempts,
                                    .backoff_ms = plan->backoff_ms,
-                                   .backoff_max_ms = 4 * plan->backoff_ms,
+                                   .backoff_max_ms = PLAN_BACKOFFS * plan->backoff_ms,
                                    .timeout_ms = plan->timeout_ms,
                                    .concurrency = plan->concurrency};
 }
