@@ -18,7 +18,8 @@ void one_start_with(struct mem_world *world, struct one *one, const char *name,
                                         .handlers = &one->config,
                                         .name = one->name,
                                         .metrics = one->metrics,
-                                        .clock = world->clock};
+                                        .clock = world->clock,
+                                        .replay_silent_ms = world->replay_silent_ms};
     struct err_detail detail;
     enum err e = processor_start(&options, &one->processor, &detail);
     if (e)
