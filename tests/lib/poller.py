@@ -16,7 +16,7 @@ AWAY = (
 )
 # A replica that was killed is asked again soon.
 RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
-TIMEOUT_S = 3
+TIMEOUT_S = 1
 RECENT = 32  # events
 LATEST = 4
 
