@@ -76,10 +76,7 @@ def prove_failures(tidings, chance, events, processors=3, max_attempts=3, failur
     assert expected / 2 < found["dead"] < expected * 2, f"{expected} should be dead: {found}"
 
     dead = {event.event_id for event in fold.with_status(DEAD)}
-    for processor in tidings.processors():
-        assert processor.stop() == 0, processor.tail()
-        processor.configure(config(max_attempts, delay="0ms"))
-        processor.start()
+    configure_anew(tidings.processors(), config(max_attempts, delay="0ms"))
     found["seconds of the replay"] = round(replay_dead(tidings, len(dead)), 1)
     fold, letters = check_ends(tidings, producers.ids, max_attempts, chance)
     assert not fold.with_status(DEAD)
@@ -87,6 +84,16 @@ def prove_failures(tidings, chance, events, processors=3, max_attempts=3, failur
     assert again == dead, "the dead have a second life, and nobody else"
     found["processed after the replay"] = fold.counts()[PROCESSED]
     return found
+
+
+def configure_anew(processors, config):
+    """All are stopped, at once, and started with another configuration."""
+    for processor in processors:
+        processor.signal(signal.SIGTERM)
+    for processor in processors:
+        assert processor.process.wait(STALL_S) == 0, processor.tail()
+        processor.configure(config)
+        processor.start()
 
 
 def replay_dead(tidings, count):
