@@ -13,13 +13,15 @@ enum {
 /* Each test opens a world of its own, and finish closes it. */
 static struct mem_world world;
 static struct clock_manual clock_;
-static struct one one;
+static struct one ones[2], *one; /* the one that works; what was before it has stopped */
+static size_t started;
 
 static int begin(void **state)
 {
     (void)state;
     clock_manual_init(&clock_, 1700000000000);
     mem_world_open_at(&world, &clock_.base, 0);
+    started = 0;
     return 0;
 }
 
@@ -32,34 +34,35 @@ static void start(void)
                                      .backoff_ms = 1,
                                      .backoff_max_ms = 1000,
                                      .timeout_ms = 10000};
-    one_start_with(&world, &one, "one", &handler, 1);
+    one = &ones[started++];
+    one_start_with(&world, one, "one", &handler, 1);
 }
 
 static void finish(void)
 {
-    assert_true(one_drain(&one, DRAIN_MS));
-    ones_finish(&one, 1);
+    assert_true(one_drain(one, DRAIN_MS));
+    ones_finish(ones, started);
 }
 
 static uint64_t count_of(enum status status)
 {
-    return one_stats(&one).counts[status];
+    return one_stats(one).counts[status];
 }
 
 static uint64_t walks(void)
 {
-    return (uint64_t)mem_world_metric(one.metrics, "tidings_sweeps_total");
+    return (uint64_t)mem_world_metric(one->metrics, "tidings_sweeps_total");
 }
 
 static uint64_t swept(void)
 {
-    return (uint64_t)mem_world_metric(one.metrics, "tidings_attempts_swept_total");
+    return (uint64_t)mem_world_metric(one->metrics, "tidings_attempts_swept_total");
 }
 
 static uint64_t items(void)
 {
     struct bus_log_end end;
-    assert_int_equal(bus_log_end(one.processor.retry_items, 1000, &end), ERR_NONE);
+    assert_int_equal(bus_log_end(one->processor.retry_items, 1000, &end), ERR_NONE);
     return end.count;
 }
 
@@ -103,17 +106,25 @@ static void let_fail(const char *payload, size_t count)
     assert_until(walks() > 0); /* the one at the start, which has nothing to say to them */
 }
 
+/* All items are lost, also those that a processor has fetched and puts off. */
+static void lose_items(void)
+{
+    assert_true(one_drain(one, DRAIN_MS));
+    bus_mem_renew(one->processor.retry_items);
+    start();
+    assert_until(walks() > 0);
+    assert_int_equal(items(), 0);
+}
+
 static void test_an_item_that_is_lost_comes_after_all(void **state)
 {
     (void)state;
     start();
     let_fail("{\"simulate\":[\"fail:after=5s\",\"ok\"]}", 1);
-    bus_mem_renew(one.processor.retry_items);
-    assert_int_equal(items(), 0);
+    lose_items();
     pass(LONG_MS);
     assert_until(count_of(STATUS_PROCESSED) == 1);
     assert_int_equal(swept(), 1);
-    assert_true(mem_world_metric(one.metrics, "tidings_attempts_failed_total") == 1);
     assert_until(items() == 0);
     finish();
 }
@@ -135,7 +146,7 @@ static void test_no_item_before_its_time(void **state)
     (void)state;
     start();
     let_fail("{\"simulate\":[\"fail:after=1h\",\"ok\"]}", 1);
-    bus_mem_renew(one.processor.retry_items);
+    lose_items();
     pass(LONG_MS);
     pass(LONG_MS);
     assert_int_equal(items() + swept(), 0);
@@ -151,12 +162,12 @@ static void test_all_of_a_lost_log_come_and_few_at_a_time(void **state)
     (void)state;
     start();
     let_fail("{\"simulate\":[\"fail:after=5s\",\"ok\"]}", MANY);
-    bus_mem_renew(one.processor.retry_items);
+    lose_items();
     bus_mem_set_held(world.bus, true);
     clock_manual_advance(&clock_, LONG_MS);
     assert_until(bus_in_flight(world.bus) >= IN_FLIGHT);
     /* What is published is stored; only the receipts wait. */
-    assert_int_equal(mem_world_last(one.processor.retry_items), IN_FLIGHT);
+    assert_int_equal(mem_world_last(one->processor.retry_items), IN_FLIGHT);
     bus_mem_set_held(world.bus, false);
     assert_until(count_of(STATUS_PROCESSED) == MANY);
     assert_until(swept() == MANY);
@@ -207,10 +218,10 @@ static void lost_attempt_ends(struct status_delivery named, bool alone, uint32_t
     begin_lost_attempt(&id, named, alone);
     start();
     assert_until(walks() > 0);
-    assert_int_equal(one_status(&one, &id), STATUS_PROCESSING);
+    assert_int_equal(one_status(one, &id), STATUS_PROCESSING);
     pass(LONG_MS);
-    assert_until(turn_clock(one_status(&one, &id) == STATUS_PROCESSED)); /* after its backoff */
-    assert_true(status_table_find(one.processor.table, &id, &entry, NULL));
+    assert_until(turn_clock(one_status(one, &id) == STATUS_PROCESSED)); /* after its backoff */
+    assert_true(status_table_find(one->processor.table, &id, &entry, NULL));
     assert_int_equal(entry.state.attempt, attempt);
     finish();
 }
