@@ -389,23 +389,27 @@ int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held)
     return next_ns;
 }
 
-struct held *lanes_clear(struct lanes *lanes)
+/* Moves those out of a list that are to go. */
+static void sift(struct held **list, struct held **ret_last, bool claimed, struct held **first,
+                 struct held **last)
 {
-    struct held *first = lanes->alone, *last = first;
-    lanes->alone = NULL;
-    while (last && last->next)
-        last = last->next;
-    for (size_t i = 0; i < lanes->count; i++) {
-        struct lane *lane = &lanes->list[i];
-        if (!lane->first)
-            continue;
-        if (first)
-            last->next = lane->first;
+    struct held *rest = *list, *next;
+    *list = *ret_last = NULL;
+    for (struct held *held = rest; held; held = next) {
+        next = held->next;
+        if (held->claim_position != 0 && !claimed)
+            append(list, ret_last, held);
         else
-            first = lane->first;
-        last = lane->last;
-        lane->first = NULL;
+            append(first, last, held);
     }
+}
+
+struct held *lanes_clear(struct lanes *lanes, bool claimed)
+{
+    struct held *first = NULL, *last = NULL, *last_alone;
+    sift(&lanes->alone, &last_alone, claimed, &first, &last);
+    for (size_t i = 0; i < lanes->count; i++)
+        sift(&lanes->list[i].first, &lanes->list[i].last, claimed, &first, &last);
     for (struct held *held = first; held; held = held->next) {
         struct lane *lane = lane_of(lanes, held);
         lane->held--;

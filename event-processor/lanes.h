@@ -71,8 +71,8 @@ void lanes_forget_limit(struct lanes *lanes, struct held *held);
 void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns);
 /* The moment of the next time limit, and whose it is; INT64_MAX: there is none. */
 int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held);
-/* Takes all that waits. */
-struct held *lanes_clear(struct lanes *lanes);
+/* Takes all that waits; what was claimed only if that is said. */
+struct held *lanes_clear(struct lanes *lanes, bool claimed);
 
 struct lanes_want {
     size_t most;     /* deliveries in hand that there is use for: one for each run, and as many more

@@ -51,8 +51,7 @@ void outcomes_go_on(struct outcomes *outcomes, struct held *held);
  * outcomes_go_on. For a delivery to be run alone it waits until a record of that is stored and
  * folded: only now, so that nobody who crashes beside it makes it look as if it had. */
 must_check bool outcomes_clear(struct outcomes *outcomes, struct held *held);
-/* From now on nothing waits for the status log or the follower, or until then where a run would be
- * charged with it. */
+/* From now on nothing waits for the status log or the follower for longer than until then. */
 void outcomes_stop(struct outcomes *outcomes, struct timespec until);
 
 /* Its handler has succeeded. */

@@ -46,7 +46,7 @@ bool outcomes_wait_fold(struct outcomes *outcomes, struct held *held)
     struct follower_target target = {.status_position = held->claim_position};
     uint64_t epoch = 0;
     enum err e = ERR_DEADLINE;
-    while (e == ERR_DEADLINE && !outcomes_is_stopping(outcomes, held->alone)) {
+    while (e == ERR_DEADLINE && !outcomes_is_over(outcomes)) {
         e = follower_wait(outcomes->use.follower, &target, FOLD_MS, &epoch);
         if (e == ERR_DEADLINE && follower_ready(outcomes->use.follower) != held->epoch)
             break;
@@ -132,12 +132,12 @@ void outcomes_stop(struct outcomes *outcomes, struct timespec until)
     wait_unlock(&outcomes->wait);
 }
 
-bool outcomes_is_stopping(struct outcomes *outcomes, bool alone)
+bool outcomes_is_over(struct outcomes *outcomes)
 {
     wait_lock(&outcomes->wait);
-    bool stopping = outcomes->stopping && (!alone || wait_left_ms(outcomes->stop_at) == 0);
+    bool over = outcomes->stopping && wait_left_ms(outcomes->stop_at) == 0;
     wait_unlock(&outcomes->wait);
-    return stopping;
+    return over;
 }
 
 /* ---- runs that take long ---- */

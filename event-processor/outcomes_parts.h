@@ -47,8 +47,8 @@ void outcomes_record(struct outcomes *outcomes, struct held *held, struct status
 
 /* Ends a delivery whose claim `alone` has come to nothing, or will. False: none was begun. */
 bool outcomes_end_claim(struct outcomes *outcomes, struct held *held);
-/* Nothing is to be waited for any more; for a claim `alone`: not even by it. */
-bool outcomes_is_stopping(struct outcomes *outcomes, bool alone);
+/* The time of outcomes_stop has come. */
+bool outcomes_is_over(struct outcomes *outcomes);
 
 static inline struct held *outcomes_held_of(struct status_append *append)
 {

@@ -13,7 +13,8 @@ struct retries {
     struct retries_options use;
     struct wait wait; /* guards the following; woken when there is something to do */
     struct held *first, *last;
-    bool stopping;
+    bool stopping; /* nothing is taken any more but what was claimed, ... */
+    bool ending;   /* ... nor that */
     bool started;
     pthread_t thread;
 };
@@ -112,11 +113,11 @@ static void take_up(struct retries *retries, struct held *held)
 
 /* ---- the thread ---- */
 
-/* NULL: stopping. */
+/* NULL: it ends. */
 static struct held *take_next(struct retries *retries)
 {
     wait_lock(&retries->wait);
-    while (!retries->first && !retries->stopping)
+    while (!retries->first && !retries->ending)
         wait_on(&retries->wait);
     struct held *held = retries->first;
     if (held)
@@ -134,22 +135,64 @@ static void *run_retries(void *arg)
     return NULL;
 }
 
-void retries_add(struct retries *retries, struct held *held)
+/* With the lock held. */
+static bool takes(const struct retries *retries, const struct held *held)
+{
+    return !retries->ending && (!retries->stopping || held->claim_position != 0);
+}
+
+/* With the lock held. */
+static void append(struct retries *retries, struct held *held)
 {
     held->next = NULL;
+    if (retries->first)
+        retries->last->next = held;
+    else
+        retries->first = held;
+    retries->last = held;
+}
+
+void retries_add(struct retries *retries, struct held *held)
+{
     wait_lock(&retries->wait);
-    bool stopping = retries->stopping;
-    if (!stopping) {
-        if (retries->first)
-            retries->last->next = held;
-        else
-            retries->first = held;
-        retries->last = held;
+    bool taken = takes(retries, held);
+    if (taken) {
+        append(retries, held);
         wait_wake_all(&retries->wait);
     }
     wait_unlock(&retries->wait);
-    if (stopping)
+    if (!taken)
         outcomes_return(retries->use.outcomes, held, 0);
+}
+
+/* With the lock held: what is not to be done any more. */
+static struct held *sift(struct retries *retries)
+{
+    struct held *list = retries->first, *late = NULL, *next;
+    retries->first = NULL;
+    for (struct held *held = list; held; held = next) {
+        next = held->next;
+        if (takes(retries, held)) {
+            append(retries, held);
+        } else {
+            held->next = late;
+            late = held;
+        }
+    }
+    return late;
+}
+
+static void return_late(struct retries *retries)
+{
+    wait_lock(&retries->wait);
+    struct held *late = sift(retries);
+    wait_wake_all(&retries->wait);
+    wait_unlock(&retries->wait);
+    while (late) {
+        struct held *next = late->next;
+        outcomes_return(retries->use.outcomes, late, 0);
+        late = next;
+    }
 }
 
 /* ---- life ---- */
@@ -177,21 +220,18 @@ void retries_stop(struct retries *retries)
 {
     wait_lock(&retries->wait);
     retries->stopping = true;
-    struct held *rest = retries->first;
-    retries->first = NULL;
-    wait_wake_all(&retries->wait);
     wait_unlock(&retries->wait);
-    while (rest) {
-        struct held *next = rest->next;
-        outcomes_return(retries->use.outcomes, rest, 0);
-        rest = next;
-    }
+    return_late(retries);
 }
 
 void retries_free(struct retries *retries)
 {
     if (!retries)
         return;
+    wait_lock(&retries->wait);
+    retries->ending = true;
+    wait_unlock(&retries->wait);
+    return_late(retries);
     if (retries->started)
         pthread_join(retries->thread, NULL);
     wait_destroy(&retries->wait);

@@ -15,8 +15,8 @@ struct runner {
                        * when it is done with what somebody may wait for */
     struct lanes lanes;
     bool starting; /* the thread, a handler */
-    bool stopping; /* no more handlers */
-    bool ending;   /* nor time limits */
+    bool stopping; /* no more handlers, but for what was claimed */
+    bool ending;   /* nor for that, nor time limits */
 
     pthread_t thread;
     bool started;
@@ -178,7 +178,7 @@ static void *run_runner(void *arg)
         struct held *next = NULL;
         if (late && limit_ns <= now_ns())
             cancel_run(runner, late);
-        else if (!runner->stopping && (next = lanes_take(&runner->lanes)) != NULL)
+        else if ((next = lanes_take(&runner->lanes)) != NULL)
             start_next(runner, next);
         else
             wait_for_work(runner, limit_ns);
@@ -207,22 +207,38 @@ static void put_off(struct runner *runner, struct held *held)
         outcomes_return(runner->outcomes, held, held->place.delay_ms);
 }
 
+/* With the lock held: takes out what will not be run any more. */
+static struct held *sift_late(struct runner *runner, struct held **list)
+{
+    struct held *late = NULL, *next;
+    struct held **end = list;
+    for (struct held *held = *list; held; held = next) {
+        next = held->next;
+        if (runner->ending || (runner->stopping && held->claim_position == 0)) {
+            held->next = late;
+            late = held;
+        } else {
+            *end = held;
+            end = &held->next;
+        }
+    }
+    *end = NULL;
+    return late;
+}
+
 void runner_add(struct runner *runner, struct held *list)
 {
-    struct held *rest = list;
+    struct held *rest = NULL;
     if (!list)
         return;
     wait_lock(&runner->wait);
-    if (!runner->stopping) {
+    struct held *late = sift_late(runner, &list);
+    if (list) {
         lanes_add(&runner->lanes, list, now_ns(), &rest);
         wait_wake_all(&runner->wait);
     }
-    bool stopping = runner->stopping;
     wait_unlock(&runner->wait);
-    if (stopping) {
-        return_all(runner, rest);
-        return;
-    }
+    return_all(runner, late);
     while (rest) {
         struct held *next = rest->next;
         put_off(runner, rest);
@@ -308,7 +324,7 @@ void runner_stop(struct runner *runner)
     runner->stopping = true;
     while (runner->starting)
         wait_on(&runner->wait);
-    struct held *rest = lanes_clear(&runner->lanes);
+    struct held *rest = lanes_clear(&runner->lanes, false);
     wait_unlock(&runner->wait);
     return_all(runner, rest);
 }
@@ -322,6 +338,10 @@ void runner_end(struct runner *runner)
     if (runner->started)
         pthread_join(runner->thread, NULL);
     runner->started = false;
+    wait_lock(&runner->wait);
+    struct held *rest = lanes_clear(&runner->lanes, true);
+    wait_unlock(&runner->wait);
+    return_all(runner, rest);
 }
 
 void runner_free(struct runner *runner)

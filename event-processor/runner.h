@@ -23,8 +23,9 @@ struct runner_options {
 
 must_check enum err runner_start(const struct runner_options *options, struct runner **ret);
 /* Hands deliveries on, a list linked by `next`; each with its handler. Those that don't fit into
- * their lanes are put off, those that come after runner_stop are returned; of what was claimed only
- * the latter. Thread-safe. */
+ * their lanes are put off, those that come after runner_stop are returned. What was
+ * claimed is neither before runner_end: the next one to get it would think that its runner has
+ * vanished. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
 /* If a delivery does not fit into its lane now it is put off, and no longer the caller's. To be
  * asked before it is claimed. Thread-safe. */
@@ -33,10 +34,10 @@ bool runner_puts_off(struct runner *runner, struct held *held);
  * back. Thread-safe. */
 bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
                           int64_t *ret_delay_ms);
-/* Starts no more handlers and returns those that wait. Runs in progress go on, until their time
- * limits. */
+/* Starts no more handlers and returns what waits, but for what was claimed. Runs in progress go on,
+ * until their time limits. */
 void runner_stop(struct runner *runner);
-/* No more time limits either. After runner_stop. */
+/* Nothing is started any more, and no time limits hold. After runner_stop. */
 void runner_end(struct runner *runner);
 /* What should be fetched now. Thread-safe. */
 struct lanes_want runner_wants(struct runner *runner);

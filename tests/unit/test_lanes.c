@@ -179,7 +179,7 @@ static void test_the_lanes_are_as_before_when_all_has_ended(void **state)
     for (size_t i = 0; i < HELD; i++)
         if (w.held[i].handler && w.held[i].began_ns)
             lanes_end(&w.lanes, &w.held[i], w.now_ns);
-    (void)lanes_clear(&w.lanes);
+    (void)lanes_clear(&w.lanes, true);
     assert_int_equal(w.lanes.running, 0);
     assert_int_equal(w.lanes.all_running, 0);
     assert_int_equal(w.lanes.owed, 2);
@@ -369,6 +369,12 @@ static void test_what_was_claimed_is_not_put_off(void **state)
     alone->alone = true;
     assert_false(lanes_put_off(&w.lanes, claimed, w.now_ns));
     assert_false(lanes_put_off(&w.lanes, alone, w.now_ns));
+    struct held *rest;
+    lanes_add(&w.lanes, claimed, w.now_ns, &rest);
+    assert_null(rest);
+    for (rest = lanes_clear(&w.lanes, false); rest; rest = rest->next)
+        assert_ptr_not_equal(rest, claimed); /* nor given back while it can be run */
+    assert_ptr_equal(lanes_clear(&w.lanes, true), claimed);
     close_world(&w);
 }
 

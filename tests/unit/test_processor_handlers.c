@@ -176,6 +176,25 @@ static void test_a_drain_charges_nothing(void **state)
     ones_finish(ones, 2);
 }
 
+/* Else the next one to get them would think that their runner has vanished. */
+static void test_a_drain_runs_what_it_has_claimed(void **state)
+{
+    (void)state;
+    static struct one one;
+    enum { EVENTS = 30, RUNS = 2 };
+    struct config_handler handler = quick_retries(8);
+    handler.delay_ms = 50;
+    world.settings.concurrency = RUNS;
+    one_start_with(&world, &one, "one", &handler, 1);
+    publish("a", "{\"simulate\":[\"fail\",\"ok\"]}", EVENTS);
+    assert_until(count_of(&one, STATUS_PROCESSING) > RUNS);
+    assert_true(one_drain(&one, DRAIN_MS));
+    assert_true(one_stats(&one).events == EVENTS);
+    assert_true(count_of(&one, STATUS_PROCESSED) < EVENTS);
+    assert_until(count_of(&one, STATUS_PROCESSING) == 0);
+    ones_finish(&one, 1);
+}
+
 static void test_time_limits_hold_during_a_drain(void **state)
 {
     (void)state;
@@ -288,6 +307,7 @@ int main(void)
         test(test_an_attempt_that_hangs_has_failed_at_its_limit),
         test(test_an_attempt_ends_once),
         test(test_a_drain_charges_nothing),
+        test(test_a_drain_runs_what_it_has_claimed),
         test(test_time_limits_hold_during_a_drain),
         test(test_a_handlers_own_concurrency),
         test(test_who_is_slow_holds_up_nobody),
