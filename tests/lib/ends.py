@@ -14,7 +14,7 @@ from wait import until
 
 RETRY_LOG = "TIDINGS_RETRY_default"
 POLL_S = 0.1
-STALL_S = 4 * PATIENCE_S
+STALL_S = 6 * PATIENCE_S
 PROCESSED, DEAD = pb.EventStatus.PROCESSED, pb.EventStatus.DEAD
 SAMPLE = 2000  # events whose status, and whose history, each replica is asked for
 

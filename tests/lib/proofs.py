@@ -98,7 +98,7 @@ def configure_anew(processors, config):
 
 def replay_dead(tidings, count):
     """Replays all that are dead; returns the seconds until they have ended."""
-    processor = tidings.processors()[0].until_ready()
+    processor = tidings.processors()[0].until_ready(STALL_S)
     began = time.monotonic()
     with Client(processor.address) as client:
         progress = list(client.events.ReplayEvents(pb.ReplayEventsRequest(statuses=[DEAD])))
