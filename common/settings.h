@@ -54,7 +54,7 @@ extern const char *const settings_log_formats[];
      .kind = CONFIG_BYTES, .offset = offsetof(struct_type, member.events_max_bytes)},    \
     {.flag = "events-max-age", .environment = "TIDINGS_EVENTS_MAX_AGE",                  \
      .fallback = "0",                                                                    \
-     .help = "Age at which events leave the event log; 0: never",                        \
+     .help = "Age at which events leave the event log, open ones as dead letters; 0: never",\
      .max = 36500 * SETTINGS_DAY_MS,                                                     \
      .kind = CONFIG_DURATION, .offset = offsetof(struct_type, member.events_max_age_ms)}, \
     {.flag = "duplicate-window", .environment = "TIDINGS_DUPLICATE_WINDOW",              \
