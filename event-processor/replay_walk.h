@@ -44,8 +44,8 @@ must_check enum err replay_walk_open(struct replay_walk *walk,
                                      const struct replay_filter *filter, uint64_t begin_position,
                                      uint64_t cursor);
 void replay_walk_close(struct replay_walk *walk);
-/* The next event that matches; *ret is set for REPLAY_TAKE and REPLAY_SKIP. The same errors: call it
- * again. */
+/* The next event that matches; *ret is set for REPLAY_TAKE and REPLAY_SKIP. The same errors: call
+ * it again. */
 must_check enum err replay_walk_next(struct replay_walk *walk, enum replay_step *ret_step,
                                      struct status_entry *ret);
 /* The position up to which all has been looked at. */

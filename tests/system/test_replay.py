@@ -1,4 +1,4 @@
-"""Replays on the real bus, asked for with grpcurl: begun, counted, watched, cancelled, taken over."""
+"""Replays on the real bus, asked for with grpcurl: counted, watched, cancelled, taken over."""
 
 import json
 import os
