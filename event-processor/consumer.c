@@ -83,6 +83,7 @@ static enum err start_letters(struct consumer *consumer)
     const struct consumer_options *use = &consumer->use;
     return letters_start(&(struct letters_options){.event_log = use->event_log,
                                                    .event_stream = use->event_stream,
+                                                   .status_records = use->status_records,
                                                    .dead_log = use->dead_log,
                                                    .ns = use->ns,
                                                    .group = use->group,

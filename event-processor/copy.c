@@ -3,6 +3,8 @@
 #include "common/event_digest.h"
 #include "common/log.h"
 
+#include <stdio.h>
+
 enum {
     READ_MS = 2000,
     HOLE_AFTER = 3, /* deliveries */
@@ -49,4 +51,28 @@ enum copy_verdict copy_compare(const struct copy_options *options, const struct 
     enum copy_verdict verdict = compare(options, copy, first);
     bus_record_free(first);
     return verdict;
+}
+
+enum err copy_read_death(struct bus_log *status_log, const struct status_entry *first,
+                         struct err_detail *ret_error, uint64_t *ret_letter)
+{
+    struct bus_record *record;
+    struct status_batch *batch;
+    enum err e = bus_log_read(status_log, first->change_position, READ_MS, &record);
+    if (e)
+        return e;
+    e = status_batch_read(record->payload, &batch);
+    bus_record_free(record);
+    if (e)
+        return e == ERR_MALFORMED ? ERR_NOT_FOUND : e;
+    e = ERR_NOT_FOUND;
+    if (first->change_place < status_batch_count(batch)) {
+        struct status_change change = status_batch_get(batch, first->change_place);
+        snprintf(ret_error->text, sizeof ret_error->text, "%.*s", (int)change.error.len,
+                 change.error.data ? change.error.data : "");
+        *ret_letter = change.letter_position;
+        e = ERR_NONE;
+    }
+    status_batch_free(batch);
+    return e;
 }

@@ -5,7 +5,7 @@
 #define TIDINGS_COPY_H
 
 #include "common/bus.h"
-#include "common/id.h"
+#include "event-processor/status_table.h"
 
 struct copy {
     const struct bus_record *record; /* at record->position of the event log */
@@ -29,5 +29,10 @@ struct copy_options {
 /* Reads the first from the log; blocks some seconds at most. That it is lost counts only once the
  * copy has been delivered several times: a replica of the log may be behind. */
 enum copy_verdict copy_compare(const struct copy_options *options, const struct copy *copy);
+
+/* What the record of a first's death says: why, and where its letter is. Blocks some seconds at most.
+ * ERR_NOT_FOUND: it isn't kept. */
+must_check enum err copy_read_death(struct bus_log *status_log, const struct status_entry *first,
+                                    struct err_detail *ret_error, uint64_t *ret_letter);
 
 #endif

@@ -142,6 +142,24 @@ static void bury_malformed(struct letters *letters, struct held *held,
     bury(letters, held, LETTER_MALFORMED, first, generation);
 }
 
+/* The day may come when the first has left the event log, and this copy is the event: then it is
+ * what the first was. */
+static void end_copy(struct letters *letters, struct held *held, const struct status_entry *first)
+{
+    uint64_t letter = 0;
+    enum err e = ERR_NONE;
+    if (first->state.status == STATUS_DEAD)
+        e = copy_read_death(letters->use.status_records, first, &held->error, &letter);
+    if (e == ERR_NOT_FOUND)
+        err_set(&held->error, ERR_NOT_FOUND, "it is a copy of an event that was dead");
+    if (e && e != ERR_NOT_FOUND)
+        outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
+    else if (first->state.status == STATUS_DEAD)
+        outcomes_copy_dead(letters->use.outcomes, held, letter);
+    else
+        outcomes_copy(letters->use.outcomes, held);
+}
+
 static void examine_copy(struct letters *letters, struct held *held,
                          const struct status_entry *first)
 {
@@ -158,7 +176,9 @@ static void examine_copy(struct letters *letters, struct held *held,
     bool settled = verdict == COPY_EQUAL && status_ended(first->state.status);
     if (verdict == COPY_DIFFERENT)
         bury_conflict(letters, held, first);
-    else if (settled || verdict == COPY_BEREFT)
+    else if (settled)
+        end_copy(letters, held, first);
+    else if (verdict == COPY_BEREFT)
         outcomes_copy(letters->use.outcomes, held);
     else
         outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);

@@ -79,18 +79,17 @@ void outcomes_record(struct outcomes *outcomes, struct held *held, struct status
     status_log_append(outcomes->use.status_log, &held->append);
 }
 
-/* The record says what became of it; a copy's is the only `processed` without an attempt. */
-static enum outcome outcome_of(const struct status_change *change)
-{
-    if (change->state.status == STATUS_DEAD)
-        return DEAD;
-    return change->state.attempt == 0 ? COPY : PROCESSED;
-}
-
 static void on_ended(struct status_append *append, bool stored)
 {
     struct held *held = outcomes_held_of(append);
-    outcomes_settle(held->outcomes, held, stored ? outcome_of(&append->change) : LEFT, 0);
+    enum outcome outcome = append->change.state.status == STATUS_DEAD ? DEAD : PROCESSED;
+    outcomes_settle(held->outcomes, held, stored ? outcome : LEFT, 0);
+}
+
+static void on_copied(struct status_append *append, bool stored)
+{
+    struct held *held = outcomes_held_of(append);
+    outcomes_settle(held->outcomes, held, stored ? COPY : LEFT, 0);
 }
 
 void outcomes_processed(struct outcomes *outcomes, struct held *held)
@@ -111,7 +110,18 @@ void outcomes_copy(struct outcomes *outcomes, struct held *held)
                     (struct status_change){.id = held->id,
                                            .state = {.status = STATUS_PROCESSED,
                                                      .generation = held->cell.state.generation}},
-                    on_ended);
+                    on_copied);
+}
+
+void outcomes_copy_dead(struct outcomes *outcomes, struct held *held, uint64_t letter_position)
+{
+    outcomes_record(outcomes, held,
+                    (struct status_change){
+                        .id = held->id,
+                        .state = {.status = STATUS_DEAD, .generation = held->cell.state.generation},
+                        .error = view_of(held->error.text),
+                        .letter_position = letter_position},
+                    on_copied);
 }
 
 void outcomes_dead(struct outcomes *outcomes, struct held *held, const struct outcomes_death *death)

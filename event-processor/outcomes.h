@@ -59,8 +59,10 @@ void outcomes_processed(struct outcomes *outcomes, struct held *held);
 /* Its attempt has failed. `failure` and what it points to need not outlive the call. */
 void outcomes_failed(struct outcomes *outcomes, struct held *held,
                      const struct run_failure *failure);
-/* It is a copy of an event that has been taken care of: needs no run. */
+/* It is a copy of an event that has been processed: needs no run. */
 void outcomes_copy(struct outcomes *outcomes, struct held *held);
+/* It is a copy of an event that is dead, and has that one's letter; held->error is the reason. */
+void outcomes_copy_dead(struct outcomes *outcomes, struct held *held, uint64_t letter_position);
 /* It has ended without success and has become a dead letter; held->error is the reason. */
 struct outcomes_death {
     struct event_id id; /* that it is known by from now on */

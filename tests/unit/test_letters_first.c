@@ -98,6 +98,38 @@ static void test_a_copy_of_what_has_expired_is_the_event(void **state)
     finish(&one);
 }
 
+/* It would be called processed, too, although nobody has ever processed it. */
+static void test_a_copy_of_what_is_dead_is_dead_when_that_has_expired(void **state)
+{
+    (void)state;
+    static struct one one;
+    struct status_entry entry;
+    struct bus_record *record;
+    struct status_batch *batch;
+    struct event_id id = {{0}};
+    one_start_simulating(&world, &one, "one", 0);
+    mem_world_event(&world, "n", "{\"simulate\":[\"never:no use\"]}", &id);
+    assert_until(one_deliveries(&one, "dead") == 1);
+    clock_manual_advance(&clock_, MAX_AGE_MS * 7 / 10);
+    mem_world_event(&world, "n", "{\"simulate\":[\"never:no use\"]}", &id);
+    assert_until(one_deliveries(&one, "copy") == 1);
+    assert_int_equal(one_stats(&one).counts[STATUS_DEAD], 1);
+    clock_manual_advance(&clock_, MAX_AGE_MS * 4 / 10);
+    assert_until(one_stats(&one).reflects.first_event_position == 2);
+    assert_true(status_table_find(one.processor.table, &id, &entry, NULL));
+    assert_int_equal(entry.event_position, 2);
+    assert_int_equal(entry.state.status, STATUS_DEAD);
+    assert_int_equal(bus_log_read(world.statuses, entry.change_position, 1000, &record), ERR_NONE);
+    assert_int_equal(status_batch_read(record->payload, &batch), ERR_NONE);
+    struct status_change change = status_batch_get(batch, entry.change_place);
+    assert_int_equal(change.letter_position, 1);
+    assert_true(view_equal(change.error, VIEW("no use")));
+    status_batch_free(batch);
+    bus_record_free(record);
+    assert_int_equal(mem_world_last(world.dead), 1);
+    finish(&one);
+}
+
 /* Another processor, which takes one delivery and does nothing with it. */
 static struct bus_delivery *hold_one(struct bus_consumer **ret)
 {
@@ -185,6 +217,7 @@ int main(void)
         test(test_a_first_that_cannot_be_read_is_tried_again, begin),
         test(test_a_copy_of_what_is_lost_counts_as_equal_in_the_end, begin),
         test(test_a_copy_of_what_has_expired_is_the_event, begin_ageing),
+        test(test_a_copy_of_what_is_dead_is_dead_when_that_has_expired, begin_ageing),
         test(test_a_copy_is_run_if_its_first_expires_before_it_has_ended, begin_ageing),
         test(test_a_letter_is_stored_although_its_position_had_one_in_an_earlier_life,
              begin_ageing),
