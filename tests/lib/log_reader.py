@@ -111,7 +111,7 @@ def records(url, stream, headers_only=False):
                 # $JS.ACK.<stream>.<consumer>.<times>.<position>.<number>.<timestamp>.<pending>
                 tokens = reply.split(b".")
                 number += 1
-                assert int(tokens[6]) == number, f"{stream}: message {number} of a reader is missing"
+                assert int(tokens[6]) == number, f"{stream}: a reader misses message {number}"
                 yield int(tokens[5]), headers, payload
             left -= part
 
