@@ -22,8 +22,9 @@ static void expect(struct node *node, const struct event_id *id, uint64_t positi
 
 /* ---- letters ---- */
 
-/* The letter that the first `dead` record of the id names. `reason` NULL: any. */
-static void check_letter(struct world *world, const struct event_id *id, const char *reason)
+/* The letter that the first `dead` record of the id's generation names. `reason` NULL: any. */
+static void check_letter(struct world *world, const struct event_id *id, uint32_t generation,
+                         const char *reason)
 {
     struct bus_record *record;
     struct status_batch *batch;
@@ -34,7 +35,8 @@ static void check_letter(struct world *world, const struct event_id *id, const c
             sim_fail("a broken batch in the status log");
         for (size_t i = 0; i < status_batch_count(batch) && !letter; i++) {
             struct status_change change = status_batch_get(batch, i);
-            if (id_equal(&change.id, id) && change.state.status == STATUS_DEAD)
+            if (id_equal(&change.id, id) && change.state.status == STATUS_DEAD &&
+                change.state.generation == generation)
                 letter = change.letter_position;
         }
         status_batch_free(batch);
@@ -50,21 +52,27 @@ static void check_letter(struct world *world, const struct event_id *id, const c
 
 /* ---- one event ---- */
 
-/* Whether its attempts are all there: those that have failed, and the one that was the last.
- * `retrying` without an attempt: it was put off. */
+/* Whether its attempts are all there: those that have failed, and the one that was the last; in
+ * each generation, which ends once. */
 static void check_history(struct world *world, const struct status_entry *entry, uint32_t attempts)
 {
     static struct history history;
-    uint32_t failed = 0;
+    uint32_t failed = 0, generation = 0;
     if (history_read(world->statuses, entry, 1000, &history))
         sim_fail("no history");
     for (size_t i = 0; i < history.count; i++) {
         struct status_state state = history.changes[i].state;
-        if (state.status == STATUS_RETRYING && state.attempt > 0 && state.attempt != ++failed)
+        const struct status_state *next =
+            i + 1 < history.count ? &history.changes[i + 1].state : NULL;
+        bool has_failed = state.status == STATUS_RETRYING && state.attempt > 0; /* 0: put off */
+        failed = state.generation == generation ? failed : 0;
+        generation = state.generation;
+        if (has_failed && state.attempt != ++failed)
             sim_fail("attempt %u is missing in the history of %s", failed,
                      check_text_of(&entry->id));
-        if (status_ended(state.status) != (i + 1 == history.count))
-            sim_fail("the history of %s does not end once", check_text_of(&entry->id));
+        if (status_ended(state.status) != (!next || next->generation > state.generation))
+            sim_fail("a generation in the history of %s does not end once",
+                     check_text_of(&entry->id));
     }
     /* Whoever was thought to have vanished may have come to an end after all. */
     bool late = plan_loses_runs(&world->plan) && entry->state.status == STATUS_PROCESSED &&
@@ -82,7 +90,11 @@ static void check_event(struct world *world, struct node *node, uint64_t p)
     const uint32_t most = (uint32_t)k->handler->max_attempts;
     struct status_entry entry;
     expect(node, &k->id, p, check_folded[p].state);
-    (void)status_table_find(node->processor->table, &k->id, &entry, NULL);
+    if (status_table_find(node->processor->table, &k->id, &entry, NULL) &&
+        entry.change_position != check_folded[p].changed_at)
+        sim_fail("for %s, %s has changed at %llu, not %llu", node->name, check_text_of(&k->id),
+                 (unsigned long long)entry.change_position,
+                 (unsigned long long)check_folded[p].changed_at);
     uint32_t attempt = entry.state.attempt;
     bool dead = entry.state.status == STATUS_DEAD;
     bool must_die = k->fate.failures >= most || k->fate.never;
@@ -95,7 +107,7 @@ static void check_event(struct world *world, struct node *node, uint64_t p)
         sim_fail("%s is dead after %u attempts", check_text_of(&k->id), attempt);
     check_history(world, &entry, expected);
     if (dead)
-        check_letter(world, &k->id,
+        check_letter(world, &k->id, entry.state.generation,
                      k->fate.never && attempt < most ? "never_again"
                      : k->fate.never                 ? NULL
                                                      : "attempts_exhausted");
@@ -114,12 +126,12 @@ static void check_all(struct world *world, struct node *node)
         id_of_position(view_of(world->event_names.stream), p, &own);
         if (!k->proper) {
             expect(node, &own, p, dead);
-            check_letter(world, &own, "malformed");
+            check_letter(world, &own, 0, "malformed");
         } else if (k->first == p) {
             check_event(world, node, p);
         } else if (check_is_conflict(k, p)) {
             expect(node, &own, p, dead);
-            check_letter(world, &own, "id_conflict");
+            check_letter(world, &own, 0, "id_conflict");
         } else if (status_table_find(node->processor->table, &own, &entry, NULL)) {
             sim_fail("position %llu is a copy, and %s takes it for another event",
                      (unsigned long long)p, node->name);
@@ -157,4 +169,6 @@ static void check_rest(struct world *world, struct node *node)
 void check_end_at(struct world *world, struct node *node)
 {
     (world->losses ? check_rest : check_all)(world, node);
+    if (world->losses == 0)
+        check_replays_end(world, node);
 }

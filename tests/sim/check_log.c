@@ -52,6 +52,7 @@ static void read_record(const struct world *world, const struct bus_record *reco
     struct view name;
     k->proper = event_identity(record, WORLD_NS, world->event_names.stream, &k->id, &name);
     k->first = first_of(&k->id, p);
+    k->time_ms = record->time_ms;
     k->fate = plan_fate(&world->plan, record->payload);
     k->handler = &world->plan.handlers[plan_handler_of(&world->plan, name)];
     if (!k->proper)
@@ -60,6 +61,7 @@ static void read_record(const struct world *world, const struct bus_record *reco
                   header(record, "ce-partitionkey"), header(record, "content-type"),
                   header(record, "ce-colour"), record->payload);
     copy_text(k->producer_id, sizeof k->producer_id, header(record, "ce-id"));
+    copy_text(k->name, sizeof k->name, name);
     copy_text(k->source, sizeof k->source, header(record, "ce-source"));
 }
 

@@ -7,7 +7,7 @@
 
 enum {
     BEGUN_MAX = 1024,
-    LONG_MS = 1500, /* processing_notice, and until it is looked for and stored */
+    LONG_MS = 1400, /* processing_notice, and until it is looked for and stored */
 };
 
 /* ---- runs ---- */
@@ -15,7 +15,7 @@ enum {
 /* Those that have begun since the last look. */
 static struct begun {
     uint64_t position;
-    uint32_t attempt;
+    uint32_t generation, attempt;
     int64_t at_ms; /* wall clock */
 } begun[BEGUN_MAX];
 static size_t begun_count;
@@ -32,14 +32,23 @@ static size_t long_run_count;
 
 static struct event_id succeeded[POSITIONS_MAX];
 static size_t succeeded_count;
-static uint32_t successes[POSITIONS_MAX]; /* by position */
+static uint32_t successes[POSITIONS_MAX][GENERATIONS_MAX];
 static uint32_t running[PROCESSES_MAX][HANDLERS_MAX];
 
-/* To which process a position was last delivered after it had ended, ... */
-static int ended_at[POSITIONS_MAX];
+/* To which process a generation of a position was last delivered after it had ended, ... */
+static int ended_at[POSITIONS_MAX][GENERATIONS_MAX];
 /* ... and how many deliveries of it each process holds: it may run what came before. */
-static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX];
+static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX][GENERATIONS_MAX];
 static bool acked[POSITIONS_MAX];
+
+static uint32_t generation_of(const struct run *run)
+{
+    const struct held *held = (const struct held *)((const char *)run - offsetof(struct held, run));
+    if (held->generation >= GENERATIONS_MAX)
+        sim_fail("generation %u of position %llu", held->generation,
+                 (unsigned long long)run->position);
+    return held->generation;
+}
 
 /* Those of killed processes never end. */
 static void forget_killed(void)
@@ -66,6 +75,7 @@ static void check_concurrency(const struct world *world, int process)
 void check_run_begins(struct world *world, int process, const struct run *run)
 {
     size_t handler = plan_handler_of(&world->plan, run->event.name);
+    uint32_t generation = generation_of(run);
     if (run->position >= POSITIONS_MAX)
         sim_fail("position %llu is run", (unsigned long long)run->position);
     running[process][handler]++;
@@ -80,13 +90,13 @@ void check_run_begins(struct world *world, int process, const struct run *run)
                  run->attempt);
     if (world->losses > 0)
         return;
-    if (ended_at[run->position] == process)
+    if (ended_at[run->position][generation] == process)
         sim_fail("position %llu is run although it had ended before it was delivered",
                  (unsigned long long)run->position);
     if (begun_count == BEGUN_MAX)
         sim_fail("too many runs at once");
     begun[begun_count++] =
-        (struct begun){run->position, run->attempt, clock_wall_ms(&clock_system)};
+        (struct begun){run->position, generation, run->attempt, clock_wall_ms(&clock_system)};
 }
 
 void check_run_ends(const struct world *world, int process, const struct run *run)
@@ -104,10 +114,11 @@ void check_run_ends(const struct world *world, int process, const struct run *ru
 
 void check_run_succeeds(struct world *world, const struct run *run)
 {
-    successes[run->position]++;
-    if (world->losses == 0 && successes[run->position] > 1 && !plan_is_faulty(&world->plan))
+    uint32_t *count = &successes[run->position][generation_of(run)];
+    ++*count;
+    if (world->losses == 0 && *count > 1 && !plan_is_faulty(&world->plan))
         sim_fail("position %llu was run %u times without any reason",
-                 (unsigned long long)run->position, successes[run->position]);
+                 (unsigned long long)run->position, *count);
     if (!check_was_run(&run->event.id) && succeeded_count < POSITIONS_MAX)
         succeeded[succeeded_count++] = run->event.id;
 }
@@ -127,29 +138,35 @@ static void check_begun(const struct begun *run)
     if (run->position > check_log_end || !k->proper || k->first != run->position)
         sim_fail("position %llu is run although it is %s", (unsigned long long)run->position,
                  k->proper ? "a copy" : "no event");
-    if (run->attempt > 1 && check_due_ms(run->position, run->attempt - 1) > run->at_ms)
+    if (run->attempt > 1 &&
+        check_due_ms(run->position, run->generation, run->attempt - 1) > run->at_ms)
         sim_fail("attempt %u of position %llu began before it was due", run->attempt,
                  (unsigned long long)run->position);
 }
 
 /* ---- deliveries ---- */
 
+static bool has_ended(uint64_t position, uint32_t generation)
+{
+    struct status_state state = check_folded[position].state;
+    return state.generation > generation ||
+           (state.generation == generation && status_ended(state.status));
+}
+
 void check_delivery(struct world *world, int process, const struct bus_record *record,
                     const enum bus_settlement *how)
 {
-    struct retry_item item;
-    uint64_t position = record->position;
+    struct retry_item item = {.event_position = record->position};
     bool is_item = strcmp(record->subject, WORLD_NS ".retry." WORLD_GROUP) == 0;
     (void)world;
     if (is_item && retry_item_read(record->payload, &item))
         sim_fail("a broken item in the retry log");
-    if (is_item)
-        position = item.event_position;
-    if (position >= POSITIONS_MAX || process >= PROCESSES_MAX)
+    uint64_t position = item.event_position;
+    if (position >= POSITIONS_MAX || process >= PROCESSES_MAX || item.generation >= GENERATIONS_MAX)
         sim_fail("position %llu was delivered", (unsigned long long)position);
-    uint8_t *held = &held_at[process][position];
-    if (!how && check_folded[position].ended && *held == 0)
-        ended_at[position] = process;
+    uint8_t *held = &held_at[process][position][item.generation];
+    if (!how && *held == 0 && has_ended(position, item.generation))
+        ended_at[position][item.generation] = process;
     *held = (uint8_t)(how ? *held - 1 : *held + 1);
     if (how && *how == BUS_ACK)
         acked[position] = true;

@@ -7,7 +7,7 @@ enum { ATTEMPTS_MAX = 16, SLACK_MS = 5 /* from failure to record */ };
 
 struct folded check_folded[POSITIONS_MAX];
 uint64_t check_status_end;
-static int64_t due_ms[POSITIONS_MAX][ATTEMPTS_MAX]; /* 0: no record */
+static int64_t due_ms[POSITIONS_MAX][GENERATIONS_MAX][ATTEMPTS_MAX]; /* 0: no record */
 
 static int rank_of(struct status_state state)
 {
@@ -60,29 +60,50 @@ static void check_delay(const struct world *world, const struct status_change *c
                  (long long)delay_ms);
 }
 
+static void note_due(const struct status_change *change)
+{
+    uint32_t generation = change->state.generation, attempt = change->state.attempt;
+    if (generation >= GENERATIONS_MAX || attempt >= ATTEMPTS_MAX)
+        sim_fail("generation %u, attempt %u", generation, attempt);
+    int64_t *due = &due_ms[change->event_position][generation][attempt];
+    if (*due == 0 || change->due_ms < *due)
+        *due = change->due_ms;
+}
+
+static void check_change(const struct world *world, const struct status_batch *batch,
+                         const struct status_change *change)
+{
+    log_debug("recorded", LOG_U64("at", check_status_end + 1),
+              LOG_U64("position", change->event_position),
+              LOG_TEXT("status", status_word(change->state.status)),
+              LOG_U64("generation", change->state.generation),
+              LOG_U64("attempt", change->state.attempt), LOG_U64("alone", change->state.alone),
+              LOG_U64("previous", change->previous_position));
+    if (change->state.status != STATUS_RETRYING)
+        return;
+    note_due(change);
+    if (change->state.attempt > 0 && world->losses == 0)
+        check_delay(world, change);
+    if (change->state.attempt == 0 && change->state.generation > 0)
+        check_replays_take(batch, change);
+}
+
 static void fold(const struct world *world, const struct status_change *change)
 {
     uint64_t p = change->event_position;
     struct folded *cell = &check_folded[p];
     struct event_id own;
     cell->recorded = true;
-    cell->ended = cell->ended || status_ended(change->state.status);
     cell->noticed = cell->noticed || change->state.status == STATUS_PROCESSING;
-    uint32_t attempt = change->state.attempt;
-    if (change->state.status == STATUS_RETRYING && attempt > 0 && world->losses == 0)
-        check_delay(world, change);
-    if (change->state.status == STATUS_RETRYING && attempt < ATTEMPTS_MAX &&
-        (due_ms[p][attempt] == 0 || change->due_ms < due_ms[p][attempt]))
-        due_ms[p][attempt] = change->due_ms;
     id_of_position(view_of(world->event_names.stream), p, &own);
     bool conflict = change->conflict_position != 0 && id_equal(&change->id, &own) &&
                     id_equal(&change->conflict_id, &check_log[p].id);
-    log_debug("recorded", LOG_U64("at", check_status_end + 1), LOG_U64("position", p),
-              LOG_TEXT("status", status_word(change->state.status)),
-              LOG_U64("generation", change->state.generation), LOG_U64("attempt", attempt),
-              LOG_U64("previous", change->previous_position));
-    if ((conflict || id_equal(&change->id, &check_log[p].id)) && wins(cell->state, change->state))
-        cell->state = change->state;
+    if ((!conflict && !id_equal(&change->id, &check_log[p].id)) ||
+        !wins(cell->state, change->state))
+        return;
+    cell->state = change->state;
+    cell->changed_at = check_status_end + 1;
+    check_replays_generation(p, change->state.generation);
 }
 
 /* False: it is about events that are not known yet. */
@@ -94,8 +115,10 @@ static bool fold_batch(const struct world *world, const struct status_batch *bat
             return false;
     for (size_t i = 0; i < count; i++) {
         struct status_change change = status_batch_get(batch, i);
+        check_change(world, batch, &change);
         fold(world, &change);
     }
+    check_replays_fold(batch, check_status_end + 1);
     return true;
 }
 
@@ -114,9 +137,10 @@ void check_statuses_read(struct world *world)
     }
 }
 
-int64_t check_due_ms(uint64_t position, uint32_t attempt)
+int64_t check_due_ms(uint64_t position, uint32_t generation, uint32_t attempt)
 {
-    if (attempt >= ATTEMPTS_MAX || due_ms[position][attempt] == 0)
+    if (generation >= GENERATIONS_MAX || attempt >= ATTEMPTS_MAX ||
+        due_ms[position][generation][attempt] == 0)
         return INT64_MAX;
-    return due_ms[position][attempt];
+    return due_ms[position][generation][attempt];
 }

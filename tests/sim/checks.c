@@ -29,7 +29,8 @@ static bool knows_all(struct world *world, const struct node *node)
     uint64_t open = stats.counts[STATUS_ACCEPTED] + stats.counts[STATUS_PROCESSING] +
                     stats.counts[STATUS_RETRYING];
     return stats.reflects.event_position == events.last &&
-           stats.reflects.status_position == statuses.last && open == 0;
+           stats.reflects.status_position == statuses.last && open == 0 &&
+           replays_running(node->processor->replays) == 0;
 }
 
 /* Whether what a copy has to say has been said: it is not seen in the counts. */

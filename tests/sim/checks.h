@@ -4,11 +4,12 @@
 #define TESTS_SIM_CHECKS_H
 
 #include "common/retry_item.h"
-#include "event-processor/handler.h"
+#include "event-processor/in_hand.h"
+#include "event-processor/replays.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/world.h"
 
-enum { POSITIONS_MAX = 4 * EVENTS_MAX, PROCESSES_MAX = 512 };
+enum { POSITIONS_MAX = 4 * EVENTS_MAX, PROCESSES_MAX = 512, GENERATIONS_MAX = 8 };
 
 /* ---- check_log.c: the event log, by a reading of our own ---- */
 
@@ -19,6 +20,8 @@ struct known {
     uint64_t first; /* the position of its id's first copy */
     char content[CONTENT_SIZE];
     char producer_id[40], source[16];
+    char name[24];
+    int64_t time_ms;  /* stored */
     struct fate fate; /* at its handler: */
     const struct plan_handler *handler;
 };
@@ -44,8 +47,8 @@ static inline bool check_is_conflict(const struct known *k, uint64_t position)
 /* What is at a position by the log so far. */
 struct folded {
     struct status_state state; /* STATUS_NONE: no record has won */
+    uint64_t changed_at;       /* in the status log */
     bool recorded;             /* there was any */
-    bool ended;                /* any that ends it */
     bool noticed;              /* any that says that it runs */
 };
 extern struct folded check_folded[POSITIONS_MAX];
@@ -54,9 +57,19 @@ extern uint64_t check_status_end;
 void check_statuses_read(struct world *world);
 /* When the attempt after this one may run, by all records that say that this one has failed.
  * INT64_MAX: none does. */
-int64_t check_due_ms(uint64_t position, uint32_t attempt);
+int64_t check_due_ms(uint64_t position, uint32_t generation, uint32_t attempt);
 /* -1, 0, 1: a goes before b, is it, or comes after it. */
 int check_order(struct status_state a, struct status_state b);
+
+/* ---- check_replays.c ---- */
+
+/* What a batch, at that position of the status log, says of replays. */
+void check_replays_fold(const struct status_batch *batch, uint64_t at);
+/* A change of this batch that begins a generation. */
+void check_replays_take(const struct status_batch *batch, const struct status_change *change);
+/* No replay takes an event twice. */
+void check_replays_generation(uint64_t position, uint32_t generation);
+void check_replays_end(struct world *world, struct node *node);
 
 /* ---- check_runs.c: who runs what, and when ---- */
 

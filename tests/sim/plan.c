@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OWN_DELAY_MS = 10 };
+enum { OWN_DELAY_MS = 10, DRAIN_MS = 3000 };
 
 /* ---- the bus, processors and gateways ---- */
 
@@ -49,7 +49,7 @@ static void make_handlers(struct plan *ret)
             .concurrency = sim_between(1, 16),
             .takes_ms = sim_chance(50) ? 0 : (int64_t)sim_between(1, 400),
             .backoff_ms = (int64_t)sim_between(1, 1500),
-            .timeout_ms = (int64_t)sim_between(700, 1600), /* drains last longer */
+            .timeout_ms = (int64_t)sim_between(700, 2500), /* drains last longer */
         };
 }
 
@@ -78,19 +78,27 @@ void plan_make(struct plan *ret)
         .events = sim_between(4, 60),
         .ack_wait_ms = (int64_t)sim_between(200, 3000),
         .duplicate_window_ms = (int64_t)sim_between(150, 4000),
+        .drain_ms = DRAIN_MS,
         .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
         .concurrency = sim_between(1, 16),
         .own_ids = (unsigned)sim_random(101),
     };
     make_handlers(ret);
     make_events(ret);
+    if (sim_chance(30)) {
+        ret->replays = 1 + sim_random(4);
+        ret->replay_silent_ms = (int64_t)sim_between(500, 4000);
+    }
     /* Some have one kind of trouble only: then it can be told who pays for it. */
     if (ret->crashing && sim_chance(60))
         return;
-    if (!ret->crashing && sim_chance(15))
+    if (!ret->crashing && sim_chance(15)) {
         ret->stops = 1 + (unsigned)sim_random(20);
-    else
+        if (sim_chance(40)) /* then runs are given up */
+            ret->drain_ms = (int64_t)sim_between(10, DRAIN_MS);
+    } else if (ret->crashing || sim_chance(90)) {
         make_faults(ret);
+    }
 }
 
 static bool is_network_bad(const struct sim_network *network)

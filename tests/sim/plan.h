@@ -18,7 +18,7 @@ enum { PLAN_BACKOFFS = 4 }; /* times backoff_ms is backoff_max_ms */
 struct plan {
     size_t gateways, processors, clients, events;
     struct sim_network network;
-    int64_t ack_wait_ms, duplicate_window_ms;
+    int64_t ack_wait_ms, duplicate_window_ms, drain_ms;
     uint64_t max_ack_pending, concurrency;
     size_t handler_count;
     struct plan_handler handlers[HANDLERS_MAX];
@@ -31,6 +31,8 @@ struct plan {
     unsigned failing;  /* percentage of events whose handler fails, ... */
     unsigned hanging;  /* ... of these, of those that hang until their time limit; */
     unsigned crashing; /* and of events that crash their processor */
+    size_t replays;
+    int64_t replay_silent_ms;
 };
 
 void plan_make(struct plan *ret);

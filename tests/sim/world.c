@@ -11,8 +11,7 @@ enum {
     STEP_US = 5000,          /* between two looks at all that must hold */
     TROUBLE_MS = 8000,       /* at most, from the first event on */
     QUIET_LIMIT_MS = 600000, /* all must have ended so long after the last fault */
-    DRAIN_MS = 2000,
-    NOTICE_MS = 10000, /* until processors have noticed a loss */
+    NOTICE_MS = 10000,       /* until processors have noticed a loss */
 };
 
 static char ns[] = WORLD_NS, source[] = WORLD_SOURCE, group[] = WORLD_GROUP, url[] = "sim://";
@@ -73,7 +72,8 @@ static void start_processor(struct node *node)
                                         .handlers = handlers,
                                         .name = node->name,
                                         .metrics = node->metrics,
-                                        .clock = &clock_system};
+                                        .clock = &clock_system,
+                                        .replay_silent_ms = plan->replay_silent_ms};
     if (processor_start(&options, p, &detail))
         sim_fail("a processor cannot start: %s", detail.text);
     node->processor = p;
@@ -138,7 +138,7 @@ static void stop_processor(void *arg)
     int process = node->process;
     struct processor *p = node->processor;
     struct bus *bus = node->bus;
-    if (!processor_drain(p, DRAIN_MS))
+    if (!processor_drain(p, node->world->plan.drain_ms))
         processor_give_up(p);
     processor_stop(p);
     bus_close(bus);
@@ -174,8 +174,8 @@ static void refuse(struct world *world)
 {
     struct bus_log *logs[] = {world->events, world->statuses, world->retries, world->letters};
     world->network.refused = logs[sim_random(4)];
-    world->refused_until_ms =
-        sim_now_ms() + (int64_t)(sim_chance(70) ? sim_between(10, 6000) : 2 * DRAIN_MS);
+    int64_t for_ms = sim_chance(70) ? (int64_t)sim_between(10, 6000) : 2 * world->plan.drain_ms;
+    world->refused_until_ms = sim_now_ms() + for_ms;
 }
 
 /* A server that loses what it had not synced, or somebody's hand. */
@@ -290,7 +290,7 @@ static void open_world(struct world *world)
                                     .ack_wait_ms = plan->ack_wait_ms,
                                     .max_ack_pending = plan->max_ack_pending,
                                     .concurrency = plan->concurrency,
-                                    .drain_timeout_ms = DRAIN_MS};
+                                    .drain_timeout_ms = plan->drain_ms};
     world->network = plan->network;
     struct bus_options options = {.url = "mem://", .clock = &clock_system};
     struct log_names names;
@@ -330,6 +330,7 @@ void world_run(void *arg)
         start(node);
     }
     clients_start(world);
+    operators_start(world);
     live_through(world);
     come_to_rest(world);
 }

@@ -84,6 +84,10 @@ bool check_quiet(struct world *world);
 
 void clients_start(struct world *world);
 
+/* ---- operators.c ---- */
+
+void operators_start(struct world *world);
+
 /* ---- hooks.c ---- */
 
 /* Tells the checks what happens in this world. */

@@ -1,0 +1,1 @@
+"""The rules of the design, each with what switches it off."""
