@@ -92,7 +92,8 @@ RULES = [
     (
         "a conflict goes under the first's id",
         "event-processor/letters.c",
-        "        id_of_position(view_of(letters->use.event_stream), held->run.position, &letter.id);",
+        "        id_of_position(view_of(letters->use.event_stream), held->run.position, "
+        "&letter.id);",
         "        letter.id = held->id;",
     ),
     (

@@ -217,9 +217,8 @@ RULES = [
     (
         "an ack by the word of a table that was rebuilt",
         "event-processor/outcomes.c",
-        "    if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))\n"
-        "        outcome = LEFT;\n",
-        "",
+        "    if (how[outcome] == BUS_ACK && held->epoch != ",
+        "    if (how[outcome] == BUS_ACK && !outcomes && held->epoch != ",
     ),
     (
         "the word of a table that was rebuilt",
@@ -257,9 +256,9 @@ RULES = [
     (
         "NOT_FOUND without a look",
         "event-processor/query_look.c",
-        "    while ((e = follower_wait(query->use.follower, &target, SLICE_MS, &epoch)) != ERR_NONE) {",
+        "    enum err e;\n    while ((e = follower_wait(query->use.follower, &target, ",
         "    target.event_position = target.status_position = 0;\n"
-        "    while ((e = follower_wait(query->use.follower, &target, SLICE_MS, &epoch)) != ERR_NONE) {",
+        "    enum err e;\n    while ((e = follower_wait(query->use.follower, &target, ",
     ),
     (
         "NOT_FOUND while the bus is away",
