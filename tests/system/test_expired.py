@@ -1,4 +1,4 @@
-"""Events that expire before they have ended, and attempts to come that are lost, on the real bus."""
+"""Events that expire before they end, and attempts to come that are lost, on the real bus."""
 
 import json
 
