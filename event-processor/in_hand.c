@@ -11,8 +11,8 @@ enum {
     EXPECTED_MEMORY = 256,    /* so many smaller deliveries make a large one forgotten, mostly */
 };
 
-/* Invariant: each of `limit` places is either in the free list or in the list by age and in its
- * position's bucket. */
+/* Invariant: each of `limit` places is either in the free list, or in the list by age and in its
+ * position's bucket, or was never used: its memory need not be there yet. */
 struct in_hand {
     struct wait wait; /* guards all below; woken when a place becomes free */
     const struct clock *clock;
@@ -22,6 +22,7 @@ struct in_hand {
     size_t bytes;
     size_t expected; /* bytes of a delivery to come: the largest of late */
     struct held *places;
+    size_t used; /* of them, so far */
     struct held *free;
     struct held **buckets;
     size_t bucket_count;          /* a power of two */
@@ -49,10 +50,6 @@ enum err in_hand_new(size_t limit, size_t bytes_limit, const struct clock *clock
         mem_free(hand->buckets);
         mem_free(hand);
         return ERR_MEMORY;
-    }
-    for (size_t i = limit; i-- > 0;) {
-        hand->places[i].next = hand->free;
-        hand->free = &hand->places[i];
     }
     *ret = hand;
     return ERR_NONE;
@@ -155,6 +152,16 @@ size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64
     return free;
 }
 
+/* With the lock held. */
+static struct held *take_place(struct in_hand *hand)
+{
+    struct held *held = hand->free;
+    if (!held)
+        return &hand->places[hand->used++];
+    hand->free = held->next;
+    return held;
+}
+
 /* With the lock held. The older handle may go unless it owns the record. */
 static void renew(struct in_hand *hand, struct held *held, struct bus_delivery *delivery)
 {
@@ -188,8 +195,7 @@ struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery)
         renew(hand, held, delivery);
         held = NULL;
     } else {
-        held = hand->free;
-        hand->free = held->next;
+        held = take_place(hand);
         hand->count++;
         *held = (struct held){
             .hand = hand, .source.position = position, .record = delivery->record, .burial = -1};
