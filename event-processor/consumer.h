@@ -45,9 +45,9 @@ struct consumer_options {
 
 /* Begins to fetch as soon as the follower is ready. */
 must_check enum err consumer_start(const struct consumer_options *options, struct consumer **ret);
-/* Fetches no more, starts no more handlers but for what was claimed, gives the rest of what waits to
- * other processors at once, and waits for what is in progress. False: the time is over, some still is. Takes no longer than that, even
- * if the bus has frozen. */
+/* Fetches no more, starts no more handlers but for what was claimed, gives the rest of what waits
+ * to other processors at once, and waits for what is in progress. False: the time is over, some
+ * still is. Takes no longer than that, even if the bus has frozen. */
 bool consumer_drain(struct consumer *consumer, int64_t timeout_ms);
 /* After consumer_drain, when no handler is running any more and the status log has stopped. Leaves
  * what is still in hand. May wait some seconds for a request to a frozen bus. */

@@ -30,8 +30,8 @@ struct copy_options {
  * copy has been delivered several times: a replica of the log may be behind. */
 enum copy_verdict copy_compare(const struct copy_options *options, const struct copy *copy);
 
-/* What the record of a first's death says: why, and where its letter is. Blocks some seconds at most.
- * ERR_NOT_FOUND: it isn't kept. */
+/* What the record of a first's death says: why, and where its letter is. Blocks some seconds at
+ * most. ERR_NOT_FOUND: it isn't kept. */
 must_check enum err copy_read_death(struct bus_log *status_log, const struct status_entry *first,
                                     struct err_detail *ret_error, uint64_t *ret_letter);
 

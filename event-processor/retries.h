@@ -22,9 +22,9 @@ struct retries_options {
 };
 
 must_check enum err retries_start(const struct retries_options *options, struct retries **ret);
-/* Takes a delivery (outcomes_go_on). Does not wait. After retries_stop it is returned, unless it was
- * claimed: it may still be run here, and the next one to get it would think that its runner has
- * vanished. */
+/* Takes a delivery (outcomes_go_on). Does not wait. After retries_stop it is returned, unless it
+ * was claimed: it may still be run here, and the next one to get it would think that its runner
+ * has vanished. */
 void retries_add(struct retries *retries, struct held *held);
 /* Returns what waits and was not claimed. What is being done goes on. Does not wait. */
 void retries_stop(struct retries *retries);
