@@ -22,7 +22,7 @@ struct letters;
 
 struct letters_options {
     struct bus_log *event_log;
-    const char *event_stream; /* its name */
+    const char *event_stream;       /* its name */
     struct bus_log *status_records; /* the status log */
     struct bus_log *dead_log;
     const char *ns;
