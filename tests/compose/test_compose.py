@@ -11,19 +11,27 @@ import grpc
 import pytest
 
 from compose import START_S, Compose
+from documents import blocks, paths, readme_commands
 from grpc_client import Client, Status
 from http_client import EVENTS, Load
-from test_readme import GRPCURL, readme_commands
+from make_run import TOOLS
 from wait import until
 
 MIB = 1 << 20
+ONE = "docker compose up --build"
+THREE = "docker compose up --build --scale event-processor=3"
+SCALE = "docker compose up --detach --no-recreate --scale event-processor=5"
+ROLL = 'for id in $(docker compose ps --quiet event-processor); do docker restart "$id"; done'
+DOWN = "docker compose down"
+DROP = "docker compose down --volumes"
+CLUSTER = "docker compose --env-file docker/cluster.env up --build"
 
 
 @pytest.fixture(scope="module")
 def stack():
     compose = Compose("one")
     try:
-        compose.up("--build", "--scale", "event-processor=3")
+        compose.shell(THREE)
         yield compose
     finally:
         compose.down()
@@ -60,7 +68,7 @@ def answering(stack, count):
 def shell(stack, text):
     for port, own in stack.ports.items():
         text = text.replace(f"localhost:{port}", f"localhost:{own}")
-    environment = {**os.environ, "PATH": f"{GRPCURL}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
     return subprocess.run(
         text, shell=True, capture_output=True, text=True, timeout=60, env=environment, check=False
     )
@@ -82,6 +90,13 @@ def test_the_commands_of_the_readme(stack):
     assert json.loads(full.stdout)["payload"] == "some data"
     assert json.loads(shell(stack, again[0]).stdout)["status"] == "accepted"
     assert json.loads(shell(stack, again[1]).stdout)["duplicate"] is True
+
+
+def test_the_documents_commands_are_run():
+    """Those with docker are this file's: each of them above is used by a test."""
+    documented = {c for path in paths() for block in blocks(path) for c in block.commands}
+    ours = {ONE, THREE, SCALE, ROLL, DOWN, DROP, CLUSTER}
+    assert {command for command in documented if "docker " in command} == ours
 
 
 def test_containers_are_locked_down(stack):
@@ -149,14 +164,12 @@ def test_scaling_and_rolling_restarts_fail_no_request(stack):
     with Load([stack.ports[8080]], clients=4, rate=200) as load:
         until(lambda: len(load.accepted) > 50, START_S, "some are accepted")
         for processors in (1, 5, 3):
-            stack("up", "--detach", "--no-recreate", "--scale", f"event-processor={processors}")
+            stack.shell(SCALE.replace("5", str(processors)))
             wait(2)
             until(lambda n=processors: answering(stack, n), START_S, stack.logs)
-        for container in stack.containers("event-processor"):
-            subprocess.run(
-                ["docker", "restart", container["Id"]], capture_output=True, check=True, timeout=120
-            )
-            wait(1)
+        stack.shell(ROLL)
+        until(lambda: answering(stack, 3), START_S, stack.logs)
+        wait(1)
     assert load.replies == {202: len(load.accepted)} and load.broken == 0, load.other
     assert_all_processed(stack, load.accepted)
 
@@ -164,15 +177,18 @@ def test_scaling_and_rolling_restarts_fail_no_request(stack):
 def test_what_was_accepted_is_there_after_down_and_up(stack):
     ids = [stack.http.post({"name": "kept", "payload": n}).event_id for n in range(20)]
     assert_all_processed(stack, ids)
-    stack("down")
-    stack.up("--scale", "event-processor=2")
+    stack.shell(DOWN)
+    stack.shell(ONE)
     assert statuses(stack, ids) == {"PROCESSED": len(ids)}
+    stack.shell(DROP)
+    stack.shell(ONE)
+    assert stack.http.get(f"{EVENTS}/{ids[0]}").status == 404
 
 
 def test_three_nats_servers_survive_the_death_of_one():
     cluster = Compose("three", "--env-file", "docker/cluster.env")
     try:
-        cluster.up()
+        cluster.shell(CLUSTER)
         with Load([cluster.ports[8080]], clients=2, rate=50) as load:
             until(lambda: len(load.accepted) > 50, START_S, "some are accepted")
             os.kill(cluster.containers("nats-2")[0]["State"]["Pid"], signal.SIGKILL)

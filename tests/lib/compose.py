@@ -21,11 +21,12 @@ class Compose:
             "TIDINGS_HTTP_PORT": str(self.ports[8080]),
             "TIDINGS_GRPC_PORT": str(self.ports[9090]),
             "NATS_PORT": str(self.ports[4222]),
+            "COMPOSE_PROJECT_NAME": self.name,
         }
         self.http = Http(self.ports[8080])
 
     def __call__(self, *arguments, limit_s=600):
-        command = ["docker", "compose", *self.flags, "-p", self.name, *arguments]
+        command = ["docker", "compose", *self.flags, *arguments]
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -38,10 +39,24 @@ class Compose:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def up(self, *arguments):
-        """Until all are healthy."""
-        self("up", "--detach", "--wait", "--wait-timeout", str(START_S), *arguments)
-        until(lambda: Http.answers(self.ports[8080], "/ready", 200), START_S, self.logs)
+    def shell(self, command):
+        """A command of the documents, as it stands but for the project's name and ports."""
+        if " up " in command and "--detach" not in command:
+            command += f" --detach --wait --wait-timeout {START_S}"  # until all are healthy
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        if " up " in command:
+            until(lambda: Http.answers(self.ports[8080], "/ready", 200), START_S, self.logs)
+        return done.stdout
 
     def down(self):
         self("down", "--volumes", "--timeout", "5")

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Places an order and waits until it is confirmed: place-order.sh NUMBER
+set -euo pipefail
+events=${GATEWAY:-http://localhost:8080}/api/v1/events
+number=${1:?which order}
+
+placed=$(curl -sS --fail-with-body "$events" -H "Content-Type: application/json" -d \
+    "{\"id\":\"$number\",\"source\":\"/shop\",\"name\":\"order.created\",\"payload\":{\"order\":\"$number\"}}")
+echo "$placed"
+cause=$(sed 's/.*"event_id":"\([^"]*\)".*/\1/' <<<"$placed")
+
+# The worker makes the confirmation's id from the order's event_id.
+for _ in {1..300}; do
+    if confirmed=$(curl -sS --fail "$events/$cause.confirmed?source=/orders&view=full" 2>/dev/null); then
+        echo "$confirmed"
+        exit
+    fi
+    sleep 0.1
+done
+echo "order $number is not confirmed: does the worker run?" >&2
+exit 1
