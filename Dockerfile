@@ -44,7 +44,7 @@ LABEL org.opencontainers.image.title="Tidings http-gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build-http-gateway /src/build/http-gateway /usr/local/bin/
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["healthcheck", "8080", "health"]
+HEALTHCHECK --interval=1s --timeout=3s --start-period=30s CMD ["healthcheck", "8080", "health"]
 ENTRYPOINT ["http-gateway"]
 
 FROM runtime AS event-processor
@@ -53,7 +53,7 @@ LABEL org.opencontainers.image.title="Tidings event-processor" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build-event-processor /src/build/event-processor /usr/local/bin/
 EXPOSE 9090 9091
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["healthcheck", "9091", "health"]
+HEALTHCHECK --interval=1s --timeout=3s --start-period=30s CMD ["healthcheck", "9091", "health"]
 ENTRYPOINT ["event-processor"]
 
 FROM ${DEBIAN} AS grpc

@@ -5,6 +5,7 @@ no such output, or is done in another way here, stands in CHECKS with the reason
 in neither fails: say there how it is checked.
 """
 
+import glob
 import json
 import os
 import re
@@ -291,6 +292,17 @@ CHECKS = {
         in_the_repository("", 60),
         here=False,
     ),
+    # docs/operations.md
+    "tests/bench/durability": instead(
+        "BENCH_SECONDS=1 tests/bench/durability",
+        "its runs are longer to mean something",
+        says("one server", "three servers, three copies"),
+    ),
+    "build/venv/bin/python tests/bench/sizes": instead(
+        "BENCH_SECONDS=1 build/venv/bin/python tests/bench/sizes",
+        "as before; and build/venv is in the repository only",
+        in_the_repository("status table", 120),
+    ),
     # examples/README.md
     "examples/curl-session.sh": says(
         '"status":"accepted"}\nHTTP 202',
@@ -439,3 +451,29 @@ def test_links_lead_somewhere():
 
 def test_the_consumer_in_the_docs_is_the_example():
     assert f"```python\n{read('examples/consumer.py')}```" in read("docs/bus.md")
+
+
+# ---- docs/operations.md ----
+
+
+def messages_of(text):
+    """What log_warn and log_error say in a source; None for each that isn't written out."""
+    for call in re.finditer(r'\blog_(?:warn|error)\(\s*((?:"[^"]*"\s*)*)', text):
+        yield "".join(re.findall(r'"([^"]*)"', call.group(1))) or None
+
+
+def test_each_message_that_asks_for_action_is_explained():
+    section = read("docs/operations.md").split("\n## What log messages ask for\n")[1]
+    rows = re.findall(r"^\| (`.*?) \|", section.split("\n## ")[0], re.M)
+    explained = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    said = set()
+    for path in glob.glob(f"{ROOT}/common/*.c") + glob.glob(f"{ROOT}/*-*/*.c"):
+        with open(path, encoding="utf-8") as source:
+            text = source.read()
+        found = list(messages_of(text))
+        if None in found:  # outcomes.c: its own warn() hands one on
+            found.remove(None)
+            found += re.findall(r'\bwarn\(held, "([^"]*)"', text)
+            assert os.path.basename(path) == "outcomes.c" and None not in found, path
+        said.update(found)
+    assert len(explained) == len(set(explained)) and set(explained) == said
