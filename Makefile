@@ -127,7 +127,7 @@ fuzz: ## Each tests/fuzz/fuzz_*.c for FUZZ_SECONDS (10)
 	@scripts/deps check
 	$(again) SAN=fuzz CC=clang-14 WARN= fuzz-build
 	@scripts/fuzz $(FUZZ:build/%=build/fuzz/%)
-compose-test: ## docker compose up, scaled and killed under load (skipped where no Docker engine answers)
+compose-test: ## docker compose up, scaled and killed under load (where a Docker engine answers)
 	@scripts/deps test
 	@scripts/compose-test
 SEED ?= 1
@@ -167,7 +167,7 @@ help: ## List the targets
 clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
-.PHONY: compose-test all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    bench fuzz-build help clean
+.PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
+    compose-test bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -4,14 +4,17 @@ set -euo pipefail
 events=${GATEWAY:-http://localhost:8080}/api/v1/events
 number=${1:?which order}
 
-placed=$(curl -sS --fail-with-body "$events" -H "Content-Type: application/json" -d \
-    "{\"id\":\"$number\",\"source\":\"/shop\",\"name\":\"order.created\",\"payload\":{\"order\":\"$number\"}}")
+order='{"id":"%s","source":"/shop","name":"order.created","payload":{"order":"%s"}}'
+# shellcheck disable=SC2059 # it is a format
+order=$(printf "$order" "$number" "$number")
+placed=$(curl -sS --fail-with-body "$events" -H "Content-Type: application/json" -d "$order")
 echo "$placed"
-cause=$(sed 's/.*"event_id":"\([^"]*\)".*/\1/' <<<"$placed")
+cause=${placed#*'"event_id":"'}
+cause=${cause%%'"'*}
 
 # The worker makes the confirmation's id from the order's event_id.
 for _ in {1..300}; do
-    if confirmed=$(curl -sS --fail "$events/$cause.confirmed?source=/orders&view=full" 2>/dev/null); then
+    if confirmed=$(curl -s --fail "$events/$cause.confirmed?source=/orders&view=full"); then
         echo "$confirmed"
         exit
     fi

@@ -47,7 +47,9 @@ def blocks(document):
         language, code = fence.groups()
         if language == "sh":
             found.append(Block(document, text.count("\n", 0, fence.start()) + 1, code))
-        elif end is not None and language in ("", "json") and "\n#" not in text[end : fence.start()]:
+        elif (
+            end is not None and language in ("", "json") and "\n#" not in text[end : fence.start()]
+        ):
             found[-1].output = code
         end = fence.end() if language == "sh" else None
     return found

@@ -8,7 +8,15 @@ TIME = re.compile(rf"{TO_THE_SECOND}(?:\.\d{{3}})?Z")  # protobuf leaves out .00
 NUMBER = re.compile(r"\d+")
 # Numbers (in gRPC's JSON: digits in a string) that depend on what was done before.
 COUNTED = {"position", "event_position", "eventPosition", "statusPosition"}
-COUNTED |= {"firstEventPosition", "digest", "events", "tableBytes", "matched", "replayed", "skipped"}
+COUNTED |= {
+    "firstEventPosition",
+    "digest",
+    "events",
+    "tableBytes",
+    "matched",
+    "replayed",
+    "skipped",
+}
 NAMES = {"processor"}  # whatever the machine is called
 TALLIES = {"counts"}  # each member a number, and only those that aren't 0
 

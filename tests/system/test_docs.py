@@ -6,160 +6,33 @@ in neither fails: say there how it is checked.
 """
 
 import glob
-import json
 import os
 import re
 import subprocess
-import time
 
 import pytest
 
 from documents import blocks, outside_fences, paths, read
 from http_client import Connection
 from make_run import Run
-from program import BUILD, PATIENCE_S, ROOT, SANITIZED
-from shapes import Differs, compare
-from wait import POLL_S, until
+from program import PATIENCE_S, ROOT
+from reader import (
+    Reader,
+    Running,
+    elsewhere,
+    goes_on,
+    in_the_repository,
+    instead,
+    leaves_a_file,
+    refuses,
+    says,
+    shows,
+    succeeds,
+)
+from wait import until
 
 DOCUMENTS = [path for path in paths() if blocks(path)]
 ORDER = "docs/http-api.md"  # its first block sends the event that others ask for
-
-
-class Reader:
-    """Who reads the documents and tries everything, in a folder that looks like the repository."""
-
-    def __init__(self, run, folder):
-        self.run, self.folder = run, folder
-        self.ids = {}  # documented -> here
-        self.last_id = None  # of the latest 202; what <id> in a document stands for
-        for name in ("examples", "scripts", "tests"):
-            os.symlink(os.path.join(ROOT, name), os.path.join(folder, name))
-        os.symlink(BUILD, os.path.join(folder, "build"))
-
-    def own(self, command):
-        for documented, here in self.ids.items():
-            command = command.replace(documented, here)
-        return re.sub(r"<(?:the )?id[^>]*>", str(self.last_id), command)
-
-    def shell(self, command, limit_s=60, folder=None):
-        done = self.run.shell(self.own(command), folder or self.folder, limit_s)
-        accepted = re.search(r'"event_id":"([^"]+)","status":"accepted"', done.stdout)
-        if accepted:
-            self.last_id = accepted.group(1)
-        return done
-
-    def has_sent_the_order(self):
-        if not self.ids:
-            block = blocks(ORDER)[0]
-            shows(self, block.commands[0], block.output)
-
-
-# ---- ways to check a command: each is called with the reader and the command ----
-
-
-def succeeds(done, command):
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def says(*patterns):
-    """It succeeds, and its output has all of these."""
-
-    def check(reader, command):
-        def all_said():
-            text = succeeds(reader.shell(command), command)
-            said.append(text)
-            return all(re.search(pattern, text) for pattern in patterns)
-
-        said = []
-        if asks(command):
-            until(all_said, PATIENCE_S, lambda: f"{command} says {patterns}\n{said[-1]}")
-        else:
-            assert all_said(), f"{command} says {patterns}\n{said[-1]}"
-
-    return check
-
-
-def refuses(*patterns):
-    """It fails, and says these."""
-
-    def check(reader, command):
-        done = reader.shell(command)
-        assert done.returncode != 0 and all(p in done.stderr for p in patterns), done
-
-    return check
-
-
-def goes_on(pattern, after=None):
-    """It runs until it is stopped, and says this before; `after`: what makes it say so."""
-
-    def check(reader, command):
-        with running(reader, command) as text:
-            if after:
-                succeeds(reader.shell(after), after)
-            until(
-                lambda: re.search(pattern, text()),
-                PATIENCE_S,
-                lambda: f"{command} says {pattern}\n{text()}",
-            )
-
-    return check
-
-
-class running:
-    """A command in the background; gives a function that returns what it has said."""
-
-    def __init__(self, reader, command, **variables):
-        self.path = os.path.join(reader.folder, "output")
-        with open(self.path, "wb") as output:
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "sh", "-c", f"exec {reader.run.own(command)}"],
-                cwd=reader.folder,
-                env={**reader.run.surroundings(), **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-
-    def text(self):
-        with open(self.path, encoding="utf-8", errors="replace") as output:
-            return output.read()
-
-    def __enter__(self):
-        return self.text
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
-def instead(command, reason, check, here=True):
-    """Another command is run in its place. `here`: only where the build is not one with sanitizers."""
-    assert reason
-
-    def other(reader, _):
-        if here or not SANITIZED:
-            check(reader, command)
-
-    return other
-
-
-def elsewhere(where, marker):
-    """It is run by another test, which has this text."""
-
-    def check(_, command):
-        assert marker in read(where), f"{command}: {where} has no {marker!r}"
-
-    return check
-
-
-def in_the_repository(pattern, limit_s):
-    """For make, which wants the Makefile's folder."""
-
-    def check(reader, command):
-        assert re.search(pattern, succeeds(reader.shell(command, limit_s, ROOT), command))
-
-    return check
 
 
 def checks_a_configuration(reader, command):
@@ -181,7 +54,7 @@ def gives_consent(reader, command):
     shown = re.search(r"```\n(OPTIONS .*?)\n\n(HTTP.*?)```", read(ORDER), re.S)
     request, answer = (part.splitlines() for part in shown.groups())
     places = {"TIDINGS_HTTP_LISTEN": "127.0.0.1:0", "TIDINGS_BUS": reader.run.bus}
-    with running(reader, command, **places) as text:
+    with Running(reader, command, **places) as text:
         port = until(
             lambda: re.search(r'"listener":"listen".*?"port":(\d+)', text()),
             PATIENCE_S,
@@ -197,102 +70,116 @@ def gives_consent(reader, command):
 
 def confirms_an_order(reader, command):
     """With the worker of the line before."""
-    with running(reader, "python3 examples/orders/worker.py") as text:
+    with Running(reader, "python3 examples/orders/worker.py") as text:
         done = reader.shell(command)
         assert "order.confirmed" in succeeds(done, command) and "order.created" in text(), text()
 
 
-def leaves_a_file(name):
-    def check(reader, command):
-        succeeds(reader.shell(command), command)
-        assert os.path.getsize(os.path.join(reader.folder, name)) > 0
-
-    return check
-
-
 COMPOSE = elsewhere("tests/compose/test_compose.py", "def test_the_documents_commands_are_run(")
-WATCH = """grpcurl -plaintext -d '{"service":"events.EventService"}' localhost:9090 """
-CHECKS = {
+# Short for what many commands have; `expanded` puts it back.
+SHORT = {
+    "$EVENTS": "http://localhost:8080/api/v1/events",
+    "$GRPC": "grpcurl -plaintext",
+    "$JSON": '-H "Content-Type: application/json"',
+    "$STATUS": "localhost:9090 events.EventService/GetEventStatus",
+    "$ID": "01a20da3-2fa2-7f15-bd07-88fd2d6b93ff",
+    "$UP": "docker compose up",
+}
+
+
+def expanded(command):
+    for short, long in SHORT.items():
+        command = command.replace(short, long)
+    return command
+
+
+README = {
     "make run": elsewhere("tests/lib/make_run.py", "scripts/run"),
     "make test": elsewhere(".ci/run", "make test"),
-    "docker compose up --build": COMPOSE,
-    "docker compose up --build --scale event-processor=3": COMPOSE,
-    "docker compose up --detach --no-recreate --scale event-processor=5": COMPOSE,
-    'for id in $(docker compose ps --quiet event-processor); do docker restart "$id"; done': COMPOSE,
-    "docker compose down": COMPOSE,
-    "docker compose down --volumes": COMPOSE,
-    "docker compose --env-file docker/cluster.env up --build": COMPOSE,
-    # README
-    "grpcurl -plaintext localhost:9090 list": says("events.EventService", "grpc.health.v1.Health"),
-    "grpcurl -plaintext localhost:9090 describe events.EventService": says(
+    "$UP --build": COMPOSE,
+    "$UP --build --scale event-processor=3": COMPOSE,
+    "$GRPC localhost:9090 list": says("events.EventService", "grpc.health.v1.Health"),
+    "$GRPC localhost:9090 describe events.EventService": says(
         r"rpc GetEventStatus \( .events.GetEventStatusRequest \) returns \( .events.EventStatus \)"
     ),
-    """grpcurl -plaintext -d '{"event_id":"<the id from the 202>"}' localhost:9090 """
-    "events.EventService/GetEventStatus": says('"status": "PROCESSED"', '"name": "test-event"'),
-    """grpcurl -plaintext -d '{"event_id":"123"}' localhost:9090 """
-    "events.EventService/GetEventStatus": refuses("NotFound", "123"),
-    "curl -s http://localhost:8080/api/v1/events/<id>": says('"status":"processed"'),
-    "curl -s 'http://localhost:8080/api/v1/events/<id>?view=full'": says('"payload":"some data"'),
-    "curl -s http://localhost:8080/api/v1/events -H \"Content-Type: application/json\" -d "
+    """$GRPC -d '{"event_id":"<the id from the 202>"}' $STATUS""": says(
+        '"status": "PROCESSED"', '"name": "test-event"'
+    ),
+    """$GRPC -d '{"event_id":"123"}' $STATUS""": refuses("NotFound", "123"),
+    "curl -s $EVENTS/<id>": says('"status":"processed"'),
+    "curl -s '$EVENTS/<id>?view=full'": says('"payload":"some data"'),
+    "curl -s $EVENTS $JSON -d "
     """'{"id":"order-7","source":"/shop","name":"order.created","payload":{"total":12.5}}'""": says(
         '"status":"accepted"}$'
     ),
-    'curl -s http://localhost:8080/api/v1/events -H "ce-specversion: 1.0" -H "ce-id: order-7" '
-    '-H "ce-source: /shop" -H "ce-type: order.created" -H "Content-Type: application/json" '
-    """-d '{"total":12.5}'""": says('"status":"accepted","duplicate":true}$'),
-    "curl -s 'http://localhost:8080/api/v1/events/order-7?source=/shop'": says(
+    'curl -s $EVENTS -H "ce-specversion: 1.0" -H "ce-id: order-7" -H "ce-source: /shop" '
+    """-H "ce-type: order.created" $JSON -d '{"total":12.5}'""": says(
+        '"status":"accepted","duplicate":true}$'
+    ),
+    "curl -s '$EVENTS/order-7?source=/shop'": says(
         '"name":"order.created"', '"status":"processed"'
     ),
-    # docs/http-api.md
-    'curl -i http://localhost:8080/api/v1/events -H "Content-Type: application/cloudevents+json" -d '
-    """'{"specversion":"1.0","id":"7","source":"/shop","type":"order.created","data":{"order":7}}'""":
-    says("^HTTP/1.1 202 Accepted", '"status":"accepted"'),
-    "curl -i http://localhost:8080/api/v1/events -H \"Content-Type: application/xml\" -d '<order/>' "
-    '-H "ce-specversion: 1.0" -H "ce-id: 8" -H "ce-source: /shop" -H "ce-type: order.created"': says(
+}
+HTTP_API = {
+    'curl -i $EVENTS -H "Content-Type: application/cloudevents+json" -d \'{"specversion":"1.0",'
+    """"id":"7","source":"/shop","type":"order.created","data":{"order":7}}'""": says(
         "^HTTP/1.1 202 Accepted", '"status":"accepted"'
     ),
-    "curl -s 'http://localhost:8080/api/v1/events/order%2F7?source=/shop'": says(
-        "urn:tidings:problem:not-found", "order/7", "/shop"  # of the form that it shows, but not sent
+    """curl -i $EVENTS -H "Content-Type: application/xml" -d '<order/>' -H "ce-specversion: 1.0" """
+    '-H "ce-id: 8" -H "ce-source: /shop" -H "ce-type: order.created"': says(
+        "^HTTP/1.1 202 Accepted", '"status":"accepted"'
+    ),
+    "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
+        "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
     "build/http-gateway --webhook-origins eventgrid.azure.net,events.example.com": gives_consent,
-    # docs/grpc-api.md
-    """grpcurl -plaintext -d '{"event_id":"01a20da3-2fa2-7f15-bd07-88fd2d6b93ff"}' localhost:9090 """
-    "events.EventService/GetEventStatus": says('"status": "PROCESSED"'),
-    "grpcurl -plaintext localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
-    WATCH + "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
-    "grpcurl -plaintext localhost:9090 describe events.EventStatus.Status": says("enum Status"),
-    "grpcurl -plaintext -protoset-out tidings.protoset localhost:9090 describe events.EventService":
-    leaves_a_file("tidings.protoset"),
-    # docs/bus.md
+}
+GRPC_API = {
+    """$GRPC -d '{"event_id":"$ID"}' $STATUS""": says('"status": "PROCESSED"'),
+    "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
+    """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
+    "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
+    "$GRPC localhost:9090 describe events.EventStatus.Status": says("enum Status"),
+    "$GRPC -protoset-out tidings.protoset localhost:9090 "
+    "describe events.EventService": leaves_a_file("tidings.protoset"),
+}
+BUS = {
     "nats stream ls": says("TIDINGS_EVENTS", "TIDINGS_STATUS_default", "TIDINGS_DEAD"),
-    'nats sub --all "tidings.events.order.>"': goes_on(
-        "tidings.events.order.created"
-    ),
+    'nats sub --all "tidings.events.order.>"': goes_on("tidings.events.order.created"),
     "nats stream get TIDINGS_EVENTS 1": says("(?i)tidings-event-id: .{36}"),
     "nats consumer info TIDINGS_EVENTS default": says("TIDINGS_EVENTS > default", "Unprocessed"),
-    # docs/config.md
+}
+CONFIG = {
     "build/event-processor --help": says(*(f"--{flag}" for flag in ("bus", "group", "config"))),
     "build/event-processor --check-config --config processor.yaml": checks_a_configuration,
-    # docs/simulation.md
+}
+SIMULATION = {
     "make sim": instead(
         "make sim COUNT=20",
         "2,000 take minutes, and .ci/run has a gate for them; it builds without sanitizers only",
         in_the_repository("20 histories", 600),
-        here=False,
+        sanitized=False,
     ),
     "make sim SEED=5000 COUNT=100000": instead(
         "make sim SEED=5000 COUNT=18",
         "100,000 take an hour",
         in_the_repository("18 histories", 600),
-        here=False,
+        sanitized=False,
     ),
     "build/sim 5017": instead(
         "build/sim 5017",
-        "the program is in build/ only",
+        "the program is in the repository's build/ only",
         in_the_repository("", 60),
-        here=False,
+        sanitized=False,
     ),
-    # docs/operations.md
+}
+OPERATIONS = {
+    "$UP --detach --no-recreate --scale event-processor=5": COMPOSE,
+    "for id in $(docker compose ps --quiet event-processor); "
+    'do docker restart "$id"; done': COMPOSE,
+    "docker compose down": COMPOSE,
+    "docker compose down --volumes": COMPOSE,
+    "docker compose --env-file docker/cluster.env up --build": COMPOSE,
     "tests/bench/durability": instead(
         "BENCH_SECONDS=1 tests/bench/durability",
         "its runs are longer to mean something",
@@ -303,7 +190,8 @@ CHECKS = {
         "as before; and build/venv is in the repository only",
         in_the_repository("status table", 120),
     ),
-    # examples/README.md
+}
+EXAMPLES = {
     "examples/curl-session.sh": says(
         '"status":"accepted"}\nHTTP 202',
         '"duplicate":true}\nHTTP 202',
@@ -319,50 +207,8 @@ CHECKS = {
     ),
     "examples/orders/place-order.sh 4711": confirms_an_order,
 }
-
-
-def asks(command):
-    """Whether it may be run again until its answer is the one that is shown."""
-    return not (command.startswith("curl ") and (" -d " in command or " -X " in command))
-
-
-def parts(output):
-    """What is shown, or has come out: status line, headers, JSON (None where there is none)."""
-    start, headers, body = "", {}, output.strip().replace("\r\n", "\n")
-    if body.startswith("HTTP/"):
-        head, _, body = body.partition("\n\n")
-        start, *lines = head.split("\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
-    if body.startswith(("{", "[")):
-        return start, headers, json.loads(body)
-    return start, headers, body
-
-
-def compare_outputs(shown, actual, ids):
-    """An output has all the headers that are shown, and maybe more."""
-    (start, headers, body), (own_start, own_headers, own_body) = parts(shown), parts(actual)
-    compare(start, own_start, ids, "status line")
-    compare(body, own_body, ids)
-    for name, value in headers.items():
-        compare(value, own_headers.get(name), ids, name)
-
-
-def shows(reader, command, output):
-    """What it prints is what is shown; what only asks is asked again until it is."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        done = reader.shell(command)
-        try:
-            # What sends gives the ids that it shows; what asks must get them again.
-            known = reader.ids.items()
-            ids = {shown: own for shown, own in known if asks(command) or shown not in output}
-            compare_outputs(output, done.stdout or done.stderr, ids)
-            reader.ids = ids
-            return
-        except (Differs, ValueError) as differs:
-            if not asks(command) or time.monotonic() > end:
-                raise AssertionError(f"{command}\n{differs}\n{done.stdout}{done.stderr}") from None
-        time.sleep(POLL_S)
+PARTS = (README, HTTP_API, GRPC_API, BUS, CONFIG, SIMULATION, OPERATIONS, EXAMPLES)
+CHECKS = {expanded(command): check for part in PARTS for command, check in part.items()}
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +236,7 @@ def elsewhere_shown(command):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands(reader, document):
-    reader.has_sent_the_order()
+    reader.has_sent(blocks(ORDER)[0])
     for block in blocks(document):
         for command in block.commands:
             check = way(block, command)

@@ -1,4 +1,4 @@
-"""What examples/ promises beyond what test_docs.py runs: workers that die, share, or get nonsense."""
+"""What examples/ promises beyond test_docs.py: workers that die, share, or get nonsense."""
 
 import os
 import re
@@ -83,7 +83,9 @@ def test_an_order_is_confirmed_once_whatever_dies(shared, gateway, example):
     assert sorted(confirmations(shared)) == sorted(placed)
     until(lambda: answer(placed[7]).json()["status"] == "processed", PATIENCE_S, "processed")
     confirmed = answer(placed[7]).json()
-    assert confirmed["name"] == "order.confirmed" and confirmed["payload"] == {"order": {"order": 7}}
+    assert confirmed["name"] == "order.confirmed" and confirmed["payload"] == {
+        "order": {"order": 7}
+    }
     assert confirmed["extensions"] == {"causationid": placed[7]}
 
 
