@@ -127,6 +127,9 @@ fuzz: ## Each tests/fuzz/fuzz_*.c for FUZZ_SECONDS (10)
 	@scripts/deps check
 	$(again) SAN=fuzz CC=clang-14 WARN= fuzz-build
 	@scripts/fuzz $(FUZZ:build/%=build/fuzz/%)
+compose-test: ## docker compose up, scaled and killed under load (where a Docker engine answers)
+	@scripts/deps test
+	@scripts/compose-test
 SEED ?= 1
 COUNT ?= 2000
 sim: ## Simulated histories: COUNT (2000) of them from SEED (1) on
@@ -170,6 +173,6 @@ clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    marathon bench fuzz-build help clean
+    marathon compose-test bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define THREADS_MAX 16
+#define AGE_MS 60000      /* of connections */
 #define FAREWELL_MS 1000  /* for clients to close their connections; calls may last longer */
 #define OUTSTANDING 32    /* requests of one method waiting in core, for each worker */
 #define OUTSTANDING_FEW 8 /* the same for health, reflection and unknown methods */
@@ -123,8 +124,9 @@ static grpc_arg number(const char *key, int value)
 }
 
 /* docs/grpc-api.md tells callers of these limits. */
-static grpc_server *core_create(void)
+static grpc_server *core_create(const struct rpc_options *options)
 {
+    int64_t age_ms = options->max_connection_age_ms > 0 ? options->max_connection_age_ms : AGE_MS;
     grpc_arg args[] = {
         number(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else a second server starts silently on our port */
         number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 4 << 20),
@@ -138,6 +140,7 @@ static grpc_server *core_create(void)
         number(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
         number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000),
         number(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        number(GRPC_ARG_MAX_CONNECTION_AGE_MS, (int)age_ms),
     };
     return grpc_server_create(&(grpc_channel_args){sizeof args / sizeof args[0], args}, NULL);
 }
@@ -188,7 +191,7 @@ static enum err start(struct rpc_server *server, const struct rpc_options *optio
     enum err e = entries_create(server, options);
     if (e != ERR_NONE)
         return err_set(detail, e, "%s", err_title(e));
-    server->core = core_create();
+    server->core = core_create(options);
     e = entries_register(server, detail);
     if (e == ERR_NONE)
         e = rpc_workers_create(server, options->threads);

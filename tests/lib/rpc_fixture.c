@@ -13,6 +13,7 @@
 #define KEPT_MAX 4096
 
 bool rpc_fixture_gather;
+int64_t rpc_fixture_age_ms;
 
 static struct {
     pthread_mutex_t lock;
@@ -223,7 +224,8 @@ void rpc_fixture_start_on(struct rpc_fixture *f, uint16_t port)
                                   .threads = 2,
                                   .methods = methods,
                                   .metrics = f->metrics,
-                                  .gather_writes = rpc_fixture_gather};
+                                  .gather_writes = rpc_fixture_gather,
+                                  .max_connection_age_ms = rpc_fixture_age_ms};
     if (rpc_start(&options, &f->server, &detail) != ERR_NONE) {
         fprintf(stderr, "%s\n", detail.text);
         abort();

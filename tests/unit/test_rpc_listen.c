@@ -154,6 +154,57 @@ static void running_out_of_descriptors_does_not_end_the_listener(void **state)
     check_echo(f, VIEW("still there"));
 }
 
+/* ---- age ---- */
+
+static int begin_http2(uint16_t port)
+{
+    static const char preface[] =
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0"; /* SETTINGS */
+    int fd = rpc_fixture_connect(port);
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, preface, sizeof preface, MSG_NOSIGNAL), sizeof preface);
+    return fd;
+}
+
+/* Whether a GOAWAY is among the frames that have come; the rest is read away. */
+static bool is_told_to_leave(int fd)
+{
+    unsigned char head[9], payload[64];
+    if (recv(fd, head, sizeof head, MSG_DONTWAIT | MSG_PEEK) != sizeof head)
+        return false;
+    size_t len = (size_t)head[1] << 8 | head[2];
+    assert_true(len <= sizeof payload);
+    assert_int_equal(recv(fd, head, sizeof head, MSG_WAITALL), sizeof head);
+    assert_int_equal(recv(fd, payload, len, MSG_WAITALL), len);
+    return head[3] == 7;
+}
+
+/* RFC 9113 section 6.8. */
+static void old_connections_are_told_to_leave_and_no_call_fails(void **state)
+{
+    struct rpc_fixture f;
+    struct buf reply;
+    (void)state;
+    rpc_fixture_age_ms = 100;
+    rpc_fixture_start(&f);
+    struct rpc_channel *channel = rpc_fixture_channel(&f);
+    buf_init(&reply, 1024);
+    for (int i = 0; i < 3; i++) {
+        int fd = begin_http2(f.port);
+        for (int calls = 0; !is_told_to_leave(fd); calls++) {
+            assert_true(calls < 1000000);
+            assert_int_equal(
+                rpc_call_unary(channel, "/test.Service/Echo", VIEW("x"), RPC_WAIT_MS, &reply, NULL),
+                ERR_NONE);
+        }
+        close(fd);
+    }
+    buf_free(&reply);
+    rpc_channel_close(channel);
+    rpc_fixture_stop(&f, 0);
+    rpc_fixture_age_ms = 0;
+}
+
 #define WITH_SERVER(test) \
     cmocka_unit_test_setup_teardown(test, rpc_fixture_setup, rpc_fixture_teardown)
 
@@ -166,6 +217,7 @@ static int run(bool gather, const char *name)
         WITH_SERVER(many_connections_are_served),
         WITH_SERVER(connections_beyond_the_limit_of_descriptors_are_closed),
         WITH_SERVER(running_out_of_descriptors_does_not_end_the_listener),
+        cmocka_unit_test(old_connections_are_told_to_leave_and_no_call_fails),
     };
     rpc_fixture_gather = gather;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
