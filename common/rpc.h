@@ -46,8 +46,9 @@ struct rpc_options {
     /* One system call for a turn's replies (docs/decisions/gather-writes.md); ignored where it
      * cannot work. */
     bool gather_writes;
-    /* How old a connection may become, about: then the client is told to leave (GOAWAY) and connects
-     * anew, and so learns of addresses that have come since. Its calls are finished. 0: a minute. */
+    /* How old a connection may become, about: then the client is told to leave (GOAWAY), connects
+     * anew, and so learns of addresses that have come since. Its calls are finished. 0: a minute.
+     */
     int64_t max_connection_age_ms;
 };
 

@@ -16,7 +16,7 @@
 
 #define RPC_WAIT_MS 10000
 
-extern bool rpc_fixture_gather; /* whether servers are started with gather_writes */
+extern bool rpc_fixture_gather;    /* whether servers are started with gather_writes */
 extern int64_t rpc_fixture_age_ms; /* their max_connection_age_ms */
 
 struct rpc_fixture {
