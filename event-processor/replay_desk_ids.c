@@ -4,6 +4,14 @@
 
 /* ---- letters ---- */
 
+/* `message` is from desk_over; NULL: the bus has failed. */
+static const char *why_not(const struct task *task, const char *message)
+{
+    if (message && wait_left_ms(task->until) == 0)
+        return "it cannot be known now: the dead letters could not be looked through in time";
+    return message ? message : desk_away;
+}
+
 bool desk_find_letters(struct replay_desk *desk, struct task *task, struct replay_search *search)
 {
     enum err why = ERR_UNAVAILABLE;
@@ -18,7 +26,7 @@ bool desk_find_letters(struct replay_desk *desk, struct task *task, struct repla
     if (e == ERR_MEMORY)
         desk_fail(task, e, "out of memory");
     else
-        desk_fail(task, why, message ? message : desk_away);
+        desk_fail(task, why, why_not(task, message));
     return false;
 }
 
