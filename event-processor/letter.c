@@ -272,7 +272,7 @@ bool letter_read(const struct bus_record *record, const char *ns, const char *gr
 enum err letter_revive(const struct bus_record *record, const struct letter_event *event,
                        const char *ns, struct letter_message **ret)
 {
-    size_t count;
+    size_t count = 0;
     struct letter_message *m = mem_zero(1, sizeof *m);
     if (!m)
         return ERR_MEMORY;

@@ -359,6 +359,13 @@ static void test_whoever_goes_on_publishes_nothing_twice(void **state)
     assert_int_equal(one_stats(one).copies, 0);
 }
 
+/* A copy of what has not ended yet is put off for a second. */
+static bool all_are_acknowledged(void)
+{
+    clock_manual_advance(&clock_, 10);
+    return mem_world_floor(&world) == mem_world_last(world.events);
+}
+
 /* Each may have found the id unknown: then one of the two is a copy. */
 static void test_two_replays_at_once_run_each_event_once(void **state)
 {
@@ -381,7 +388,7 @@ static void test_two_replays_at_once_run_each_event_once(void **state)
     }
     assert_true(replayed >= EVENTS);
     assert_until(count_of(one, STATUS_PROCESSED) == EVENTS);
-    assert_until(mem_world_floor(&world) == mem_world_last(world.events));
+    assert_until(all_are_acknowledged());
     assert_int_equal(one_deliveries(one, "processed") + one_deliveries(other, "processed"), EVENTS);
 }
 
