@@ -46,6 +46,10 @@ struct replay_filter {
     uint32_t rate;                                /* events a second; 0: no limit */
     /* Of the event log, when the replay was asked for: what is stored later doesn't match. */
     uint64_t last_position;
+    /* In TIDINGS_DEAD, ascending: of event_ids that the event log holds no more, the letters that
+     * are published to it anew; at most one an id. */
+    const uint64_t *letters;
+    size_t letter_count;
 };
 
 /* What is recorded of a replay. */
@@ -54,6 +58,7 @@ struct replay_change {
     enum replay_state state;
     int64_t time_ms;
     uint64_t cursor;            /* how far in the event log it has come, */
+    uint64_t letter_cursor;     /* and after that in filter.letters: their last one that is done, */
     uint64_t replayed, skipped; /* and what became of the events up to there */
     bool has_filter;            /* in a replay's first record only */
     struct replay_filter filter;

@@ -10,14 +10,23 @@ _Static_assert(sizeof(struct event_id) == 16, "ids lie in a column as they are")
 
 /* ---- what may be ---- */
 
+static bool letters_allowed(const struct replay_filter *filter)
+{
+    for (size_t i = 0; i < filter->letter_count; i++)
+        if (filter->letters[i] <= (i > 0 ? filter->letters[i - 1] : 0))
+            return false;
+    return filter->letter_count <= filter->event_id_count;
+}
+
 static bool filter_allowed(const struct replay_filter *filter)
 {
     bool positions = filter->from_position == 0 || filter->to_position == 0 ||
                      filter->from_position <= filter->to_position;
     bool times = filter->accepted_since_ms == 0 || filter->accepted_until_ms == 0 ||
                  filter->accepted_since_ms < filter->accepted_until_ms;
-    return positions && times && filter->event_id_count <= REPLAY_IDS_MAX &&
-           filter->statuses != 0 && (filter->statuses & ~ENDED) == 0 &&
+    return positions && times && letters_allowed(filter) &&
+           filter->event_id_count <= REPLAY_IDS_MAX && filter->statuses != 0 &&
+           (filter->statuses & ~ENDED) == 0 &&
            (filter->name.len == 0 || config_is_pattern(filter->name));
 }
 
@@ -60,6 +69,8 @@ static Tidings__Log__ReplayFilter *new_filter(struct proto_arena *arena,
     m->accepted_until_ms = from->accepted_until_ms;
     m->rate = from->rate;
     m->last_position = from->last_position;
+    m->n_letters = from->letter_count;
+    m->letters = (uint64_t *)from->letters; /* only read */
     return m;
 }
 
@@ -75,6 +86,7 @@ static Tidings__Log__ReplayChange *new_change(struct proto_arena *arena,
     m->state = (uint32_t)from->state;
     m->time_ms = from->time_ms;
     m->cursor = from->cursor;
+    m->letter_cursor = from->letter_cursor;
     m->replayed = from->replayed;
     m->skipped = from->skipped;
     m->runner = proto_arena_text(arena, from->runner, STATUS_BATCH_PROCESSOR_MAX);
@@ -126,6 +138,8 @@ static struct replay_filter filter_of(const Tidings__Log__ReplayFilter *m)
         .accepted_until_ms = m->accepted_until_ms,
         .rate = m->rate,
         .last_position = m->last_position,
+        .letters = m->letters,
+        .letter_count = m->n_letters,
     };
     if (!statuses_of(m, &filter.statuses))
         filter.statuses = 0; /* which is not allowed */
@@ -138,6 +152,7 @@ static struct replay_change change_of(const Tidings__Log__ReplayChange *m)
         .state = m->state < REPLAY_STATES ? (enum replay_state)m->state : REPLAY_NONE,
         .time_ms = m->time_ms,
         .cursor = m->cursor,
+        .letter_cursor = m->letter_cursor,
         .replayed = m->replayed,
         .skipped = m->skipped,
         .has_filter = m->filter != NULL,

@@ -201,7 +201,7 @@ static bool find_headers(const struct bus_record *record, struct letter_message 
     return m->names != NULL;
 }
 
-/* ---- both ---- */
+/* ---- a letter ---- */
 
 enum err letter_write(const struct letter *letter, enum letter_size size,
                       struct letter_message **ret)
@@ -227,6 +227,75 @@ enum err letter_write(const struct letter *letter, enum letter_size size,
     *ret = m;
     return ERR_NONE;
 }
+
+/* ---- back ---- */
+
+static bool read_number(struct view text, uint64_t *ret)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || number > UINT64_MAX / 10 - 1)
+            return false;
+        number = number * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    *ret = number;
+    return number > 0;
+}
+
+static bool is_of_event(struct view reason)
+{
+    return view_equal(reason, view_of(letter_reason_word(LETTER_EXHAUSTED))) ||
+           view_equal(reason, view_of(letter_reason_word(LETTER_NEVER_AGAIN))) ||
+           view_equal(reason, view_of(letter_reason_word(LETTER_EXPIRED)));
+}
+
+bool letter_read(const struct bus_record *record, const char *ns, const char *group,
+                 struct letter_event *ret)
+{
+    char prefix[SUBJECT_SIZE];
+    struct letter_event event;
+    struct view subject = view_of(record->subject);
+    size_t len = (size_t)snprintf(prefix, sizeof prefix, "%.32s.dead.%.32s.", ns, group);
+    if (subject.len <= len || memcmp(subject.data, prefix, len) != 0)
+        return false;
+    event.name = (struct view){subject.data + len, subject.len - len};
+    if (event_name_check(event.name, NULL) ||
+        !is_of_event(bus_record_header(record, own_names[OWN_REASON])) ||
+        !id_parse(bus_record_header(record, own_names[OWN_EVENT_ID]), &event.id) ||
+        !read_number(bus_record_header(record, own_names[OWN_POSITION]), &event.position))
+        return false;
+    event.whole = bus_record_header(record, own_names[OWN_PAYLOAD_IN]).len == 0;
+    *ret = event;
+    return true;
+}
+
+enum err letter_revive(const struct bus_record *record, const struct letter_event *event,
+                       const char *ns, struct letter_message **ret)
+{
+    size_t count = 0;
+    struct letter_message *m = mem_zero(1, sizeof *m);
+    if (!m)
+        return ERR_MEMORY;
+    if (find_headers(record, m, &count))
+        m->headers = mem_zero(1 + count, sizeof *m->headers);
+    if (!m->headers) {
+        letter_message_free(m);
+        return ERR_MEMORY;
+    }
+    snprintf(m->subject, sizeof m->subject, "%.32s.events.%.*s", ns, (int)event->name.len,
+             event->name.data);
+    id_format(&event->id, m->id);
+    m->headers[0] = (struct bus_header){own_names[OWN_EVENT_ID], view_of(m->id)};
+    m->message = (struct bus_message){.subject = m->subject,
+                                      .headers = m->headers,
+                                      .header_count = 1,
+                                      .payload = record->payload};
+    add_found(m, count);
+    *ret = m;
+    return ERR_NONE;
+}
+
+/* ---- both ---- */
 
 const struct bus_message *letter_message(const struct letter_message *message)
 {

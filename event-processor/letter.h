@@ -59,4 +59,22 @@ must_check enum err letter_write(const struct letter *letter, enum letter_size s
 const struct bus_message *letter_message(const struct letter_message *message);
 void letter_message_free(struct letter_message *message);
 
+/* ---- back from the log of dead letters ---- */
+
+/* The event that a letter is of; `name` is a view of the record. */
+struct letter_event {
+    struct event_id id;
+    struct view name;
+    uint64_t position; /* that it had in the event log */
+    bool whole;        /* the letter has its payload */
+};
+/* False: it is no letter of this group, or of what is no event of its own (`malformed`,
+ * `id_conflict`). It may be read without its payload. */
+bool letter_read(const struct bus_record *record, const char *ns, const char *group,
+                 struct letter_event *ret);
+/* The event as it was published, without a message id, of a letter that is whole. Holds views of
+ * the record, and reads its headers: one thread at a time. ERR_MEMORY. */
+must_check enum err letter_revive(const struct bus_record *record, const struct letter_event *event,
+                                  const char *ns, struct letter_message **ret);
+
 #endif

@@ -60,10 +60,18 @@ static struct replay_walk_options walk_options(const struct processor_options *o
                                         .table = p->table};
 }
 
+static struct replay_letters_options letters_options(const struct processor_options *o,
+                                                     const struct processor *p)
+{
+    return (struct replay_letters_options){
+        .log = p->dead_letters, .ns = o->settings->shared.ns, .group = o->settings->group};
+}
+
 static enum err start_replaying(const struct processor_options *o, struct processor *p)
 {
     enum err e =
         replayer_start(&(struct replayer_options){.walk = walk_options(o, p),
+                                                  .letters = letters_options(o, p),
                                                   .status_records = p->status_records,
                                                   .status_subject = p->status_names.subject,
                                                   .retry_log = p->retry_items,
@@ -80,6 +88,7 @@ static enum err start_replaying(const struct processor_options *o, struct proces
         return e;
     return replay_desk_start(
         &(struct replay_desk_options){.walk = walk_options(o, p),
+                                      .letters = letters_options(o, p),
                                       .status_records = p->status_records,
                                       .status_subject = p->status_names.subject,
                                       .source = o->settings->shared.source,

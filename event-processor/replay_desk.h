@@ -12,12 +12,14 @@
 #define TIDINGS_REPLAY_DESK_H
 
 #include "event-processor/follower.h"
+#include "event-processor/replay_letters.h"
 #include "event-processor/replay_walk.h"
 
 struct replay_desk;
 
 struct replay_desk_options {
     struct replay_walk_options walk;
+    struct replay_letters_options letters;
     struct bus_log *status_records;
     const char *status_subject;
     const char *source;    /* of producers' ids that come without one */

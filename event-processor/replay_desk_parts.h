@@ -30,6 +30,15 @@ struct replay_desk {
 /* Completes a task and frees it. */
 void desk_fail(struct task *task, enum err e, const char *message);
 void desk_answer(struct replay_desk *desk, struct task *task, const struct event_id *id);
+/* Why to go on with it no longer; NULL: go on. */
+const char *desk_over(struct replay_desk *desk, const struct task *task, enum err *ret);
+extern const char desk_away[]; /* what is said when the bus does not answer */
+/* Looks for the letters of event_ids that the table does not know; close the search. False: the
+ * task has been failed. */
+bool desk_find_letters(struct replay_desk *desk, struct task *task, struct replay_search *search);
+/* Whether all of the event_ids are known, and one of them at least can be replayed. */
+enum err desk_check_ids(struct replay_desk *desk, const struct replay_wanted *wanted,
+                        const struct replay_search *search, struct err_detail *detail);
 void *desk_run(void *desk); /* the thread; ends when stopping and nothing is left */
 
 #endif

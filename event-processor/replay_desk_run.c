@@ -8,7 +8,7 @@ enum {
     LOOK_AFTER = 1024, /* events counted, then it is seen whether somebody still waits */
 };
 
-static const char away[] = "it cannot be known now: the bus does not answer; try again";
+const char desk_away[] = "it cannot be known now: the bus does not answer; try again";
 static const char behind[] =
     "it cannot be known now: this processor has not caught up with the bus in time; try again";
 static const char stopping[] = "this processor is shutting down; ask another one";
@@ -16,8 +16,7 @@ static const char gone[] = "the caller has gone away";
 
 /* ---- patience ---- */
 
-/* Why to go on no longer; NULL: go on. */
-static const char *over(struct replay_desk *desk, const struct task *task, enum err *ret)
+const char *desk_over(struct replay_desk *desk, const struct task *task, enum err *ret)
 {
     *ret = ERR_UNAVAILABLE;
     if (wait_flag_is_set(&desk->stop))
@@ -36,7 +35,7 @@ static bool wait_fold(struct replay_desk *desk, struct task *task,
 {
     enum err e, why;
     while ((e = follower_wait(desk->use.follower, target, SLICE_MS, ret_epoch)) != ERR_NONE) {
-        const char *message = e == ERR_DEADLINE ? over(desk, task, &why) : stopping;
+        const char *message = e == ERR_DEADLINE ? desk_over(desk, task, &why) : stopping;
         if (message) {
             desk_fail(task, e == ERR_DEADLINE ? why : e, message);
             return false;
@@ -50,9 +49,9 @@ static bool catch_up(struct replay_desk *desk, struct task *task, struct followe
                      uint64_t *ret_epoch)
 {
     enum err e;
-    const char *message = over(desk, task, &e);
+    const char *message = desk_over(desk, task, &e);
     if (!message && follower_ends(desk->use.follower, END_MS, ret))
-        message = away;
+        message = desk_away;
     if (message) {
         desk_fail(task, e, message);
         return false;
@@ -96,6 +95,7 @@ static void cancel(struct replay_desk *desk, struct task *task)
                                        .state = REPLAY_CANCELLED,
                                        .time_ms = clock_wall_ms(desk->use.clock),
                                        .cursor = replay.cursor,
+                                       .letter_cursor = replay.letter_cursor,
                                        .replayed = replay.replayed,
                                        .skipped = replay.skipped};
         record(desk, task, &change);
@@ -107,39 +107,6 @@ static void cancel(struct replay_desk *desk, struct task *task)
 }
 
 /* ---- starting ---- */
-
-static void say_unknown(const struct replay_wanted *wanted, size_t index, struct err_detail *detail)
-{
-    enum { SHOWN = 64 };
-    struct view id = wanted->event_ids[index];
-    err_set(detail, ERR_NOT_FOUND,
-            "no event with id '%.*s' (event_ids[%zu]); ids are the event_id of the 202 response, "
-            "or the producer's id with its source",
-            id.len < SHOWN ? (int)id.len : SHOWN, id.data, index);
-}
-
-/* Whether all of the ids are known, and one of them at least can be replayed. */
-static enum err check_ids(struct replay_desk *desk, const struct replay_wanted *wanted,
-                          struct err_detail *detail)
-{
-    const struct replay_filter *filter = &wanted->filter;
-    struct status_entry entry = {.event_position = 0};
-    size_t takes = 0;
-    for (size_t i = 0; i < filter->event_id_count; i++) {
-        if (!status_table_find(desk->use.walk.table, &filter->event_ids[i], &entry, NULL)) {
-            say_unknown(wanted, i, detail);
-            return ERR_NOT_FOUND;
-        }
-        takes += replay_judge(&entry, filter, view_of(desk->use.walk.event_stream), UINT64_MAX) ==
-                 REPLAY_TAKE;
-    }
-    if (filter->event_id_count == 0 || takes > 0)
-        return ERR_NONE;
-    return err_set(detail, ERR_NOT_ENDED,
-                   "none of the %zu event_ids can be replayed: only events that have ended, with "
-                   "one of the statuses asked for, can; the last one is %s",
-                   filter->event_id_count, status_word(entry.state.status));
-}
 
 /* Counts what would be replayed. ERR_CANCELLED: the task has been failed. */
 static enum err count(struct replay_desk *desk, struct task *task, struct replay_walk *walk,
@@ -154,7 +121,7 @@ static enum err count(struct replay_desk *desk, struct task *task, struct replay
         progress->replayed += step == REPLAY_TAKE;
         progress->skipped += step == REPLAY_SKIP;
         const char *message =
-            step == REPLAY_PASS || i % LOOK_AFTER == 0 ? over(desk, task, &why) : NULL;
+            step == REPLAY_PASS || i % LOOK_AFTER == 0 ? desk_over(desk, task, &why) : NULL;
         if (message) {
             desk_fail(task, why, message);
             return ERR_CANCELLED;
@@ -176,6 +143,7 @@ static void dry_run(struct replay_desk *desk, struct task *task)
     enum err e = replay_walk_open(&walk, &desk->use.walk, &task->wanted->filter, UINT64_MAX, 0);
     if (!e) {
         e = count(desk, task, &walk, &shown.progress);
+        shown.progress.replayed += task->wanted->filter.letter_count;
         shown.progress.event_position = replay_walk_cursor(&walk);
         replay_walk_close(&walk);
     }
@@ -189,7 +157,7 @@ static void dry_run(struct replay_desk *desk, struct task *task)
         mem_free(task);
     } else if (e != ERR_CANCELLED) {
         desk_fail(task, e == ERR_MEMORY ? e : ERR_UNAVAILABLE,
-                  e == ERR_MEMORY ? "out of memory" : away);
+                  e == ERR_MEMORY ? "out of memory" : desk_away);
     }
     replay_shown_free(&shown);
 }
@@ -199,6 +167,7 @@ static void start(struct replay_desk *desk, struct task *task, uint64_t last_pos
     struct replay_wanted *wanted = task->wanted;
     struct replay known;
     struct err_detail detail;
+    struct replay_search search;
     wanted->filter.last_position = last_position;
     if (!id_is_zero(&wanted->id) && !wanted->dry_run &&
         replays_find(desk->use.replays, &wanted->id, &known)) {
@@ -206,7 +175,12 @@ static void start(struct replay_desk *desk, struct task *task, uint64_t last_pos
         desk_answer(desk, task, &wanted->id);
         return;
     }
-    enum err e = check_ids(desk, wanted, &detail);
+    if (!desk_find_letters(desk, task, &search))
+        return;
+    enum err e = desk_check_ids(desk, wanted, &search, &detail);
+    wanted->filter.letters = wanted->letters;
+    wanted->filter.letter_count = replay_search_positions(&search, wanted->letters);
+    replay_search_close(&search);
     if (!e && !wanted->dry_run && replays_running(desk->use.replays) >= REPLAYS_RUNNING_MAX)
         e = err_set(&detail, ERR_BUSY, "%d replays are running; cancel one or wait for its end",
                     REPLAYS_RUNNING_MAX);

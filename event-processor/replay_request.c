@@ -94,6 +94,7 @@ struct wanted {
     struct replay_wanted wanted;
     struct view *views;
     struct event_id *ids;
+    uint64_t *letters;
     char text[];
 };
 
@@ -123,7 +124,8 @@ static struct wanted *wanted_alloc(const struct replay_request *request)
         return NULL;
     wanted->views = mem_zero(request->event_id_count, sizeof *wanted->views);
     wanted->ids = mem_zero(request->event_id_count, sizeof *wanted->ids);
-    if (wanted->views && wanted->ids)
+    wanted->letters = mem_zero(request->event_id_count, sizeof *wanted->letters);
+    if (wanted->views && wanted->ids && wanted->letters)
         return wanted;
     replay_wanted_free(&wanted->wanted);
     return NULL;
@@ -145,6 +147,7 @@ enum err replay_wanted_new(const struct replay_request *request, const struct ev
         .id = *id,
         .dry_run = request->dry_run,
         .event_ids = wanted->views,
+        .letters = wanted->letters,
         .filter = {.event_ids = wanted->ids,
                    .event_id_count = request->event_id_count,
                    .statuses = statuses_of(request),
@@ -164,6 +167,7 @@ void replay_wanted_free(struct replay_wanted *wanted)
     struct wanted *whole = (struct wanted *)wanted; /* its first member */
     if (!whole)
         return;
+    mem_free(whole->letters);
     mem_free(whole->views);
     mem_free(whole->ids);
     mem_free(whole);

@@ -19,6 +19,7 @@ struct replay_wanted {
     struct replay_filter filter;
     const struct view *event_ids; /* as the caller wrote them */
     bool dry_run;
+    uint64_t *letters; /* room for filter.letters, one an id */
 };
 /* `source` is that of producers' ids that come without one. ERR_MEMORY. */
 must_check enum err replay_wanted_new(const struct replay_request *request,

@@ -56,6 +56,7 @@ static enum err say(struct replayer *replayer, const struct replay *replay, cons
                                    .state = REPLAY_RUNNING,
                                    .time_ms = clock_wall_ms(replayer->use.clock),
                                    .cursor = replay->cursor,
+                                   .letter_cursor = replay->letter_cursor,
                                    .replayed = replay->replayed,
                                    .skipped = replay->skipped,
                                    .runner = view_of(runner)};

@@ -9,12 +9,19 @@
  * whoever goes on from the last record, here or elsewhere, replays nothing twice, and several that
  * do so at once do no harm.
  *
+ * After the last event come the filter's letters, one by one:
+ *
+ *     the table knows all that the event log held, but not the id -> published as the event it was
+ *
+ * Should two runners do so at once, one of the two is a copy, and is not run.
+ *
  * Thread-safe. One thread of its own.
  */
 #ifndef TIDINGS_REPLAYER_H
 #define TIDINGS_REPLAYER_H
 
 #include "event-processor/follower.h"
+#include "event-processor/replay_letters.h"
 #include "event-processor/replay_walk.h"
 
 struct replayer;
@@ -23,6 +30,7 @@ struct replayer;
 
 struct replayer_options {
     struct replay_walk_options walk;
+    struct replay_letters_options letters;
     struct bus_log *status_records;
     const char *status_subject;
     struct bus_log *retry_log;

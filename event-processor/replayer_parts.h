@@ -58,6 +58,13 @@ bool replayer_owns(struct replayer *replayer, const struct event_id *id, struct 
 must_check enum err replayer_record(struct replayer *replayer, size_t count,
                                     const struct replay_change *change);
 void replayer_close_walk(struct run *run);
+/* Whether the replay has letters behind that one. */
+bool replayer_has_letters(const struct replay_filter *filter, uint64_t letter_cursor);
+/* Publishes the next letters' events, at most `max` and for about a second, and moves the change's
+ * letter_cursor and counts, and with the last letter its state. False: not now; nothing has
+ * moved. */
+bool replayer_run_letters(struct replayer *replayer, const struct replay_filter *filter, size_t max,
+                          struct replay_change *change);
 /* Replays as many of its events as one batch holds, and its rate allows. False: not now; nothing is
  * recorded. */
 bool replayer_run(struct replayer *replayer, struct run *run);

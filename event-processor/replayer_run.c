@@ -174,8 +174,9 @@ static void pace(struct run *run, size_t events, uint32_t rate)
 static void end_chunk(struct replayer *replayer, struct run *run, const struct replay *replay,
                       const struct replay_change *change)
 {
-    metric_add(replayer->replayed, replayer->count);
-    pace(run, replayer->count, replay_plan_filter(replay->plan)->rate);
+    uint64_t replayed = change->replayed - replay->replayed;
+    metric_add(replayer->replayed, replayed);
+    pace(run, (size_t)replayed, replay_plan_filter(replay->plan)->rate);
     replayer->limit =
         replayer->limit * 2 < REPLAYER_CHUNK_MAX ? replayer->limit * 2 : REPLAYER_CHUNK_MAX;
     if (change->state != REPLAY_DONE)
@@ -190,8 +191,9 @@ static void end_chunk(struct replayer *replayer, struct run *run, const struct r
 static bool replay_chunk(struct replayer *replayer, struct run *run, const struct replay *replay)
 {
     bool end;
-    uint32_t rate = replay_plan_filter(replay->plan)->rate;
-    if (find_events(replayer, run, chunk_size(replayer, rate), &end) ||
+    const struct replay_filter *filter = replay_plan_filter(replay->plan);
+    size_t max = chunk_size(replayer, filter->rate);
+    if (find_events(replayer, run, max, &end) ||
         follower_ready(replayer->use.follower) != run->epoch)
         return false;
     int64_t now_ms = clock_wall_ms(replayer->use.clock);
@@ -199,12 +201,16 @@ static bool replay_chunk(struct replayer *replayer, struct run *run, const struc
     if (wait_flag_is_set(&replayer->stop) || !publish_items(replayer, now_ms))
         return false;
     fill_changes(replayer, now_ms);
+    bool letters = end && replayer_has_letters(filter, replay->letter_cursor);
     struct replay_change change = {.id = replay->id,
-                                   .state = end ? REPLAY_DONE : REPLAY_RUNNING,
+                                   .state = end && !letters ? REPLAY_DONE : REPLAY_RUNNING,
                                    .time_ms = now_ms,
                                    .cursor = replay_walk_cursor(&run->walk),
+                                   .letter_cursor = replay->letter_cursor,
                                    .replayed = replay->replayed + replayer->count,
                                    .skipped = replay->skipped + replayer->skipped};
+    if (letters && replayer->count == 0 && !replayer_run_letters(replayer, filter, max, &change))
+        return false;
     enum err e = replayer_record(replayer, replayer->count, &change);
     if (e == ERR_TOO_LARGE && replayer->limit > 1)
         replayer->limit /= 2;

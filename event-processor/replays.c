@@ -7,8 +7,8 @@
 
 struct replay_plan {
     _Atomic unsigned references;
-    struct replay_filter filter; /* its views point into: */
-    _Alignas(struct event_id) char bytes[];
+    struct replay_filter filter;     /* its views point into: */
+    _Alignas(uint64_t) char bytes[]; /* letters, ids, name */
 };
 
 struct entry {
@@ -33,20 +33,31 @@ struct replays {
 
 /* ---- plans ---- */
 
+_Static_assert(_Alignof(struct event_id) <= _Alignof(uint64_t), "ids lie behind letters");
+
+/* Returns the copy, and moves on behind it. */
+static const void *add_copy(char **at, const void *from, size_t len)
+{
+    char *copy = *at;
+    if (len > 0)
+        memcpy(copy, from, len);
+    *at += len;
+    return copy;
+}
+
 static struct replay_plan *plan_new(const struct replay_filter *filter)
 {
+    size_t letters = filter->letter_count * sizeof *filter->letters;
     size_t ids = filter->event_id_count * sizeof *filter->event_ids;
-    struct replay_plan *plan = mem_alloc(sizeof *plan + ids + filter->name.len);
+    struct replay_plan *plan = mem_alloc(sizeof *plan + letters + ids + filter->name.len);
     if (!plan)
         return NULL;
+    char *at = plan->bytes;
     atomic_init(&plan->references, 1);
     plan->filter = *filter;
-    if (ids > 0)
-        memcpy(plan->bytes, filter->event_ids, ids);
-    if (filter->name.len > 0)
-        memcpy(plan->bytes + ids, filter->name.data, filter->name.len);
-    plan->filter.event_ids = (const struct event_id *)plan->bytes;
-    plan->filter.name.data = plan->bytes + ids;
+    plan->filter.letters = add_copy(&at, filter->letters, letters);
+    plan->filter.event_ids = add_copy(&at, filter->event_ids, ids);
+    plan->filter.name.data = add_copy(&at, filter->name.data, filter->name.len);
     return plan;
 }
 
@@ -93,6 +104,7 @@ static bool begin(struct replay *replay, const struct replay_change *change, uin
                               .started_ms = change->time_ms,
                               .updated_ms = change->time_ms,
                               .cursor = change->cursor,
+                              .letter_cursor = change->letter_cursor,
                               .replayed = change->replayed,
                               .skipped = change->skipped,
                               .plan = replay->plan};
@@ -100,15 +112,24 @@ static bool begin(struct replay *replay, const struct replay_change *change, uin
     return true;
 }
 
+static bool is_further(const struct replay_change *change, const struct replay *replay)
+{
+    if (change->cursor != replay->cursor)
+        return change->cursor > replay->cursor;
+    return change->letter_cursor > replay->letter_cursor;
+}
+
 bool replay_move(struct replay *replay, const struct replay_change *change, uint64_t position)
 {
     if (replay->state == REPLAY_NONE)
         return begin(replay, change, position);
     bool on = replay->state == REPLAY_RUNNING;
-    if (!on && change->cursor <= replay->cursor)
+    bool further = is_further(change, replay);
+    if (!on && !further)
         return false;
-    if (change->cursor > replay->cursor) {
+    if (further) {
         replay->cursor = change->cursor;
+        replay->letter_cursor = change->letter_cursor;
         replay->replayed = change->replayed;
         replay->skipped = change->skipped;
     }

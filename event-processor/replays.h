@@ -27,6 +27,7 @@ struct replay {
     uint64_t begin_position;
     int64_t started_ms, updated_ms; /* wall clock, as recorded */
     uint64_t cursor;                /* how far in the event log it has come, */
+    uint64_t letter_cursor;         /* then in its filter's letters, */
     uint64_t replayed, skipped;     /* and what became of the events up to there */
     char runner[REPLAY_RUNNER_SIZE];
     struct timespec heard_at; /* monotonic, here: when its last record was folded */
@@ -38,7 +39,7 @@ void replay_copy(const struct replay *from, struct replay *ret);
 
 /* What a record at this position makes of a replay, pure, but for heard_at and plan: false if
  * nothing. A replay begins with a record that has a filter; its end is its first one; counts go
- * with the highest cursor, also after that. */
+ * with the highest cursor, and of equal ones the highest letter_cursor, also after that. */
 bool replay_move(struct replay *replay, const struct replay_change *change, uint64_t position);
 
 must_check enum err replays_new(struct replays **ret);

@@ -8,9 +8,8 @@ enum {
     BUSY_MS = 100,     /* until what the bus did not take is tried again */
     STEP_CELLS = 1024, /* in one step of the walk */
     ITEM_BYTES = 128,
-    /* Events that a walk looks into however many items the retry log holds: some of these may be of
-     * events that have ended. */
-    LEAST = 64,
+    LEAST = 64,   /* events that a walk looks into, however many items the retry log holds */
+    PATIENT = 10, /* times as long as usual, where it seems to hold them all */
 };
 static const unsigned unended = 1u << STATUS_RETRYING | 1u << STATUS_PROCESSING;
 
@@ -43,14 +42,17 @@ static int64_t ask(struct sweep *sweep)
     return 0;
 }
 
-/* Where the retry log holds an item for each event that needs one, few of these can be lost. Else
- * an endpoint that is down for hours, with more events than can be tried again in time, would get
- * all of its items once more with each walk. */
+/* An item is there until the next one is, or the event has ended. So where the retry log holds as
+ * many as there are events that need one, none should be lost: events wait, because an endpoint is
+ * down for hours, say, and has more of them than can be tried again in time; these must not get
+ * all of their items once more with each walk. (Yet some items may be of events that have ended, so
+ * they are looked into all the same, but late and few.) */
 static void begin_walk(struct sweep *sweep)
 {
     struct sweep_items *items = &sweep->items;
     uint64_t events = status_table_count_of(sweep->use.table, unended, items->floor);
     items->left = events > items->kept + LEAST ? events - items->kept : LEAST;
+    items->unchanged_ms = sweep->use.unchanged_ms * (events > items->kept ? 1 : PATIENT);
     if (items->begin > items->floor)
         items->begin = 1;
     items->from = items->begin;
@@ -159,7 +161,7 @@ static enum err publish(struct sweep *sweep, const struct retry_item *item)
 static bool is_unchanged(const struct sweep *sweep, const struct status_entry *entry)
 {
     int64_t ms = clock_wall_ms(sweep->use.clock) - entry->updated_ms;
-    return (ms < 0 ? -ms : ms) > sweep->use.unchanged_ms;
+    return (ms < 0 ? -ms : ms) > sweep->items.unchanged_ms;
 }
 
 /* Publishes the event's item if it should have been delivered by now. */
@@ -199,7 +201,7 @@ static int64_t end_walk(struct sweep *sweep, uint64_t begin)
         log_warn("events have not changed for long: the attempts that should have come are stored "
                  "once more",
                  LOG_U64("events", items->published), LOG_U64("retry_log_holds", items->kept),
-                 LOG_I64("unchanged_ms", sweep->use.unchanged_ms));
+                 LOG_I64("unchanged_ms", items->unchanged_ms));
     wait_lock(&sweep->wait);
     bool failed = sweep->failed > 0;
     wait_unlock(&sweep->wait);

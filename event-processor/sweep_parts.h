@@ -26,8 +26,9 @@ struct sweep_items {
     int64_t until_ms;              /* ... by then */
     uint64_t begin; /* where walks begin: the last one may not have come to its end */
     uint64_t from, to;
-    bool wrapped;  /* it has come to the floor, and now walks up to `begin` */
-    uint64_t left; /* events that it may look into yet */
+    bool wrapped;         /* it has come to the floor, and now walks up to `begin` */
+    int64_t unchanged_ms; /* an event must not have changed for longer */
+    uint64_t left;        /* events that it may look into yet */
     uint64_t published;
     uint64_t batch_position; /* in the status log; 0: none */
     struct status_batch *batch;

@@ -57,10 +57,14 @@ static void write_sound(struct buf *b)
     changes[2].conflict_id = (struct event_id){{4}};
     changes[2].conflict_position = 299;
     static const struct event_id ids[] = {{{6}}, {{7}}};
-    struct replay_change replay = {.id = {{8}}, .state = REPLAY_RUNNING, .cursor = 300};
+    static const uint64_t letters[] = {3, 300};
+    struct replay_change replay = {
+        .id = {{8}}, .state = REPLAY_RUNNING, .cursor = 300, .letter_cursor = 3};
     replay.has_filter = true;
     replay.filter = (struct replay_filter){.event_ids = ids,
                                            .event_id_count = 2,
+                                           .letters = letters,
+                                           .letter_count = 2,
                                            .statuses = 1u << STATUS_DEAD,
                                            .name = VIEW("order.*"),
                                            .to_position = 77,

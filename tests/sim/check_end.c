@@ -168,7 +168,10 @@ static void check_rest(struct world *world, struct node *node)
 
 void check_end_at(struct world *world, struct node *node)
 {
-    (world->losses ? check_rest : check_all)(world, node);
+    if (world->plan.max_age_ms)
+        check_age_end(world, node);
+    else
+        (world->losses ? check_rest : check_all)(world, node);
     if (world->losses == 0)
         check_replays_end(world, node);
 }

@@ -103,6 +103,9 @@ static void fold(const struct world *world, const struct status_change *change)
         return;
     cell->state = change->state;
     cell->changed_at = check_status_end + 1;
+    cell->known_as = change->id;
+    cell->letter = change->letter_position;
+    cell->expired = change->error.len > 8 && memcmp(change->error.data, "expired:", 8) == 0;
     check_replays_generation(p, change->state.generation);
 }
 

@@ -59,8 +59,13 @@ static void check_letter(const struct world *world, const struct bus_message *me
     struct view id = header(message, "Tidings-Event-Id");
     struct view generation = header(message, "Tidings-Generation");
     struct view position = header(message, "Tidings-Position");
+    struct view attempts = header(message, "Tidings-Attempts");
     int len = snprintf(key, sizeof key, "letter %.*s at %.*s: %.*s", (int)id.len, id.data,
                        (int)position.len, position.data, (int)generation.len, generation.data);
+    /* Of what expires: it does not count if an attempt comes to its end before. */
+    if (view_equal(header(message, "Tidings-Reason"), VIEW("expired")))
+        len += snprintf(key + len, sizeof key - (size_t)len, " (expired after %.*s)",
+                        (int)attempts.len, attempts.data);
     check_once(world, "a dead letter", (struct view){key, (size_t)len});
 }
 
@@ -96,7 +101,7 @@ void check_stored(struct world *world, const struct bus_log *log, const struct b
         check_batch(message);
     if (world->losses > 0 || receipt->outcome != BUS_STORED)
         return;
-    if (log == world->retries && message->message_id)
+    if (log == world->retries && message->message_id && !world->items_lost)
         check_item(world, message);
     if (log == world->retries && !message->message_id && !plan_is_faulty(&world->plan))
         sim_fail("an attempt to come is taken for lost without any reason");

@@ -12,6 +12,7 @@ void check_now(struct world *world)
 {
     check_log_read(world);
     check_log_accepted(world);
+    check_age(world);
     if (world->losses == 0) /* positions mean one thing only */
         check_runs(world);
     check_answers(world);
@@ -38,7 +39,7 @@ static bool copies_ended(const struct node *node)
 {
     for (uint64_t p = 1; p <= check_log_end; p++) {
         struct status_entry entry;
-        if (check_is_conflict(&check_log[p], p) &&
+        if (check_is_conflict(&check_log[p], p) && p >= check_first_kept() &&
             (!status_table_at(node->processor->table, p, &entry, NULL) ||
              entry.state.status != STATUS_DEAD))
             return false;

@@ -50,6 +50,9 @@ struct folded {
     uint64_t changed_at;       /* in the status log */
     bool recorded;             /* there was any */
     bool noticed;              /* any that says that it runs */
+    struct event_id known_as;  /* by the last change */
+    uint64_t letter;           /* that it names; 0: none */
+    bool expired;              /* by its error */
 };
 extern struct folded check_folded[POSITIONS_MAX];
 extern uint64_t check_status_end;
@@ -89,6 +92,14 @@ void check_runs(struct world *world);
 /* The server has completed a publish. */
 void check_stored(struct world *world, const struct bus_log *log, const struct bus_message *message,
                   const struct bus_receipt *receipt);
+
+/* ---- check_age.c: what has left the event log ---- */
+
+void check_age(struct world *world);
+void check_age_end(struct world *world, struct node *node);
+/* Whether all events with that id have left it. */
+bool check_has_left(const struct event_id *id);
+uint64_t check_first_kept(void); /* as of the last look */
 
 /* ---- check_answers.c: any processor knows ---- */
 

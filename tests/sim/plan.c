@@ -28,6 +28,8 @@ static void make_faults(struct plan *ret)
         make_network(ret);
     if (sim_chance(20))
         ret->losses = 1 + (unsigned)sim_random(2);
+    if (sim_chance(20))
+        ret->lost_items = 1 + (unsigned)sim_random(3);
     if (sim_chance(50))
         ret->kills = (unsigned)sim_random(12);
     if (sim_chance(40))
@@ -69,6 +71,19 @@ static void make_events(struct plan *ret)
         ret->crashing = (unsigned)sim_between(1, 12);
 }
 
+/* Events leave the event log while their next attempts are still to come. An id is not used for
+ * another event then: which one it is would depend on what has left. */
+static void make_age(struct plan *ret)
+{
+    ret->max_age_ms = (int64_t)sim_between(60000, 120000);
+    ret->conflict = 0;
+    ret->losses = 0;
+    ret->replays = 0;
+    ret->failing = 20 + (unsigned)sim_random(60);
+    for (size_t i = 0; i < ret->handler_count; i++)
+        ret->handlers[i].backoff_ms = 1000 + (int64_t)sim_random((uint64_t)ret->max_age_ms);
+}
+
 void plan_make(struct plan *ret)
 {
     *ret = (struct plan){
@@ -99,6 +114,8 @@ void plan_make(struct plan *ret)
     } else if (ret->crashing || sim_chance(90)) {
         make_faults(ret);
     }
+    if (sim_chance(5))
+        make_age(ret);
 }
 
 static bool is_network_bad(const struct sim_network *network)
@@ -118,6 +135,7 @@ bool plan_loses_runs(const struct plan *plan)
 {
     return plan->kills || plan->freezes || plan->cuts || plan->losses || plan->refusals ||
            plan->network.slow || plan->network.fetch_lost || plan->network.ask_fails ||
+           plan->lost_items || /* also that of an attempt that is run alone */
            stops_amid_others(plan);
 }
 

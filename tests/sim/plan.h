@@ -23,14 +23,16 @@ struct plan {
     size_t handler_count;
     struct plan_handler handlers[HANDLERS_MAX];
     unsigned kills, freezes, cuts, stops, refusals; /* a percentage of the director's moves */
-    unsigned reuse;    /* percentage of events that use an id again ... */
-    unsigned conflict; /* ... and of these, with other content */
-    unsigned own_ids;  /* percentage of events with an id of the producer's */
-    unsigned losses;   /* what a server or somebody's hand destroys */
-    unsigned junk;     /* messages that are no events */
-    unsigned failing;  /* percentage of events whose handler fails, ... */
-    unsigned hanging;  /* ... of these, of those that hang until their time limit; */
-    unsigned crashing; /* and of events that crash their processor */
+    unsigned reuse;      /* percentage of events that use an id again ... */
+    unsigned conflict;   /* ... and of these, with other content */
+    unsigned own_ids;    /* percentage of events with an id of the producer's */
+    unsigned losses;     /* what a server or somebody's hand destroys */
+    unsigned lost_items; /* attempts to come that are lost: how often */
+    int64_t max_age_ms;  /* of the event log; 0: for ever */
+    unsigned junk;       /* messages that are no events */
+    unsigned failing;    /* percentage of events whose handler fails, ... */
+    unsigned hanging;    /* ... of these, of those that hang until their time limit; */
+    unsigned crashing;   /* and of events that crash their processor */
     size_t replays;
     int64_t replay_silent_ms;
 };

@@ -10,6 +10,7 @@
 enum {
     STEP_US = 5000,          /* between two looks at all that must hold */
     TROUBLE_MS = 8000,       /* at most, from the first event on */
+    TROUBLE_PERCENT = 85,    /* of the event log's age: then there is time for letters still */
     QUIET_LIMIT_MS = 600000, /* all must have ended so long after the last fault */
     NOTICE_MS = 10000,       /* until processors have noticed a loss */
 };
@@ -202,6 +203,28 @@ static void lose(struct world *world)
     check_loss(world);
 }
 
+/* Attempts to come: one, or all of them by somebody's hand or a server that loses its tail. */
+static void lose_items(struct world *world)
+{
+    struct bus_log_end end;
+    if (bus_log_end(world->retries, 1000, &end) || end.last == 0)
+        return;
+    uint64_t kind = sim_random(4);
+    uint64_t position = 1 + sim_random(end.last);
+    if (kind == 0)
+        bus_mem_delete(world->retries, position);
+    else if (kind == 1)
+        bus_mem_lose_tail(world->retries, position - 1);
+    else if (kind == 2)
+        bus_mem_renew(world->retries);
+    else
+        bus_mem_purge(world->retries);
+    log_debug("lost attempts to come", LOG_U64("kind", kind), LOG_U64("position", position),
+              LOG_U64("items", end.count));
+    world->items_lost = true;
+    world->plan.lost_items--;
+}
+
 static void make_trouble(struct world *world)
 {
     const struct plan *plan = &world->plan;
@@ -220,6 +243,8 @@ static void make_trouble(struct world *world)
         refuse(world);
     if (world->plan.losses && sim_chance(5))
         lose(world);
+    if (world->plan.lost_items && sim_chance(5))
+        lose_items(world);
     if (world->plan.junk && sim_chance(10)) {
         world->plan.junk--;
         publish_junk(world);
@@ -243,9 +268,12 @@ static void tend(struct world *world)
 
 static void live_through(struct world *world)
 {
-    int64_t trouble_until_ms = sim_now_ms() + (int64_t)sim_between(200, TROUBLE_MS);
+    const int64_t age_ms = world->plan.max_age_ms;
+    uint64_t trouble_ms = age_ms ? (uint64_t)age_ms * TROUBLE_PERCENT / 100 : TROUBLE_MS;
+    int64_t trouble_until_ms = sim_now_ms() + (int64_t)sim_between(200, trouble_ms);
     int64_t next_ms = 0;
-    while (world->clients_left > 0 || sim_now_ms() < world->refused_until_ms) {
+    while (world->clients_left > 0 || sim_now_ms() < world->refused_until_ms ||
+           (age_ms && sim_now_ms() < trouble_until_ms)) {
         sim_sleep_us(STEP_US);
         world->calm = sim_now_ms() >= trouble_until_ms && sim_now_ms() >= world->refused_until_ms;
         if (world->calm)
@@ -272,7 +300,7 @@ static void come_to_rest(struct world *world)
         sim_sleep_us(20 * STEP_US);
         tend(world);
         check_now(world);
-    } while (!check_quiet(world) ||
+    } while (!check_quiet(world) || !check_age_is_over(world) ||
              (world->losses && sim_now_ms() < world->lost_at_ms + NOTICE_MS));
     check_end(world);
 }
@@ -285,6 +313,7 @@ static void open_world(struct world *world)
                                                .ns = ns,
                                                .source = source,
                                                .stream_replicas = 1,
+                                               .events_max_age_ms = plan->max_age_ms,
                                                .duplicate_window_ms = plan->duplicate_window_ms},
                                     .group = group,
                                     .ack_wait_ms = plan->ack_wait_ms,

@@ -61,6 +61,7 @@ struct world {
     struct accepted accepted[EVENTS_MAX];
     size_t accepted_count;
     int64_t refused_until_ms;
+    bool items_lost;
     uint32_t losses;    /* so far */
     int64_t lost_at_ms; /* the last of them */
     bool calm;          /* no faults any more */
@@ -79,6 +80,8 @@ void check_now(struct world *world);
 void check_end(struct world *world);
 /* Whether all processors know all that the logs hold, and nothing is left to do. */
 bool check_quiet(struct world *world);
+/* Whether all events have left the event log, where they do. */
+bool check_age_is_over(const struct world *world);
 
 /* ---- clients.c ---- */
 

@@ -98,6 +98,70 @@ def test_events_that_have_not_ended_in_time_become_letters(tidings):
     assert all(processor.alive() for processor in processors)
 
 
+FAILING = """
+handlers:
+  - match: ">"
+    simulate: { delay: 0ms, failure_rate: 1 }
+    retry: { max_attempts: 100, backoff: 500ms, backoff_max: 1s }
+"""
+HEALTHY = """
+handlers:
+  - match: ">"
+    simulate: { delay: 0ms, failure_rate: 0 }
+"""
+
+
+def bare(headers):
+    """Without the server's own and what a letter adds."""
+    ours = ("nats-", "tidings-")
+    return {k: v for k, v in headers.items() if not k.lower().startswith(ours)}
+
+
+def test_an_expired_event_comes_back_from_its_letter(tidings):
+    tidings.nats()
+    url = tidings.bus.url
+    age = {"events_max_age": f"{AGE_S}s", "duplicate_window": f"{AGE_S}s"}
+    processors = [tidings.processor(config=FAILING, **age) for _ in range(2)]
+    gateway = tidings.gateway(**age)
+    event = {"id": "one", "name": "demo.run", "key": "k", "payload": {"number": 1}}
+    answer = gateway.http.post(event)
+    assert answer.status == 202, answer
+    event_id = answer.event_id
+    with Client(processors[0].address) as client:
+        until_status(client, event_id, pb.EventStatus.DEAD, AGE_S)
+    until(lambda: stream_info(url).state.messages == 0, AGE_S, "the event log has dropped it")
+    ((_, headers, payload),) = messages(url, DEAD)
+    assert headers["Tidings-Reason"] == "expired"
+    for processor in processors:
+        assert processor.stop() == 0
+        processor.configure(HEALTHY)
+        processor.start().until_ready()
+
+    path = f"/api/v1/events/{event_id}"
+    assert gateway.http.get(path).status == 404  # its status went with it
+    stranger = "/api/v1/events/0190a1b2-0000-7000-8000-000000000001/replay"
+    assert gateway.http.send("POST", stranger).status == 404
+    replay = gateway.http.send("POST", f"{path}/replay")
+    assert replay.status == 202, replay
+    with Client(processors[1].address) as client:
+        client.until_processed(event_id)
+    assert gateway.http.get(path).json()["status"] == "processed"
+    done = f"/api/v1/replays/{replay.json()['replay_id']}"
+    until(
+        lambda: gateway.http.get(done).json()["state"] == "done",
+        PATIENCE_S,
+        lambda: f"the replay has ended: {gateway.http.get(done)}",
+    )
+    assert gateway.http.get(done).json()["replayed"] == 1
+
+    ((_, anew, anew_payload),) = messages(url)
+    assert anew["Tidings-Event-Id"] == event_id
+    assert anew["Tidings-Digest"] == headers["Tidings-Digest"]
+    assert "Nats-Msg-Id" not in anew
+    assert bare(anew) == bare(headers) and anew_payload == payload
+    assert len(messages(url, DEAD)) == 1
+
+
 def delete_stream(url, stream):
     async def delete(connection):
         await connection.jetstream().delete_stream(stream)

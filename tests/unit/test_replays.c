@@ -17,12 +17,15 @@ static struct event_id id_of(uint32_t n)
 static struct replay_change beginning(uint32_t n)
 {
     static const struct event_id ids[2] = {{{5}}, {{6}}};
+    static const uint64_t letters[1] = {8};
     return (struct replay_change){.id = id_of(n),
                                   .state = REPLAY_RUNNING,
                                   .time_ms = 1000,
                                   .has_filter = true,
                                   .filter = {.event_ids = ids,
                                              .event_id_count = 2,
+                                             .letters = letters,
+                                             .letter_count = 1,
                                              .statuses = 1u << STATUS_DEAD,
                                              .name = VIEW("order.*"),
                                              .rate = 7},
@@ -80,6 +83,30 @@ static void test_counts_go_with_the_highest_cursor(void **state)
     change = later(1, REPLAY_RUNNING, 50, 40, "second");
     assert_true(replay_move(&replay, &change, 5));
     assert_string_equal(replay.runner, "second");
+}
+
+static void test_letters_come_behind_the_last_event(void **state)
+{
+    (void)state;
+    struct replay replay = {.state = REPLAY_NONE};
+    struct replay_change change = beginning(1);
+    assert_true(replay_move(&replay, &change, 1));
+    change = later(1, REPLAY_RUNNING, 50, 40, "");
+    assert_true(replay_move(&replay, &change, 2));
+    change.letter_cursor = 7;
+    change.replayed = 41;
+    assert_true(replay_move(&replay, &change, 3));
+    assert_true(replay.cursor == 50 && replay.letter_cursor == 7 && replay.replayed == 41);
+    change = later(1, REPLAY_RUNNING, 40, 99, ""); /* a former runner's */
+    change.letter_cursor = 9;
+    assert_true(replay_move(&replay, &change, 4));
+    change = later(1, REPLAY_RUNNING, 50, 98, "");
+    change.letter_cursor = 6;
+    assert_true(replay_move(&replay, &change, 5));
+    assert_true(replay.cursor == 50 && replay.letter_cursor == 7 && replay.replayed == 41);
+    change = later(1, REPLAY_RUNNING, 51, 42, "");
+    assert_true(replay_move(&replay, &change, 6));
+    assert_true(replay.cursor == 51 && replay.letter_cursor == 0 && replay.replayed == 42);
 }
 
 static void test_the_first_end_counts_and_what_comes_after_only_counts(void **state)
@@ -165,6 +192,7 @@ static void test_a_copy_outlives_what_is_forgotten(void **state)
     assert_true(!knows(replays, 1) && knows(replays, 2));
     assert_int_equal(replays_running(replays), 1);
     const struct replay_filter *filter = replay_plan_filter(replay.plan);
+    assert_true(filter->letter_count == 1 && filter->letters[0] == 8);
     assert_int_equal(filter->event_id_count, 2);
     assert_int_equal(filter->event_ids[1].bytes[0], 6);
     assert_true(view_equal(filter->name, VIEW("order.*")));
@@ -225,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_replay_begins_with_a_record_that_has_a_filter),
         cmocka_unit_test(test_counts_go_with_the_highest_cursor),
+        cmocka_unit_test(test_letters_come_behind_the_last_event),
         cmocka_unit_test(test_the_first_end_counts_and_what_comes_after_only_counts),
         cmocka_unit_test(test_what_runs_is_kept_and_the_last_that_ended),
         cmocka_unit_test(test_a_copy_outlives_what_is_forgotten),

@@ -255,12 +255,15 @@ static void a_batch_cut_anywhere_is_refused_or_sound(void **state)
 
 static const struct event_id some_ids[REPLAY_IDS_MAX] = {{{1}}, {{2}}, {{3}}};
 
+static const uint64_t some_letters[] = {4, 900, UINT64_MAX};
+
 static struct replay_change replay_of(void)
 {
     return (struct replay_change){.id = {{7, 8, 9}},
                                   .state = REPLAY_RUNNING,
                                   .time_ms = 1700000000123,
                                   .cursor = UINT64_MAX,
+                                  .letter_cursor = 900,
                                   .replayed = 5,
                                   .skipped = 6,
                                   .has_filter = true,
@@ -273,7 +276,9 @@ static struct replay_change replay_of(void)
                                              .accepted_since_ms = -1,
                                              .accepted_until_ms = 1700000000000,
                                              .rate = 11,
-                                             .last_position = 12},
+                                             .last_position = 12,
+                                             .letters = some_letters,
+                                             .letter_count = 3},
                                   .runner = VIEW("host-2")};
 }
 
@@ -311,6 +316,8 @@ static void replays_come_back_as_they_were_with_changes_and_alone(void **state)
         assert_true(filter->accepted_since_ms == -1);
         assert_true(filter->accepted_until_ms == 1700000000000);
         assert_true(filter->rate == 11 && filter->last_position == 12);
+        assert_true(got.letter_cursor == 900 && filter->letter_count == 3);
+        assert_memory_equal(filter->letters, some_letters, sizeof some_letters);
         got = status_batch_replay(batch, 1);
         assert_int_equal(got.state, REPLAY_CANCELLED);
         assert_false(got.has_filter);
@@ -322,7 +329,8 @@ static void replays_come_back_as_they_were_with_changes_and_alone(void **state)
 
 static void replays_that_cannot_be_are_refused(void **state)
 {
-    struct replay_change bad[9], many[STATUS_BATCH_REPLAYS_MAX + 1];
+    static const uint64_t none[] = {0}, twice[] = {7, 7};
+    struct replay_change bad[12], many[STATUS_BATCH_REPLAYS_MAX + 1];
     struct buf b;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -336,6 +344,11 @@ static void replays_that_cannot_be_are_refused(void **state)
     bad[6].filter.accepted_until_ms = -1;
     bad[7].filter.name = VIEW("order..x");
     bad[8].filter.event_id_count = REPLAY_IDS_MAX + 1;
+    bad[9].filter.event_id_count = 2; /* fewer than letters */
+    bad[10].filter.letters = none;
+    bad[10].filter.letter_count = 1;
+    bad[11].filter.letters = twice;
+    bad[11].filter.letter_count = 2;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(write_replays(&bad[i], 1, &b), ERR_INVALID);
         assert_int_equal(b.len, 0);

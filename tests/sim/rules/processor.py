@@ -246,12 +246,6 @@ RULES = [
         "    return lost && !e ? LOST : KEPT;",
         "    return lost && !e ? KEPT : KEPT;",
     ),
-    (
-        "nothing is swept",
-        "event-processor/sweep_items.c",
-        "static const unsigned unended = 1u << STATUS_RETRYING | 1u << STATUS_PROCESSING;",
-        "static const unsigned unended = 0;",
-    ),
     # ---- answers ----
     (
         "NOT_FOUND without a look",
