@@ -27,17 +27,18 @@ enum state { RUNNABLE, BLOCKED, DONE };
 enum { NOWHERE = -1 };
 
 struct fiber {
-    ucontext_t context; /* only to begin; then: */
-    jmp_buf at;         /* swapcontext would ask the kernel for signals each time */
-    bool begun;
+    /* What all fibers are searched for comes first, in one cache line. */
     enum state state;
     int place; /* among the runnable; NOWHERE: it isn't there */
     int process;
+    bool begun;
+    bool woken;            /* before the limit */
     const void *waits_for; /* a lock, a condition or a fiber; NULL: only time */
     int64_t wake_ns;       /* at the latest; SIM_NEVER: no limit */
-    bool woken;            /* before the limit */
     void *(*function)(void *);
     void *arg;
+    jmp_buf at;         /* swapcontext would ask the kernel for signals each time */
+    ucontext_t context; /* only to begin */
 };
 
 /* Those that may run again, in the order they were made; dead ones leave when it is looked who is

@@ -45,6 +45,7 @@ static void configure_handler(const struct plan_handler *plan, size_t index, boo
     *ret = (struct config_handler){.match = last ? all : patterns[index],
                                    .kind = simulate,
                                    .delay_ms = plan->takes_ms,
+                                   .failure_rate = 0.5,
                                    .allow_crash = 1,
                                    .max_attempts = plan->max_attempts,
                                    .backoff_ms = plan->backoff_ms,

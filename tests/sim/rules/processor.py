@@ -152,6 +152,12 @@ RULES = [
         "    if (lanes->alone)",
     ),
     (
+        "others before the outcome of who ran alone",
+        "event-processor/lanes.c",
+        "    if (!held->began_ns)\n        lanes_end_alone(lanes, held);",
+        "    lanes_end_alone(lanes, held);",
+    ),
+    (
         "redeliveries run unclaimed",
         DECIDE,
         "return item || delivery->again ? DECIDE_CLAIM : DECIDE_RUN;",
