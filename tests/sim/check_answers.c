@@ -217,7 +217,7 @@ static void check_fold(const struct node *node)
         bool found = status_table_at(node->processor->table, p, &entry, &reflects);
         if (reflects.event_position < check_log_end || reflects.status_position != check_status_end)
             return;
-        if (check_log[p].first != p || !folded->state.status)
+        if (check_log[p].first != p || !folded->state.status || p < reflects.first_event_position)
             continue;
         if (!found || check_order(entry.state, folded->state) != 0 ||
             entry.state.status != folded->state.status ||
