@@ -49,6 +49,9 @@ static int fiber_count;
 static struct fiber *runnable[FIBERS_MAX];
 static int runnable_count;
 static int64_t next_due_ns = SIM_NEVER; /* nobody blocked is due before */
+/* How many wait for objects of each hash, at most: most locks are waited for by nobody. */
+enum { HASHES = 1024 };
+static int waiters[HASHES];
 static void *free_stacks[FIBERS_MAX];
 static int free_stack_count;
 static struct fiber *first_fiber, *running;
@@ -198,9 +201,15 @@ void fiber_may_switch(void)
         give_way();
 }
 
+static int *waiters_of(const void *object)
+{
+    return &waiters[((uintptr_t)object >> 3) % HASHES];
+}
+
 /* False: the time was over first. */
 bool fiber_block(const void *object, int64_t wake_ns)
 {
+    ++*waiters_of(object);
     running->state = BLOCKED;
     running->waits_for = object;
     running->wake_ns = wake_ns;
@@ -210,12 +219,13 @@ bool fiber_block(const void *object, int64_t wake_ns)
         next_due_ns = wake_ns;
     give_way();
     running->waits_for = NULL;
+    --*waiters_of(object);
     return running->woken;
 }
 
 void fiber_wake_all(const void *object)
 {
-    for (int i = 0; i < fiber_count; i++) {
+    for (int i = 0; *waiters_of(object) > 0 && i < fiber_count; i++) {
         struct fiber *f = fibers[i];
         if (f->state != BLOCKED || f->waits_for != object)
             continue;
