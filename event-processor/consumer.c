@@ -46,6 +46,12 @@ static void to_runner(void *ctx, struct held *held)
     runner_add(consumer->runner, held);
 }
 
+static void end_alone(void *ctx, const struct held *held)
+{
+    struct consumer *consumer = ctx;
+    runner_end_alone(consumer->runner, held);
+}
+
 /* ---- signs of life ---- */
 
 /* Waits that long; false: all ends. */
@@ -107,6 +113,7 @@ static enum err start_parts(struct consumer *consumer)
                                                          .metrics = use->metrics,
                                                          .to_letters = to_letters,
                                                          .to_retries = to_retries,
+                                                         .end_alone = end_alone,
                                                          .ctx = consumer},
                               &consumer->outcomes);
     if (!e)

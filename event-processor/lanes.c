@@ -368,6 +368,12 @@ void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns)
     if (!ends_at_once(lane))
         lanes->running--;
     lanes->all_running--;
+    if (!held->began_ns)
+        lanes_end_alone(lanes, held);
+}
+
+void lanes_end_alone(struct lanes *lanes, const struct held *held)
+{
     if (lanes->running_alone == held)
         lanes->running_alone = NULL;
 }

@@ -67,8 +67,10 @@ bool lanes_may_take(const struct lanes *lanes);
 void lanes_begin(struct lanes *lanes, struct held *held, int64_t now_ns);
 /* Its time limit no longer counts. */
 void lanes_forget_limit(struct lanes *lanes, struct held *held);
-/* It runs no more. */
+/* It runs no more. What has begun alone is alone on, until: */
 void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns);
+/* Its outcome is recorded, or it is left. Nothing happens to others. */
+void lanes_end_alone(struct lanes *lanes, const struct held *held);
 /* The moment of the next time limit, and whose it is; INT64_MAX: there is none. */
 int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held);
 /* Takes all that waits; what was claimed only if that is said. */

@@ -50,6 +50,8 @@ void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome 
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
     metric_add(outcomes->counts[outcome], 1);
+    if (held->alone)
+        outcomes->use.end_alone(outcomes->use.ctx, held);
     in_hand_settle(held->hand, held, how[outcome], delay_ms);
 }
 

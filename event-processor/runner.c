@@ -79,6 +79,15 @@ void run_failed(struct run *run, const struct run_failure *failure)
     outcomes_failed(runner->outcomes, held, failure);
 }
 
+void runner_end_alone(struct runner *runner, const struct held *held)
+{
+    wait_lock(&runner->wait);
+    lanes_end_alone(&runner->lanes, held);
+    if (lanes_may_take(&runner->lanes))
+        wait_wake_all(&runner->wait);
+    wait_unlock(&runner->wait);
+}
+
 /* ---- time limits ---- */
 
 static void fail_for_time(struct runner *runner, struct held *held)

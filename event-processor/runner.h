@@ -39,6 +39,10 @@ bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
 void runner_stop(struct runner *runner);
 /* Nothing is started any more, and no time limits hold. After runner_stop. */
 void runner_end(struct runner *runner);
+/* A delivery that was run alone is about to be settled: now others may run again. Before, one of
+ * them could crash, and it would look as if this one had, since its outcome was not recorded.
+ * Thread-safe. */
+void runner_end_alone(struct runner *runner, const struct held *held);
 /* What should be fetched now. Thread-safe. */
 struct lanes_want runner_wants(struct runner *runner);
 void runner_free(struct runner *runner); /* after runner_end, when no run is in progress */

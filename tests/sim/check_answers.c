@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ASK_MS = 5000, CARRIERS = 3, BEYOND = 1000000 };
+enum { ASK_MS = 5000, CARRIERS = 3, BEYOND = 1000000, FOLD_PERCENT = 5 };
 
 /* Somebody who carries the position of an answer from processor to processor. */
 static struct carrier {
@@ -207,6 +207,28 @@ static bool same_positions(const struct status_reflects *a, const struct status_
            a->first_event_position == b->first_event_position;
 }
 
+/* A table is what the logs say, by our own fold, if both have come as far. */
+static void check_fold(const struct node *node)
+{
+    for (uint64_t p = 1; p <= check_log_end; p++) {
+        const struct folded *folded = &check_folded[p];
+        struct status_reflects reflects;
+        struct status_entry entry;
+        bool found = status_table_at(node->processor->table, p, &entry, &reflects);
+        if (reflects.event_position < check_log_end || reflects.status_position != check_status_end)
+            return;
+        if (check_log[p].first != p || !folded->state.status || p < reflects.first_event_position)
+            continue;
+        if (!found || check_order(entry.state, folded->state) != 0 ||
+            entry.state.status != folded->state.status ||
+            entry.change_position != folded->changed_at)
+            sim_fail("for %s, position %llu is %s (%llu) where the logs say %s (%llu)", node->name,
+                     (unsigned long long)p, status_word(entry.state.status),
+                     (unsigned long long)entry.change_position, status_word(folded->state.status),
+                     (unsigned long long)folded->changed_at);
+    }
+}
+
 static void check_agreement(struct world *world)
 {
     struct status_table_stats stats[NODES_MAX];
@@ -215,6 +237,8 @@ static void check_agreement(struct world *world)
         struct node *node = &world->nodes[i];
         if (node->is_gateway || !node->up || node->stopping)
             continue;
+        if (sim_chance(FOLD_PERCENT))
+            check_fold(node);
         status_table_stats(node->processor->table, 0, &stats[count]);
         for (size_t j = 0; j < count; j++)
             if (same_positions(&stats[j].reflects, &stats[count].reflects) &&

@@ -99,8 +99,8 @@ static void check_event(struct world *world, struct node *node, uint64_t p)
     bool dead = entry.state.status == STATUS_DEAD;
     bool must_die = k->fate.failures >= most || k->fate.never;
     uint32_t expected = k->fate.never ? 1 : must_die ? most : k->fate.failures + 1;
-    if (plan_loses_runs(&world->plan) && (dead || attempt > expected))
-        expected = attempt; /* these have cost attempts */
+    if (k->fate.flaky || (plan_loses_runs(&world->plan) && (dead || attempt > expected)))
+        expected = attempt; /* that is what they have cost */
     else if (dead != must_die)
         sim_fail("%s is %s", check_text_of(&k->id), status_word(entry.state.status));
     if (dead && !k->fate.never && attempt != most)

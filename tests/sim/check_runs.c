@@ -106,8 +106,8 @@ void check_run_ends(const struct world *world, int process, const struct run *ru
     size_t i = 0;
     while (active[i].run != run || active[i].process != process)
         i++;
-    if (sim_now_ms() - active[i].at_ms > LONG_MS && !plan_is_faulty(&world->plan) &&
-        long_run_count < BEGUN_MAX)
+    bool in_time = !plan_is_network_bad(&world->plan) && !plan_loses_runs(&world->plan);
+    if (in_time && sim_now_ms() - active[i].at_ms > LONG_MS && long_run_count < BEGUN_MAX)
         long_runs[long_run_count++] = run->position;
     active[i] = active[--active_count];
 }

@@ -217,7 +217,8 @@ static void share_id(const struct plan *plan, struct post *post)
         set_text(post->source, sizeof post->source, "/elsewhere");
     else if (sim_chance(50))
         set_text(post->source, sizeof post->source, WORLD_SOURCE);
-    if (shared % 3 == 2)
+    set_text(post->colour, sizeof post->colour, "red");
+    if ((shared + plan->kind) % 3 == 2)
         snprintf(post->producer_id, sizeof post->producer_id,
                  sim_chance(50) ? "0195abcd-0000-7000-8000-%012zu"
                                 : "0195ABCD-0000-7000-8000-%012zu",

@@ -66,7 +66,9 @@ static void make_events(struct plan *ret)
     if (sim_chance(50))
         ret->failing = (unsigned)sim_between(2, 60);
     if (ret->failing && sim_chance(30))
-        ret->hanging = (unsigned)sim_between(2, 60);
+        ret->hanging = 5 + (unsigned)sim_random(60);
+    if (sim_chance(20))
+        ret->flaky = (unsigned)sim_between(2, 100);
     if (sim_chance(20))
         ret->crashing = (unsigned)sim_between(1, 12);
 }
@@ -96,6 +98,7 @@ void plan_make(struct plan *ret)
         .drain_ms = DRAIN_MS,
         .max_ack_pending = sim_chance(20) ? sim_between(1, 10) : 1000,
         .concurrency = sim_between(1, 16),
+        .kind = sim_random(3),
         .own_ids = (unsigned)sim_random(101),
     };
     make_handlers(ret);
@@ -118,8 +121,9 @@ void plan_make(struct plan *ret)
         make_age(ret);
 }
 
-static bool is_network_bad(const struct sim_network *network)
+bool plan_is_network_bad(const struct plan *plan)
 {
+    const struct sim_network *network = &plan->network;
     return network->slow || network->receipt_lost || network->publish_lost ||
            network->settle_lost || network->fetch_lost || network->ask_fails;
 }
@@ -128,7 +132,7 @@ static bool is_network_bad(const struct sim_network *network)
 static bool stops_amid_others(const struct plan *plan)
 {
     return plan->stops && (plan->kills || plan->freezes || plan->cuts || plan->refusals ||
-                           plan->losses || plan->crashing || is_network_bad(&plan->network));
+                           plan->losses || plan->crashing || plan_is_network_bad(plan));
 }
 
 bool plan_loses_runs(const struct plan *plan)
@@ -141,7 +145,7 @@ bool plan_loses_runs(const struct plan *plan)
 
 bool plan_is_faulty(const struct plan *plan)
 {
-    return plan_loses_runs(plan) || is_network_bad(&plan->network) || plan->stops || plan->crashing;
+    return plan_loses_runs(plan) || plan_is_network_bad(plan) || plan->stops || plan->crashing;
 }
 
 /* ---- handlers ---- */
@@ -169,7 +173,8 @@ struct fate plan_fate(const struct plan *plan, struct view payload)
         return fate;
     uint64_t hash = hash_of(payload);
     fate.crashes = hash / 10000 % 100 < plan->crashing;
-    if (hash % 100 >= plan->failing && !fate.crashes)
+    fate.flaky = !fate.crashes && hash / 100000000 % 100 < plan->flaky;
+    if (fate.flaky || (hash % 100 >= plan->failing && !fate.crashes))
         return fate;
     fate.failures = FATE_ALWAYS;
     if (fate.crashes)
@@ -185,8 +190,13 @@ struct fate plan_fate(const struct plan *plan, struct view payload)
 
 void plan_payload(const struct plan *plan, const char *text, char payload[PLAN_PAYLOAD_SIZE])
 {
-    int len = snprintf(payload, PLAN_PAYLOAD_SIZE, "{\"is\":\"%s\",\"simulate\":[", text);
+    int len = snprintf(payload, PLAN_PAYLOAD_SIZE, "{\"is\":\"%s\",", text);
     struct fate fate = plan_fate(plan, (struct view){payload, (size_t)len});
+    if (fate.flaky) {
+        snprintf(payload + len, (size_t)(PLAN_PAYLOAD_SIZE - len), "\"of\":\"chance\"}");
+        return;
+    }
+    len += snprintf(payload + len, (size_t)(PLAN_PAYLOAD_SIZE - len), "\"simulate\":[");
     char fails[48] = "fail";
     if (fate.after_ms >= 0)
         snprintf(fails, sizeof fails, "fail:after=%lldms", (long long)fate.after_ms);

@@ -23,6 +23,7 @@ struct plan {
     size_t handler_count;
     struct plan_handler handlers[HANDLERS_MAX];
     unsigned kills, freezes, cuts, stops, refusals; /* a percentage of the director's moves */
+    size_t kind;                                    /* of shared ids: where they begin */
     unsigned reuse;      /* percentage of events that use an id again ... */
     unsigned conflict;   /* ... and of these, with other content */
     unsigned own_ids;    /* percentage of events with an id of the producer's */
@@ -32,6 +33,7 @@ struct plan {
     unsigned junk;       /* messages that are no events */
     unsigned failing;    /* percentage of events whose handler fails, ... */
     unsigned hanging;    /* ... of these, of those that hang until their time limit; */
+    unsigned flaky;      /* of those whose handler fails by chance, in every second run; */
     unsigned crashing;   /* and of events that crash their processor */
     size_t replays;
     int64_t replay_silent_ms;
@@ -41,6 +43,8 @@ void plan_make(struct plan *ret);
 /* Whether processors may vanish in the midst of a run: then attempts are charged that no handler
  * has failed in. */
 bool plan_loses_runs(const struct plan *plan);
+/* Whether anything gets lost or late on the way to the bus and back, unless a process ends. */
+bool plan_is_network_bad(const struct plan *plan);
 /* Whether anything may go wrong beside handlers. */
 bool plan_is_faulty(const struct plan *plan);
 
@@ -51,6 +55,7 @@ size_t plan_handler_of(const struct plan *plan, struct view name);
 enum { FATE_ALWAYS = 1000 };
 struct fate {
     unsigned failures; /* FATE_ALWAYS: in all of them */
+    bool flaky;        /* ... or by chance; it ... */
     bool never;        /* ... says that no other could succeed; ... */
     bool crashes;      /* ... takes its processor with it, in all of them; ... */
     bool hangs;        /* ... or hangs until its time limit */

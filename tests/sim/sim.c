@@ -27,17 +27,18 @@ enum state { RUNNABLE, BLOCKED, DONE };
 enum { NOWHERE = -1 };
 
 struct fiber {
-    ucontext_t context; /* only to begin; then: */
-    jmp_buf at;         /* swapcontext would ask the kernel for signals each time */
-    bool begun;
+    /* What all fibers are searched for comes first, in one cache line. */
     enum state state;
     int place; /* among the runnable; NOWHERE: it isn't there */
     int process;
+    bool begun;
+    bool woken;            /* before the limit */
     const void *waits_for; /* a lock, a condition or a fiber; NULL: only time */
     int64_t wake_ns;       /* at the latest; SIM_NEVER: no limit */
-    bool woken;            /* before the limit */
     void *(*function)(void *);
     void *arg;
+    jmp_buf at;         /* swapcontext would ask the kernel for signals each time */
+    ucontext_t context; /* only to begin */
 };
 
 /* Those that may run again, in the order they were made; dead ones leave when it is looked who is
@@ -48,6 +49,9 @@ static int fiber_count;
 static struct fiber *runnable[FIBERS_MAX];
 static int runnable_count;
 static int64_t next_due_ns = SIM_NEVER; /* nobody blocked is due before */
+/* How many wait for objects of each hash, at most: most locks are waited for by nobody. */
+enum { HASHES = 1024 };
+static int waiters[HASHES];
 static void *free_stacks[FIBERS_MAX];
 static int free_stack_count;
 static struct fiber *first_fiber, *running;
@@ -197,9 +201,15 @@ void fiber_may_switch(void)
         give_way();
 }
 
+static int *waiters_of(const void *object)
+{
+    return &waiters[((uintptr_t)object >> 3) % HASHES];
+}
+
 /* False: the time was over first. */
 bool fiber_block(const void *object, int64_t wake_ns)
 {
+    ++*waiters_of(object);
     running->state = BLOCKED;
     running->waits_for = object;
     running->wake_ns = wake_ns;
@@ -209,12 +219,13 @@ bool fiber_block(const void *object, int64_t wake_ns)
         next_due_ns = wake_ns;
     give_way();
     running->waits_for = NULL;
+    --*waiters_of(object);
     return running->woken;
 }
 
 void fiber_wake_all(const void *object)
 {
-    for (int i = 0; i < fiber_count; i++) {
+    for (int i = 0; *waiters_of(object) > 0 && i < fiber_count; i++) {
         struct fiber *f = fibers[i];
         if (f->state != BLOCKED || f->waits_for != object)
             continue;

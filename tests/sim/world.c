@@ -45,6 +45,7 @@ static void configure_handler(const struct plan_handler *plan, size_t index, boo
     *ret = (struct config_handler){.match = last ? all : patterns[index],
                                    .kind = simulate,
                                    .delay_ms = plan->takes_ms,
+                                   .failure_rate = 0.5,
                                    .allow_crash = 1,
                                    .max_attempts = plan->max_attempts,
                                    .backoff_ms = plan->backoff_ms,
@@ -197,7 +198,6 @@ static void lose(struct world *world)
         bus_mem_purge(log);
     log_debug("lost", LOG_TEXT("log", log == world->events ? "events" : "statuses"),
               LOG_TEXT("what", kinds[kind]), LOG_U64("position", position));
-    world->plan.losses--;
     world->losses++;
     world->lost_at_ms = sim_now_ms();
     check_loss(world);
@@ -221,8 +221,7 @@ static void lose_items(struct world *world)
         bus_mem_purge(world->retries);
     log_debug("lost attempts to come", LOG_U64("kind", kind), LOG_U64("position", position),
               LOG_U64("items", end.count));
-    world->items_lost = true;
-    world->plan.lost_items--;
+    world->items_lost++;
 }
 
 static void make_trouble(struct world *world)
@@ -241,12 +240,12 @@ static void make_trouble(struct world *world)
         sim_bus_cut(node->bus, (int64_t)sim_between(1, 3000));
     if (sim_chance(plan->refusals) && !world->network.refused)
         refuse(world);
-    if (world->plan.losses && sim_chance(5))
+    if (world->losses < plan->losses && sim_chance(5))
         lose(world);
-    if (world->plan.lost_items && sim_chance(5))
+    if (world->items_lost < plan->lost_items && sim_chance(5))
         lose_items(world);
-    if (world->plan.junk && sim_chance(10)) {
-        world->plan.junk--;
+    if (world->junk < plan->junk && sim_chance(10)) {
+        world->junk++;
         publish_junk(world);
     }
 }

@@ -61,10 +61,9 @@ struct world {
     struct accepted accepted[EVENTS_MAX];
     size_t accepted_count;
     int64_t refused_until_ms;
-    bool items_lost;
-    uint32_t losses;    /* so far */
-    int64_t lost_at_ms; /* the last of them */
-    bool calm;          /* no faults any more */
+    uint32_t losses, items_lost, junk; /* so far */
+    int64_t lost_at_ms;                /* the last of them */
+    bool calm;                         /* no faults any more */
 };
 
 /* Runs the history; ends the (real) process if something doesn't hold. */

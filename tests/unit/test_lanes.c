@@ -212,6 +212,8 @@ static void test_alone_is_alone(void **state)
     lanes_begin(&w.lanes, alone, w.now_ns);
     assert_null(lanes_take(&w.lanes));
     lanes_end(&w.lanes, alone, w.now_ns);
+    assert_null(lanes_take(&w.lanes)); /* its outcome is not recorded yet */
+    lanes_end_alone(&w.lanes, alone);
     assert_non_null(lanes_take(&w.lanes));
     close_world(&w);
 }

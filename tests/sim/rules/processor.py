@@ -152,6 +152,12 @@ RULES = [
         "    if (lanes->alone)",
     ),
     (
+        "others before the outcome of who ran alone",
+        "event-processor/lanes.c",
+        "    if (!held->began_ns)\n        lanes_end_alone(lanes, held);",
+        "    lanes_end_alone(lanes, held);",
+    ),
+    (
         "redeliveries run unclaimed",
         DECIDE,
         "return item || delivery->again ? DECIDE_CLAIM : DECIDE_RUN;",
@@ -289,7 +295,8 @@ RULES = [
         "a drain charges what has not ended in time",
         "event-processor/runner.c",
         "    else\n        outcomes_leave(runner->outcomes, held);\n}\n\nvoid run_failed",
-        "    else\n        fail_for_time(runner, held);\n}\n\nvoid run_failed",
+        "    else\n        outcomes_failed(runner->outcomes, held, "
+        "&(struct run_failure){.delay_ms = 0});\n}\n\nvoid run_failed",
     ),
     (
         "a drain does not wait for what runs",
