@@ -75,9 +75,32 @@ def confirms_an_order(reader, command):
         assert "order.confirmed" in succeeds(done, command) and "order.created" in text(), text()
 
 
+def replays(reader, command):
+    """The stream's messages, of which one is shown: the last one says that it is done."""
+    shown = re.search(r'"replayId": "([^"]+)"', read("docs/grpc-api.md")).group(1)
+    said = succeeds(reader.shell(command), command)
+    assert '"state": "DONE"' in said and '"name": "order.*"' in said, said
+    reader.ids[shown] = re.search(r'"replayId": "([^"]+)"', said).group(1)
+
+
+def replays_an_event(reader, command):
+    """Once the event has ended, what is asked for is told; then it is run once more."""
+    until(
+        lambda: '"status":"processed"' in reader.shell("curl -s $EVENTS/<id>".replace(*EVENTS)).stdout,
+        PATIENCE_S,
+        "the event ends",
+    )
+    assert re.search('"state":"(running|done)"', succeeds(reader.shell(command), command))
+
+
+EVENTS = ("$EVENTS", "http://localhost:8080/api/v1/events")
 COMPOSE = elsewhere("tests/compose/test_compose.py", "def test_the_documents_commands_are_run(")
 # Short for what many commands have; `expanded` puts it back.
 SHORT = {
+    "$REPLAYS": "http://localhost:8080/api/v1/replays",
+    "$REPLAY_ID": "01a20da3-5bb0-7a1e-9c05-3f0a6be1d0c2",
+    "$GRPC_REPLAY_ID": "01a20f4c-2350-73e6-9bd7-e1b64b27b736",
+    "$SERVICE": "localhost:9090 events.EventService",
     "$EVENTS": "http://localhost:8080/api/v1/events",
     "$GRPC": "grpcurl -plaintext",
     "$JSON": '-H "Content-Type: application/json"',
@@ -119,6 +142,9 @@ README = {
     "curl -s '$EVENTS/order-7?source=/shop'": says(
         '"name":"order.created"', '"status":"processed"'
     ),
+    "curl -s -X POST $EVENTS/<id>/replay": replays_an_event,
+    "curl -s $REPLAYS $JSON -d "
+    """'{"statuses":["dead"],"dry_run":true}'""": says('"matched":0', '"dry_run":true'),
 }
 HTTP_API = {
     'curl -i $EVENTS -H "Content-Type: application/cloudevents+json" -d \'{"specversion":"1.0",'
@@ -132,6 +158,13 @@ HTTP_API = {
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
+    "curl -s -X POST $EVENTS/$ID/replay": replays_an_event,
+    """curl -s $REPLAYS $JSON -d '{"statuses":["dead"],"name":"order.>","dry_run":true}'""": says(
+        '"matched":0', '"dry_run":true'
+    ),
+    "curl -s $REPLAYS/$REPLAY_ID": says('"state":"(running|done)"'),
+    "curl -s -X DELETE $REPLAYS/$REPLAY_ID": says('"state":"(cancelled|done)"'),
+    "curl -s '$REPLAYS?limit=10'": says('^{"replays":'),
     "build/http-gateway --webhook-origins eventgrid.azure.net,events.example.com": gives_consent,
 }
 GRPC_API = {
@@ -140,6 +173,14 @@ GRPC_API = {
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
     "$GRPC localhost:9090 describe events.EventStatus.Status": says("enum Status"),
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","dry_run":true}' $SERVICE/ReplayEvents""": says(
+        '"state": "DONE"'
+    ),
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","rate":100}' $SERVICE/ReplayEvents""": replays,
+    """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/GetReplay""": says('"state": "DONE"'),
+    """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/WatchReplay""": says('"state": "DONE"'),
+    """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/CancelReplay""": says('"state": "DONE"'),
+    """$GRPC -d '{"page_size":10}' $SERVICE/ListReplays""": says('"replays": \\['),
     "$GRPC -protoset-out tidings.protoset localhost:9090 "
     "describe events.EventService": leaves_a_file("tidings.protoset"),
 }
@@ -153,7 +194,14 @@ CONFIG = {
     "build/event-processor --help": says(*(f"--{flag}" for flag in ("bus", "group", "config"))),
     "build/event-processor --check-config --config processor.yaml": checks_a_configuration,
 }
+NO_MUTANT = instead(
+    "tests/sim/mutants 'no such rule'",
+    "each is compiled and simulated, which takes minutes; it does say which there are",
+    refuses("no such rule", "no barrier"),
+)
 SIMULATION = {
+    "tests/sim/mutants": NO_MUTANT,
+    "COUNT=20000 tests/sim/mutants 'no barrier'": NO_MUTANT,
     "make sim": instead(
         "make sim COUNT=20",
         "2,000 take minutes, and .ci/run has a gate for them; it builds without sanitizers only",
@@ -231,7 +279,7 @@ def way(block, command):
 
 def elsewhere_shown(command):
     """Where the block that follows is not its output: its check looks at it."""
-    return CHECKS.get(command) in (gives_consent, checks_a_configuration)
+    return CHECKS.get(command) in (gives_consent, checks_a_configuration, replays)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

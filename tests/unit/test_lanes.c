@@ -3,8 +3,6 @@
 #include "tests/lib/each_failure.h"
 #include "tests/lib/unit.h"
 
-#include <stdlib.h>
-
 enum { MS = 1000000, HELD = 400 };
 
 /* Some handlers, their lanes, and deliveries of an empty payload. */
@@ -23,8 +21,7 @@ static void open_world(struct world *w, const struct config_handler *list, size_
     struct config_handler copy[8];
     struct config_handlers config = {.list = copy, .count = count};
     struct handler_tools tools = {.concurrency = concurrency};
-    memset(w, 0, sizeof *w);
-    w->now_ns = 1000 * (int64_t)MS;
+    *w = (struct world){.now_ns = 1000 * (int64_t)MS};
     memcpy(copy, list, count * sizeof *list);
     assert_int_equal(handlers_open(&config, &tools, &w->handlers, NULL), ERR_NONE);
     assert_int_equal(lanes_init(&w->lanes, w->handlers, concurrency, 1000), ERR_NONE);
