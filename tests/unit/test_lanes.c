@@ -3,6 +3,8 @@
 #include "tests/lib/each_failure.h"
 #include "tests/lib/unit.h"
 
+#include <stdlib.h>
+
 enum { MS = 1000000, HELD = 400 };
 
 /* Some handlers, their lanes, and deliveries of an empty payload. */
@@ -154,8 +156,7 @@ static void test_the_lanes_are_as_before_when_all_has_ended(void **state)
     unsigned seed = 1;
     open_world(&w, two, 2, 7);
     for (int round = 0; round < 20000; round++) {
-        struct held *held = &w.held[rand_r(&seed) % HELD];
-        struct held *rest = NULL;
+        struct held *rest = NULL, *held = &w.held[rand_r(&seed) % HELD];
         if (!held->handler) {
             held->next = NULL;
             held->handler = handlers_at(w.handlers, (size_t)rand_r(&seed) % 2);
