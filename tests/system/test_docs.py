@@ -85,21 +85,20 @@ def replays(reader, command):
 
 def replays_an_event(reader, command):
     """Once the event has ended, what is asked for is told; then it is run once more."""
+    status = expanded("curl -s $EVENTS/<id>")
     until(
-        lambda: '"status":"processed"' in reader.shell("curl -s $EVENTS/<id>".replace(*EVENTS)).stdout,
-        PATIENCE_S,
-        "the event ends",
+        lambda: '"status":"processed"' in reader.shell(status).stdout, PATIENCE_S, "the event ends"
     )
     assert re.search('"state":"(running|done)"', succeeds(reader.shell(command), command))
 
 
-EVENTS = ("$EVENTS", "http://localhost:8080/api/v1/events")
 COMPOSE = elsewhere("tests/compose/test_compose.py", "def test_the_documents_commands_are_run(")
 # Short for what many commands have; `expanded` puts it back.
 SHORT = {
     "$REPLAYS": "http://localhost:8080/api/v1/replays",
     "$REPLAY_ID": "01a20da3-5bb0-7a1e-9c05-3f0a6be1d0c2",
     "$GRPC_REPLAY_ID": "01a20f4c-2350-73e6-9bd7-e1b64b27b736",
+    "$REPLAY_EVENTS": "$SERVICE/ReplayEvents",
     "$SERVICE": "localhost:9090 events.EventService",
     "$EVENTS": "http://localhost:8080/api/v1/events",
     "$GRPC": "grpcurl -plaintext",
@@ -173,10 +172,10 @@ GRPC_API = {
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
     "$GRPC localhost:9090 describe events.EventStatus.Status": says("enum Status"),
-    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","dry_run":true}' $SERVICE/ReplayEvents""": says(
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","dry_run":true}' $REPLAY_EVENTS""": says(
         '"state": "DONE"'
     ),
-    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","rate":100}' $SERVICE/ReplayEvents""": replays,
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.*","rate":100}' $REPLAY_EVENTS""": replays,
     """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/GetReplay""": says('"state": "DONE"'),
     """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/WatchReplay""": says('"state": "DONE"'),
     """$GRPC -d '{"replay_id":"$GRPC_REPLAY_ID"}' $SERVICE/CancelReplay""": says('"state": "DONE"'),
