@@ -80,6 +80,17 @@ static void check_concurrency(const struct world *world, int process)
         sim_fail("a processor runs %llu handlers at once", (unsigned long long)all);
 }
 
+/* A process that gets a delivery once more has it in hand already. */
+static void check_twice(int process, const struct run *run)
+{
+    struct status_delivery source = held_of(run)->source;
+    for (size_t i = 0; i < active_count; i++)
+        if (active[i].process == process && active[i].source.log == source.log &&
+            active[i].source.position == source.position)
+            sim_fail("a delivery of position %llu is run twice at once",
+                     (unsigned long long)run->position);
+}
+
 /* A copy of a delivery is not run beside the other, nor what has ended or has been taken over as
  * far as the process knows. */
 static void check_others(const struct world *world, int process, const struct run *run)
@@ -119,6 +130,7 @@ void check_run_begins(struct world *world, int process, const struct run *run)
         forget_killed();
     if (active_count == BEGUN_MAX)
         sim_fail("too many runs");
+    check_twice(process, run);
     if (world->losses == 0)
         check_others(world, process, run);
     active[active_count++] = (struct active){.run = run,

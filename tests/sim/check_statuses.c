@@ -78,7 +78,9 @@ static void check_change(const struct world *world, const struct status_batch *b
               LOG_TEXT("status", status_word(change->state.status)),
               LOG_U64("generation", change->state.generation),
               LOG_U64("attempt", change->state.attempt), LOG_U64("alone", change->state.alone),
-              LOG_U64("previous", change->previous_position));
+              LOG_U64("previous", change->previous_position),
+              LOG_U64("delivery", change->delivery.position),
+              LOG_VIEW("by", status_batch_processor(batch)));
     if (change->state.status != STATUS_RETRYING)
         return;
     note_due(change);

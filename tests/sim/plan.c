@@ -111,6 +111,21 @@ static void make_slow(struct plan *ret)
     }
 }
 
+/* Attempts to come are stored twice, since the bus forgets them soon; and nothing else happens. */
+static void make_copies(struct plan *ret)
+{
+    ret->processors = 2 + sim_random(2);
+    ret->duplicate_window_ms = 150;
+    ret->ack_wait_ms = 2000;
+    ret->network = (struct sim_network){.receipt_lost = 5 + (unsigned)sim_random(40)};
+    ret->failing = 60;
+    ret->crashing = 0;
+    for (size_t i = 0; i < ret->handler_count; i++) {
+        ret->handlers[i].takes_ms = 1 + (int64_t)sim_random(400);
+        ret->handlers[i].max_attempts = 5;
+    }
+}
+
 void plan_make(struct plan *ret)
 {
     *ret = (struct plan){
@@ -135,6 +150,10 @@ void plan_make(struct plan *ret)
     /* Some have one kind of trouble only: then it can be told who pays for it. */
     if (ret->crashing && sim_chance(60)) {
         make_crashes(ret);
+        return;
+    }
+    if (sim_chance(5)) {
+        make_copies(ret);
         return;
     }
     if (!ret->crashing && sim_chance(15)) {
