@@ -19,9 +19,9 @@ struct retries {
     pthread_t thread;
 };
 
-/* Whether a record at that place of its batch is the one that was appended for the delivery. A batch
- * that is sent again after longer than the bus knows its message id is stored twice; the first
- * counts, and the receipt tells of the second. */
+/* Whether a record at that place of its batch is the one that was appended for the delivery. A
+ * batch that is sent again after longer than the bus knows its message id is stored twice; the
+ * first counts, and the receipt tells of the second. */
 static bool is_claim(const struct held *held, const struct status_change *change, uint32_t place)
 {
     const struct status_change *claim = &held->append.change;
