@@ -56,6 +56,7 @@ struct held {
     uint64_t looked_position;          /* the record that was looked up; 0: none */
     uint32_t looked_place;
     struct status_delivery named; /* by that record, */
+    bool looked_own;              /* which is the claim: sent again, it was stored a second time */
     int64_t due_ms;               /* and when it says that the next attempt is due */
     int claim;                    /* outcomes' */
     bool alone;                   /* it may be run with no other handler only */

@@ -160,22 +160,23 @@ void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay
 static struct decide_delivery describe(const struct outcomes *outcomes, const struct held *held)
 {
     const struct status_entry *cell = &held->cell;
-    return (struct decide_delivery){
-        .id = held->id,
-        .position = held->run.position,
-        .stream = view_of(outcomes->use.event_stream),
-        .malformed = held->malformed,
-        .source = held->source,
-        .instead_of = held->instead_of,
-        .again = held->delivery->delivered > 1,
-        .generation = held->generation,
-        .attempt = held->attempt,
-        .claimed = held->cleared,
-        .is_own = held->claim_position != 0 && held->claim_position == cell->change_position &&
-                  held->claim_place == cell->change_place,
-        .looked = held->looked_position != 0 && held->looked_position == cell->change_position &&
-                  held->looked_place == cell->change_place,
-        .named = held->named};
+    bool looked = held->looked_position != 0 && held->looked_position == cell->change_position &&
+                  held->looked_place == cell->change_place;
+    bool is_claim = held->claim_position != 0 && held->claim_position == cell->change_position &&
+                    held->claim_place == cell->change_place;
+    return (struct decide_delivery){.id = held->id,
+                                    .position = held->run.position,
+                                    .stream = view_of(outcomes->use.event_stream),
+                                    .malformed = held->malformed,
+                                    .source = held->source,
+                                    .instead_of = held->instead_of,
+                                    .again = held->delivery->delivered > 1,
+                                    .generation = held->generation,
+                                    .attempt = held->attempt,
+                                    .claimed = held->cleared,
+                                    .is_own = is_claim || (looked && held->looked_own),
+                                    .looked = looked,
+                                    .named = held->named};
 }
 
 bool outcomes_decide(struct outcomes *outcomes, struct held *held)

@@ -19,6 +19,21 @@ struct retries {
     pthread_t thread;
 };
 
+/* Whether a record at that place of its batch is the one that was appended for the delivery. A
+ * batch that is sent again after longer than the bus knows its message id is stored twice; the
+ * first counts, and the receipt tells of the second. */
+static bool is_claim(const struct held *held, const struct status_change *change, uint32_t place)
+{
+    const struct status_change *claim = &held->append.change;
+    return held->claim_position != 0 && place == held->claim_place &&
+           change->time_ms == claim->time_ms && change->state.status == claim->state.status &&
+           change->state.alone == claim->state.alone &&
+           change->state.generation == claim->state.generation &&
+           change->state.attempt == claim->state.attempt &&
+           change->delivery.log == claim->delivery.log &&
+           change->delivery.position == claim->delivery.position;
+}
+
 /* What the cell's last record says. A record that is not kept names nobody. */
 static enum err look_up(struct retries *retries, struct held *held)
 {
@@ -37,6 +52,7 @@ static enum err look_up(struct retries *retries, struct held *held)
     if (batch && place < status_batch_count(batch))
         change = status_batch_get(batch, place);
     held->named = change.delivery;
+    held->looked_own = is_claim(held, &change, place);
     held->due_ms = change.due_ms;
     held->looked_position = position;
     held->looked_place = place;

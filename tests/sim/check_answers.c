@@ -207,9 +207,24 @@ static bool same_positions(const struct status_reflects *a, const struct status_
            a->first_event_position == b->first_event_position;
 }
 
+static struct folded known[NODES_MAX][POSITIONS_MAX];
+static int known_by[NODES_MAX];
+
+const struct folded *check_known(const struct world *world, int process, uint64_t position)
+{
+    for (size_t i = 0; i < world->node_count; i++)
+        if (world->nodes[i].process == process && known_by[i] == process)
+            return known[i][position].state.status ? &known[i][position] : NULL;
+    return NULL;
+}
+
 /* A table is what the logs say, by our own fold, if both have come as far. */
 static void check_fold(const struct node *node)
 {
+    size_t number = (size_t)(node - node->world->nodes);
+    if (known_by[number] != node->process)
+        memset(known[number], 0, sizeof known[number]);
+    known_by[number] = node->process;
     for (uint64_t p = 1; p <= check_log_end; p++) {
         const struct folded *folded = &check_folded[p];
         struct status_reflects reflects;
@@ -226,6 +241,7 @@ static void check_fold(const struct node *node)
                      (unsigned long long)p, status_word(entry.state.status),
                      (unsigned long long)entry.change_position, status_word(folded->state.status),
                      (unsigned long long)folded->changed_at);
+        known[number][p] = *folded;
     }
 }
 

@@ -141,6 +141,31 @@ static void check_all(struct world *world, struct node *node)
 
 /* ---- after a loss ---- */
 
+/* Whether what a table says stands in the status log, so that others would say the same. Of what
+ * somebody has emptied by hand the tables are all that is left. */
+static void check_record(struct world *world, const struct node *node,
+                         const struct status_entry *entry)
+{
+    struct bus_record *record;
+    struct status_batch *batch;
+    struct bus_log_end end;
+    bool there = false;
+    if (bus_log_end(world->statuses, 1000, &end) || entry->change_position < end.first)
+        return;
+    if (!bus_log_read(world->statuses, entry->change_position, 1000, &record)) {
+        if (!status_batch_read(record->payload, &batch)) {
+            there = entry->change_place < status_batch_count(batch) &&
+                    status_batch_get(batch, entry->change_place).event_position ==
+                        entry->event_position;
+            status_batch_free(batch);
+        }
+        bus_record_free(record);
+    }
+    if (!there)
+        sim_fail("for %s, position %llu has ended by a record that is lost", node->name,
+                 (unsigned long long)entry->event_position);
+}
+
 /* When firsts may be gone. Tables may differ a little then: a record of the log's earlier life
  * counts where the same id is at the same position again, and that depends on how far the log had
  * come when it was folded. */
@@ -160,6 +185,7 @@ static void check_rest(struct world *world, struct node *node)
         if (!status_ended(entry.state.status))
             sim_fail("for %s, %s at position %llu has not ended in the end", node->name,
                      check_text_of(&k->id), (unsigned long long)p);
+        check_record(world, node, &entry);
         if (entry.state.status == STATUS_PROCESSED && !check_was_run(&entry.id))
             sim_fail("for %s, %s at position %llu is processed but was never run", node->name,
                      check_text_of(&k->id), (unsigned long long)p);

@@ -25,6 +25,9 @@ static struct active {
     const struct run *run;
     int process;
     int64_t at_ms;
+    uint64_t position;
+    uint32_t generation, attempt;
+    struct status_delivery source;
 } active[BEGUN_MAX];
 static size_t active_count;
 static uint64_t long_runs[BEGUN_MAX];
@@ -41,9 +44,14 @@ static int ended_at[POSITIONS_MAX][GENERATIONS_MAX];
 static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX][GENERATIONS_MAX];
 static bool acked[POSITIONS_MAX];
 
+static const struct held *held_of(const struct run *run)
+{
+    return (const struct held *)((const char *)run - offsetof(struct held, run));
+}
+
 static uint32_t generation_of(const struct run *run)
 {
-    const struct held *held = (const struct held *)((const char *)run - offsetof(struct held, run));
+    const struct held *held = held_of(run);
     if (held->generation >= GENERATIONS_MAX)
         sim_fail("generation %u of position %llu", held->generation,
                  (unsigned long long)run->position);
@@ -72,6 +80,45 @@ static void check_concurrency(const struct world *world, int process)
         sim_fail("a processor runs %llu handlers at once", (unsigned long long)all);
 }
 
+/* A process that gets a delivery once more has it in hand already. */
+static void check_twice(int process, const struct run *run)
+{
+    struct status_delivery source = held_of(run)->source;
+    for (size_t i = 0; i < active_count; i++)
+        if (active[i].process == process && active[i].source.log == source.log &&
+            active[i].source.position == source.position)
+            sim_fail("a delivery of position %llu is run twice at once",
+                     (unsigned long long)run->position);
+}
+
+/* A copy of a delivery is not run beside the other, nor what has ended or has been taken over as
+ * far as the process knows. */
+static void check_others(const struct world *world, int process, const struct run *run)
+{
+    const struct held *held = held_of(run);
+    const struct folded *known = check_known(world, process, run->position);
+    for (size_t i = 0; i < active_count && !plan_loses_deliveries(&world->plan); i++) {
+        const struct active *a = &active[i];
+        if (a->position == run->position && a->generation == held->generation &&
+            a->attempt == run->attempt && a->source.position != held->source.position &&
+            held->instead_of.position == 0 && !sim_is_killed(a->process))
+            sim_fail("position %llu is run for two deliveries at once",
+                     (unsigned long long)run->position);
+    }
+    if (!known || world->plan.max_age_ms)
+        return;
+    struct status_state begins = {.status = STATUS_PROCESSING,
+                                  .alone = held->alone,
+                                  .generation = held->generation,
+                                  .attempt = run->attempt};
+    int order = check_order(known->state, begins);
+    bool own = world->nodes[known->by].process == process;
+    bool ended = known->state.generation == held->generation && status_ended(known->state.status);
+    if (ended || order > 0 || (order == 0 && !own))
+        sim_fail("position %llu is run although the processor knows that it is %s",
+                 (unsigned long long)run->position, status_word(known->state.status));
+}
+
 void check_run_begins(struct world *world, int process, const struct run *run)
 {
     size_t handler = plan_handler_of(&world->plan, run->event.name);
@@ -83,7 +130,16 @@ void check_run_begins(struct world *world, int process, const struct run *run)
         forget_killed();
     if (active_count == BEGUN_MAX)
         sim_fail("too many runs");
-    active[active_count++] = (struct active){run, process, sim_now_ms()};
+    check_twice(process, run);
+    if (world->losses == 0)
+        check_others(world, process, run);
+    active[active_count++] = (struct active){.run = run,
+                                             .process = process,
+                                             .at_ms = sim_now_ms(),
+                                             .position = run->position,
+                                             .generation = generation,
+                                             .attempt = run->attempt,
+                                             .source = held_of(run)->source};
     check_concurrency(world, process);
     if (run->attempt == 0 || run->attempt > world->plan.handlers[handler].max_attempts)
         sim_fail("position %llu is run in attempt %u", (unsigned long long)run->position,
@@ -184,10 +240,12 @@ static void check_acks(const bool *acked_before)
 
 void check_runs(struct world *world)
 {
-    bool acked_before[POSITIONS_MAX];
+    bool acked_before[POSITIONS_MAX], missing[SWEPT_MAX];
+    size_t swept = check_swept_begin(world, missing);
     size_t count = begun_count, long_count = long_run_count;
     memcpy(acked_before, acked, sizeof acked);
     check_statuses_read(world);
+    check_swept_end(missing, swept);
     check_acks(acked_before);
     for (size_t i = 0; i < count; i++)
         check_begun(&begun[i]);

@@ -78,7 +78,9 @@ static void check_change(const struct world *world, const struct status_batch *b
               LOG_TEXT("status", status_word(change->state.status)),
               LOG_U64("generation", change->state.generation),
               LOG_U64("attempt", change->state.attempt), LOG_U64("alone", change->state.alone),
-              LOG_U64("previous", change->previous_position));
+              LOG_U64("previous", change->previous_position),
+              LOG_U64("delivery", change->delivery.position),
+              LOG_VIEW("by", status_batch_processor(batch)));
     if (change->state.status != STATUS_RETRYING)
         return;
     note_due(change);
@@ -88,7 +90,16 @@ static void check_change(const struct world *world, const struct status_batch *b
         check_replays_take(batch, change);
 }
 
-static void fold(const struct world *world, const struct status_change *change)
+static size_t node_of(const struct world *world, struct view processor)
+{
+    size_t i = 0;
+    while (i < world->node_count && !view_equal(view_of(world->nodes[i].name), processor))
+        i++;
+    return i;
+}
+
+static void fold(const struct world *world, const struct status_change *change,
+                 struct view processor)
 {
     uint64_t p = change->event_position;
     struct folded *cell = &check_folded[p];
@@ -103,6 +114,7 @@ static void fold(const struct world *world, const struct status_change *change)
         return;
     cell->state = change->state;
     cell->changed_at = check_status_end + 1;
+    cell->by = node_of(world, processor);
     cell->known_as = change->id;
     cell->letter = change->letter_position;
     cell->expired = change->error.len > 8 && memcmp(change->error.data, "expired:", 8) == 0;
@@ -119,7 +131,7 @@ static bool fold_batch(const struct world *world, const struct status_batch *bat
     for (size_t i = 0; i < count; i++) {
         struct status_change change = status_batch_get(batch, i);
         check_change(world, batch, &change);
-        fold(world, &change);
+        fold(world, &change, status_batch_processor(batch));
     }
     check_replays_fold(batch, check_status_end + 1);
     return true;

@@ -45,6 +45,73 @@ static void check_item(const struct world *world, const struct bus_message *mess
     check_once(world, "an attempt to come", (struct view){key, (size_t)len});
 }
 
+/* ---- attempts to come that the sweep takes for lost ---- */
+
+static struct swept {
+    struct retry_item item;
+    uint64_t at; /* in the retry log */
+} swept[SWEPT_MAX];
+static size_t swept_count;
+
+static void note_swept(const struct bus_message *message, uint64_t at)
+{
+    if (swept_count < SWEPT_MAX && !retry_item_read(message->payload, &swept[swept_count].item))
+        swept[swept_count++].at = at;
+}
+
+static bool is_swept(uint64_t at)
+{
+    for (size_t i = 0; i < swept_count; i++)
+        if (swept[i].at == at)
+            return true;
+    return false;
+}
+
+/* Whether the retry log holds another one of the same event. */
+static bool has_other(struct world *world, const struct retry_item *item)
+{
+    struct bus_log_end end;
+    struct bus_record *record;
+    bool other = false;
+    if (bus_log_end(world->retries, 1000, &end))
+        return true;
+    for (uint64_t at = end.first; at <= end.last && !other; at++) {
+        struct retry_item kept;
+        if (is_swept(at) || bus_log_read(world->retries, at, 1000, &record))
+            continue;
+        other = !retry_item_read(record->payload, &kept) &&
+                kept.event_position == item->event_position && kept.generation == item->generation;
+        bus_record_free(record);
+    }
+    return other;
+}
+
+size_t check_swept_begin(struct world *world, bool missing[SWEPT_MAX])
+{
+    size_t count = swept_count;
+    for (size_t i = 0; i < count; i++)
+        missing[i] = !has_other(world, &swept[i].item);
+    return count;
+}
+
+void check_swept_end(const bool missing[SWEPT_MAX], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct retry_item *item = &swept[i].item;
+        struct status_state state = check_folded[item->event_position].state;
+        bool waits = state.generation == item->generation &&
+                     ((state.status == STATUS_RETRYING && state.attempt + 1 == item->attempt) ||
+                      (state.status == STATUS_PROCESSING && state.attempt == item->attempt));
+        if (missing[i] && waits)
+            sim_fail("attempt %u of position %llu was lost, and nobody has lost it", item->attempt,
+                     (unsigned long long)item->event_position);
+    }
+    memmove(swept, swept + count, (swept_count - count) * sizeof *swept);
+    swept_count -= count;
+}
+
+/* ---- letters ---- */
+
 static struct view header(const struct bus_message *message, const char *name)
 {
     for (size_t i = 0; i < message->header_count; i++)
@@ -68,6 +135,8 @@ static void check_letter(const struct world *world, const struct bus_message *me
                         (int)attempts.len, attempts.data);
     check_once(world, "a dead letter", (struct view){key, (size_t)len});
 }
+
+/* ---- batches ---- */
 
 static struct batch {
     uint64_t id, bytes;
@@ -105,6 +174,8 @@ void check_stored(struct world *world, const struct bus_log *log, const struct b
         check_item(world, message);
     if (log == world->retries && !message->message_id && !plan_is_faulty(&world->plan))
         sim_fail("an attempt to come is taken for lost without any reason");
+    if (log == world->retries && !message->message_id && !world->items_lost)
+        note_swept(message, receipt->position);
     if (log == world->letters)
         check_letter(world, message);
 }

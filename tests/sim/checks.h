@@ -47,7 +47,8 @@ static inline bool check_is_conflict(const struct known *k, uint64_t position)
 /* What is at a position by the log so far. */
 struct folded {
     struct status_state state; /* STATUS_NONE: no record has won */
-    uint64_t changed_at;       /* in the status log */
+    uint64_t changed_at;       /* in the status log, */
+    size_t by;                 /* and by which node */
     bool recorded;             /* there was any */
     bool noticed;              /* any that says that it runs */
     struct event_id known_as;  /* by the last change */
@@ -93,6 +94,13 @@ void check_runs(struct world *world);
 void check_stored(struct world *world, const struct bus_log *log, const struct bus_message *message,
                   const struct bus_receipt *receipt);
 
+/* Whether the attempts to come that were stored once more since the last look were missing; to be
+ * asked before the status log is read, ... */
+enum { SWEPT_MAX = 64 };
+size_t check_swept_begin(struct world *world, bool missing[SWEPT_MAX]);
+/* ... and judged after that. */
+void check_swept_end(const bool missing[SWEPT_MAX], size_t count);
+
 /* ---- check_age.c: what has left the event log ---- */
 
 void check_age(struct world *world);
@@ -102,6 +110,10 @@ bool check_has_left(const struct event_id *id);
 uint64_t check_first_kept(void); /* as of the last look */
 
 /* ---- check_answers.c: any processor knows ---- */
+
+/* What a process's table said of a position when it was last compared with the logs; NULL: it was
+ * not yet. */
+const struct folded *check_known(const struct world *world, int process, uint64_t position);
 
 void check_answers(struct world *world);
 void check_answers_loss(void);

@@ -58,6 +58,8 @@ void __wrap_run_done(struct run *run, enum run_outcome outcome)
     check_run_ends(hooked, sim_process(), run);
     if (outcome == RUN_PROCESSED)
         check_run_succeeds(hooked, run);
+    else if (plan_drains_in_time(&hooked->plan))
+        sim_fail("a run was given up although there was time");
     __real_run_done(run, outcome);
 }
 

@@ -86,6 +86,46 @@ static void make_age(struct plan *ret)
         ret->handlers[i].backoff_ms = 1000 + (int64_t)sim_random((uint64_t)ret->max_age_ms);
 }
 
+/* Some run for long, others crash beside them. */
+static void make_crashes(struct plan *ret)
+{
+    ret->crashing = 2 + (unsigned)sim_random(20);
+    for (size_t i = 0; i < ret->handler_count; i++)
+        if (sim_chance(70))
+            ret->handlers[i].takes_ms = (int64_t)sim_between(30, 400);
+}
+
+/* Outcomes come late, when others have been at it already. */
+static void make_slow(struct plan *ret)
+{
+    ret->processors = 3;
+    ret->events = EVENTS_MAX / 4;
+    ret->ack_wait_ms = 200;
+    ret->network.slow = 40;
+    ret->network.slow_ms = (int64_t)sim_between(500, 3000);
+    ret->failing = ret->crashing = 0;
+    ret->flaky = 100;
+    for (size_t i = 0; i < ret->handler_count; i++) {
+        ret->handlers[i].backoff_ms = 1 + (int64_t)sim_random(300);
+        ret->handlers[i].max_attempts = 5;
+    }
+}
+
+/* Attempts to come are stored twice, since the bus forgets them soon; and nothing else happens. */
+static void make_copies(struct plan *ret)
+{
+    ret->processors = 2 + sim_random(2);
+    ret->duplicate_window_ms = 150;
+    ret->ack_wait_ms = 2000;
+    ret->network = (struct sim_network){.receipt_lost = 5 + (unsigned)sim_random(40)};
+    ret->failing = 60;
+    ret->crashing = 0;
+    for (size_t i = 0; i < ret->handler_count; i++) {
+        ret->handlers[i].takes_ms = 1 + (int64_t)sim_random(400);
+        ret->handlers[i].max_attempts = 5;
+    }
+}
+
 void plan_make(struct plan *ret)
 {
     *ret = (struct plan){
@@ -108,8 +148,14 @@ void plan_make(struct plan *ret)
         ret->replay_silent_ms = (int64_t)sim_between(500, 4000);
     }
     /* Some have one kind of trouble only: then it can be told who pays for it. */
-    if (ret->crashing && sim_chance(60))
+    if (ret->crashing && sim_chance(60)) {
+        make_crashes(ret);
         return;
+    }
+    if (sim_chance(5)) {
+        make_copies(ret);
+        return;
+    }
     if (!ret->crashing && sim_chance(15)) {
         ret->stops = 1 + (unsigned)sim_random(20);
         if (sim_chance(40)) /* then runs are given up */
@@ -119,6 +165,8 @@ void plan_make(struct plan *ret)
     }
     if (sim_chance(5))
         make_age(ret);
+    else if (sim_chance(5))
+        make_slow(ret);
 }
 
 bool plan_is_network_bad(const struct plan *plan)
@@ -141,6 +189,17 @@ bool plan_loses_runs(const struct plan *plan)
            plan->network.slow || plan->network.fetch_lost || plan->network.ask_fails ||
            plan->lost_items || /* also that of an attempt that is run alone */
            stops_amid_others(plan);
+}
+
+bool plan_loses_deliveries(const struct plan *plan)
+{
+    return plan->freezes || plan->cuts || plan->losses || plan->lost_items || plan->refusals ||
+           plan->network.slow || plan->network.ask_fails;
+}
+
+bool plan_drains_in_time(const struct plan *plan)
+{
+    return plan->drain_ms >= DRAIN_MS && !plan_loses_runs(plan) && !plan_is_network_bad(plan);
 }
 
 bool plan_is_faulty(const struct plan *plan)

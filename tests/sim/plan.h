@@ -40,9 +40,13 @@ struct plan {
 };
 
 void plan_make(struct plan *ret);
+/* Whether what runs when a processor is stopped comes to its end. */
+bool plan_drains_in_time(const struct plan *plan);
 /* Whether processors may vanish in the midst of a run: then attempts are charged that no handler
  * has failed in. */
 bool plan_loses_runs(const struct plan *plan);
+/* Whether deliveries may come again although whoever holds them is well. */
+bool plan_loses_deliveries(const struct plan *plan);
 /* Whether anything gets lost or late on the way to the bus and back, unless a process ends. */
 bool plan_is_network_bad(const struct plan *plan);
 /* Whether anything may go wrong beside handlers. */

@@ -51,10 +51,13 @@ RULES = [
         "++log->number);\n        if (!e)\n            e = append_once(",
     ),
     (
-        "nobody remembers when a log was created",
+        "nobody notices that a log was made anew",
         "event-processor/follower_end.c",
         "        if (end->created_ns != side->created_ns || has_regrown(side, position, end))",
         "        if (has_regrown(side, position, end))",
+        "event-processor/follower.c",
+        "        } else if (e == ERR_STALE) {\n            side_lost(side, side->epoch);",
+        "        } else if (e == ERR_STALE) {\n            return;",
     ),
     (
         "nobody notices a tail that was lost and has grown again",
@@ -87,12 +90,10 @@ RULES = [
         "    bus_settle(first, BUS_LEAVE, 0);",
     ),
     (
-        "the older handle is kept",
+        "what is in hand is taken in hand again",
         "event-processor/in_hand.c",
-        "    bus_settle(newest, how, delay_ms);\n    if (first != newest)\n"
-        "        bus_settle(first, BUS_LEAVE, 0);",
-        "    bus_settle(first, how, delay_ms);\n    if (first != newest)\n"
-        "        bus_settle(newest, BUS_RETRY, 0);",
+        "    while (held && held->source.position != position)\n",
+        "    while (held)\n",
     ),
     (
         "nobody says that a delivery is in progress",

@@ -34,6 +34,10 @@ RULES = [
     ),
     (
         "nothing is asked once a claim is folded",
+        "event-processor/outcomes_claim.c",
+        "    bool run = outcomes_decide(outcomes, held);\n    if (run ||",
+        "    bool run = (!held->alone && held->claim_position != 0) || "
+        "outcomes_decide(outcomes, held);\n    if (run ||",
         "event-processor/retries.c",
         "    if (outcomes_decide(retries->use.outcomes, held))\n        to_runner(retries, held);\n"
         "    else\n        outcomes_go_on(retries->use.outcomes, held);\n}",
@@ -120,6 +124,12 @@ RULES = [
         DECIDE,
         "    if (delivery->is_own)\n        return DECIDE_RUN;\n",
         "",
+    ),
+    (
+        "a claim that is stored twice is another's",
+        "event-processor/outcomes.c",
+        "        .is_own = is_claim || (looked && held->looked_own),",
+        "        .is_own = is_claim,",
     ),
     (
         "what somebody else has taken over is run",
