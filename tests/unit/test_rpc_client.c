@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define ECHO "/test.Service/Echo"
+#define FALTER "/test.Service/Falter"
 
 static void an_absent_server_is_told_at_once(void **state)
 {
@@ -153,6 +154,51 @@ static void no_call_fails_while_servers_are_restarted_in_turn(void **state)
     assert_int_equal(callers.failed, 0);
 }
 
+/* A call that fails `times` times before it would succeed; ret_asked: how often it was made. */
+static enum err falter(struct rpc_fixture *f, int times, int *ret_asked)
+{
+    struct buf reply;
+    struct err_detail detail = {""};
+    buf_init(&reply, 1024);
+    rpc_fixture_falter = times;
+    enum err e = rpc_fixture_call(f, FALTER, VIEW("x"), &reply, &detail);
+    if (e)
+        assert_string_equal(detail.text, "not now");
+    else
+        assert_true(view_equal(buf_view(&reply), VIEW("x")));
+    buf_free(&reply);
+    *ret_asked = times - rpc_fixture_falter;
+    return e;
+}
+
+static void what_is_unavailable_is_tried_three_times(void **state)
+{
+    int asked;
+    assert_int_equal(falter(*state, 2, &asked), ERR_NONE);
+    assert_int_equal(asked, 3);
+    assert_int_equal(falter(*state, 4, &asked), ERR_UNAVAILABLE);
+    assert_int_equal(asked, 3);
+}
+
+static bool has_refused(void *f)
+{
+    return rpc_fixture_count(f, "test.Service/Fail", "RESOURCE_EXHAUSTED") > 0;
+}
+
+static void what_is_refused_is_not_tried_again(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct buf reply;
+    char number[16];
+    buf_init(&reply, 1024);
+    snprintf(number, sizeof number, "%d", ERR_BUSY);
+    assert_int_equal(rpc_fixture_call(f, "/test.Service/Fail", view_of(number), &reply, NULL),
+                     ERR_BUSY);
+    assert_true(rpc_wait_until(has_refused, f));
+    assert_int_equal(rpc_fixture_count(f, "test.Service/Fail", "RESOURCE_EXHAUSTED"), 1);
+    buf_free(&reply);
+}
+
 static void no_time_is_over_at_once(void **state)
 {
     struct rpc_channel *channel = rpc_fixture_channel(*state);
@@ -192,6 +238,8 @@ static int run(bool gather, const char *name)
         cmocka_unit_test(a_server_that_comes_back_is_found_again),
         WITH_SERVER(calls_go_round_all_addresses),
         cmocka_unit_test(no_call_fails_while_servers_are_restarted_in_turn),
+        WITH_SERVER(what_is_unavailable_is_tried_three_times),
+        WITH_SERVER(what_is_refused_is_not_tried_again),
         WITH_SERVER(no_time_is_over_at_once),
         cmocka_unit_test(what_is_no_target_is_refused),
     };
