@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bus_client import messages, stream_request
+from bus_client import messages, publish, stream_request
 from http_client import EVENTS
 from program import PATIENCE_S, ROOT, Program
 from wait import until
@@ -108,10 +108,22 @@ def test_an_order_that_is_no_json_holds_up_no_other(gateway, example):
     assert f"{odd}: " in worker.log()
 
 
+def test_what_is_no_event_holds_up_no_other(shared, gateway, example):
+    worker, consumer = example("orders/worker.py"), example("consumer.py")
+    subject = "tidings.events.order.created"
+    publish(shared.bus.url, subject, b"{}")
+    publish(shared.bus.url, subject, b"{}", {"Tidings-Event-Id": "no id"})
+    (cause,) = place(gateway, 1, start=2500)
+    until(lambda: f"order.created {cause} -> " in worker.log(), PATIENCE_S, worker.tail)
+    assert "a message without an id: " in worker.log() and "no id: " in worker.log()
+    until(lambda: f"{cause} {subject} " in consumer.log(), PATIENCE_S, consumer.tail)
+    assert f"None {subject} b'{{}}'" in consumer.log()
+
+
 def test_two_consumers_share_the_work(shared, gateway, example):
     quick_to_come_again(shared, "billing", "tidings.events.order.>")
     consumers = [example("consumer.py") for _ in range(2)]
-    before = [headers["Tidings-Event-Id"] for _, headers, _ in messages(shared.bus.url)]
+    before = [headers.get("Tidings-Event-Id") for _, headers, _ in messages(shared.bus.url)]
     placed = place(gateway, 50, start=3000)
 
     def seen():
