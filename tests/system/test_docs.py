@@ -222,11 +222,13 @@ SIMULATION = {
 }
 OPERATIONS = {
     "$UP --detach --no-recreate --scale event-processor=5": COMPOSE,
-    "for id in $(docker compose ps --quiet event-processor); "
-    'do docker restart "$id"; done': COMPOSE,
+    "for id in $(docker compose ps --quiet event-processor); do "
+    'docker restart -t 40 "$id"; '
+    'until docker exec "$id" healthcheck 9091; do sleep 0.2; done; done': COMPOSE,
     "docker compose down": COMPOSE,
     "docker compose down --volumes": COMPOSE,
     "docker compose --env-file docker/cluster.env up --build": COMPOSE,
+    "docker compose --env-file docker/cluster.env down": COMPOSE,
     "tests/bench/durability": instead(
         "BENCH_SECONDS=1 tests/bench/durability",
         "its runs are longer to mean something",
