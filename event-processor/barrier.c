@@ -43,12 +43,13 @@ static enum err pass_once(struct barrier *barrier, struct batch *batch, int64_t 
     return pass_once(barrier, batch, try_ms, ret_epoch);
 }
 
-/* Positions beyond the event log's end are not of this log: nothing would ever pass them. */
-static void leave_strangers(struct barrier *barrier, struct batch *batch)
+/* Positions beyond the event log's end are not of this log: nothing would ever pass them. Whether
+ * there were any. */
+static bool leave_strangers(struct barrier *barrier, struct batch *batch)
 {
     struct follower_target target;
     if (follower_ends(barrier->follower, TRY_MS, &target))
-        return;
+        return false;
     size_t count = batch->count;
     batch->count = 0;
     batch->last = 0;
@@ -58,6 +59,7 @@ static void leave_strangers(struct barrier *barrier, struct batch *batch)
         else
             batch_add(batch, batch->held[i]);
     }
+    return batch->count < count;
 }
 
 static void note_passage(struct barrier *barrier, struct timespec began)
@@ -90,14 +92,16 @@ enum barrier_end barrier_pass(struct barrier *barrier, struct batch *batch, uint
             return BARRIER_PASSED;
         }
         log_debug("waiting for the status table", LOG_TEXT("error", err_title(e)));
+        /* However short the patience: they would hold up all that they come with, each time. */
+        if (e == ERR_DEADLINE && !wait_flag_is_set(barrier->stop) &&
+            leave_strangers(barrier, batch))
+            until = wait_until(barrier->patience_ms);
         if (wait_left_ms(until) == 0) {
             give_up(barrier, batch, e);
             return BARRIER_TOO_LONG;
         }
         if (e != ERR_DEADLINE)
             wait_flag_pause(barrier->stop, RETRY_MS);
-        else if (!wait_flag_is_set(barrier->stop))
-            leave_strangers(barrier, batch);
     }
     return BARRIER_STOPPED;
 }
