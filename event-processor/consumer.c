@@ -230,6 +230,8 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
         if (consumer->fetchers[i])
             empty = in_hand_wait_empty(fetcher_hand(consumer->fetchers[i]), wait_left_ms(until)) &&
                     empty;
+    if (consumer->letters)
+        letters_end(consumer->letters);
     if (consumer->runner)
         runner_end(consumer->runner);
     return empty;

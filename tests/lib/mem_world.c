@@ -97,6 +97,26 @@ void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum er
         assert_until(atomic_load(&reading) == 0);
 }
 
+/* ---- publishing ---- */
+
+static struct bus_log *_Atomic refusing_log;
+
+static enum err gated_publish(struct bus_log *log, const struct bus_message *message,
+                              bus_published_fn done, void *ctx)
+{
+    static const struct bus_receipt refused = {.outcome = BUS_REFUSED, .why = ERR_UNAVAILABLE};
+    if (log != atomic_load(&refusing_log))
+        return bus_mem_driver.publish(log, message, done, ctx);
+    done(ctx, &refused);
+    return ERR_NONE;
+}
+
+void mem_world_refuse(struct mem_world *world, struct bus_log *log)
+{
+    (void)world;
+    atomic_store(&refusing_log, log);
+}
+
 /* ---- life ---- */
 
 void mem_world_open(struct mem_world *world)
@@ -126,6 +146,8 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64
     gated = bus_mem_driver;
     gated.log_end = gated_log_end;
     gated.reader_next = told_reader_next;
+    gated.publish = gated_publish;
+    mem_world_refuse(world, NULL);
     mem_world_set_readers(world, NULL, ERR_NONE);
     world->bus->driver = &gated;
     settings_event_log(&world->settings.shared, &names, &spec);

@@ -57,6 +57,9 @@ void mem_world_open_gate(struct mem_world *world);
  * records. */
 void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e);
 
+/* Publishes to that log (NULL: none) are refused from now on, as if it had no leader. */
+void mem_world_refuse(struct mem_world *world, struct bus_log *log);
+
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);
 /* The position up to which the group has acknowledged all events. */
