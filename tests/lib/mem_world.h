@@ -57,6 +57,14 @@ void mem_world_open_gate(struct mem_world *world);
  * records. */
 void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e);
 
+/* Publishes to that log (NULL: none) are refused from now on, as if it had no leader. */
+void mem_world_refuse(struct mem_world *world, struct bus_log *log);
+
+/* The consumer that is opened after `others` more (-1: none) cannot be, and only when somebody has
+ * fetched, or would have: 100 ms later. Whether somebody had. */
+void mem_world_fail_open(struct mem_world *world, int others);
+bool mem_world_was_fetched(struct mem_world *world);
+
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);
 /* The position up to which the group has acknowledged all events. */
