@@ -1,3 +1,4 @@
+#include "common/event.h"
 #include "event-processor/replay_watch.h"
 #include "event-processor/rpc_events.h"
 
@@ -76,6 +77,23 @@ void rpc_watch_replay(struct rpc_call *call, struct view request, void *ctx)
                                       .ctx = stream});
 }
 
+static void refuse(struct rpc_call *call, enum err e)
+{
+    struct err_detail detail;
+    if (e == ERR_MEMORY)
+        err_set(&detail, e, "out of memory");
+    else if (e == ERR_INVALID)
+        err_set(&detail, e,
+                "event_ids are too many or too long; at most %d are allowed, each of at most %d "
+                "bytes",
+                REPLAY_IDS_MAX, EVENT_PRODUCER_ID_MAX);
+    else
+        err_set(&detail, e,
+                "the request is not a ReplayEventsRequest, or has a status or a time that does not "
+                "exist");
+    rpc_fail(call, e, detail.text);
+}
+
 void rpc_replay_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
@@ -86,10 +104,7 @@ void rpc_replay_events(struct rpc_call *call, struct view request, void *ctx)
                              .gone = replay_stream_gone};
     enum err e = replay_request_read(request, &holder, &ask.request);
     if (e) {
-        rpc_fail(call, e,
-                 e == ERR_MEMORY ? "out of memory"
-                                 : "the request is not a ReplayEventsRequest, or has a status or a "
-                                   "time that does not exist");
+        refuse(call, e);
         return;
     }
     ask.ctx = replay_stream_open(events->watch, call, ask.request.detach || ask.request.dry_run);
