@@ -173,6 +173,17 @@ void replay_wanted_free(struct replay_wanted *wanted)
     mem_free(whole);
 }
 
+bool replay_filter_equal(const struct replay_filter *a, const struct replay_filter *b)
+{
+    return a->event_id_count == b->event_id_count &&
+           (a->event_id_count == 0 ||
+            memcmp(a->event_ids, b->event_ids, a->event_id_count * sizeof *a->event_ids) == 0) &&
+           a->statuses == b->statuses && view_equal(a->name, b->name) &&
+           a->from_position == b->from_position && a->to_position == b->to_position &&
+           a->accepted_since_ms == b->accepted_since_ms &&
+           a->accepted_until_ms == b->accepted_until_ms && a->rate == b->rate;
+}
+
 /* ---- what is shown ---- */
 
 /* The views, and behind them their texts, in one block. */
