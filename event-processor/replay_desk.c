@@ -20,19 +20,29 @@ void desk_fail(struct task *task, enum err e, const char *message)
     desk_done(task);
 }
 
+/* The epoch in which the table, and the replays with it, can be believed, and how far it has come;
+ * 0: they cannot be now. What was not there between two calls with the same answer is nowhere: a
+ * rebuild gives the table its next epoch before it takes the replays away. */
+static uint64_t believed_epoch(struct replay_desk *desk, uint64_t *ret_position)
+{
+    struct status_reflects reflects;
+    status_table_reflects(desk->use.walk.table, &reflects);
+    *ret_position = reflects.status_position;
+    return reflects.epoch == follower_ready(desk->use.follower) ? reflects.epoch : 0;
+}
+
 enum err replay_desk_look(struct replay_desk *desk, const struct event_id *id,
                           struct replay *ret_replay, struct replay_shown *ret)
 {
-    struct status_reflects reflects;
-    uint64_t ready = follower_ready(desk->use.follower);
-    status_table_reflects(desk->use.walk.table, &reflects);
-    if (reflects.epoch != ready)
-        return ERR_UNAVAILABLE;
     struct replay replay;
+    uint64_t position, later;
+    uint64_t epoch = believed_epoch(desk, &position);
+    if (epoch == 0)
+        return ERR_UNAVAILABLE;
     if (!replays_find(desk->use.replays, id, &replay))
-        return follower_ready(desk->use.follower) == ready ? ERR_NOT_FOUND : ERR_UNAVAILABLE;
+        return believed_epoch(desk, &later) == epoch ? ERR_NOT_FOUND : ERR_UNAVAILABLE;
     *ret_replay = replay;
-    enum err e = replay_show(ret_replay, reflects.status_position, true, ret);
+    enum err e = replay_show(ret_replay, position, true, ret);
     if (e)
         replay_release(ret_replay);
     return e;
@@ -134,9 +144,9 @@ enum err replay_desk_list(struct replay_desk *desk, size_t max,
                           void (*use)(void *ctx, const struct replay_progress *list, size_t count),
                           void *ctx)
 {
-    struct status_reflects reflects;
-    status_table_reflects(desk->use.walk.table, &reflects);
-    if (reflects.epoch != follower_ready(desk->use.follower))
+    uint64_t position, later;
+    uint64_t epoch = believed_epoch(desk, &position);
+    if (epoch == 0)
         return ERR_UNAVAILABLE;
     struct replay *list = mem_zero(max, sizeof *list);
     struct replay_shown *shown = mem_zero(max, sizeof *shown);
@@ -145,8 +155,10 @@ enum err replay_desk_list(struct replay_desk *desk, size_t max,
     enum err e = list && shown && progress ? ERR_NONE : ERR_MEMORY;
     if (!e)
         count = replays_list(desk->use.replays, false, list, max);
+    if (!e && believed_epoch(desk, &later) != epoch)
+        e = ERR_UNAVAILABLE;
     for (size_t i = 0; i < count && !e; i++) {
-        e = replay_show(&list[i], reflects.status_position, false, &shown[i]);
+        e = replay_show(&list[i], position, false, &shown[i]);
         progress[i] = shown[i].progress;
     }
     if (!e)
