@@ -4,15 +4,6 @@
 
 enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
 
-static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
-{
-    if (e)
-        rpc_fail(call, e, err_title(e));
-    else
-        rpc_reply(call, buf_view(out));
-    buf_free(out);
-}
-
 /* ---- GetReplay, CancelReplay ---- */
 
 static void on_answer(void *ctx, enum err e, const char *message,
@@ -25,12 +16,7 @@ static void on_answer(void *ctx, enum err e, const char *message,
         return;
     }
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, replay_progress_write(progress, &out));
-}
-
-static bool is_gone(void *ctx)
-{
-    return rpc_cancelled(ctx);
+    rpc_events_reply(call, &out, replay_progress_write(progress, &out));
 }
 
 /* Reads the id and asks; the ask says all else. */
@@ -51,16 +37,16 @@ static void ask_by_id(struct rpc_call *call, struct view request, void *ctx, str
 
 void rpc_get_replay(struct rpc_call *call, struct view request, void *ctx)
 {
-    ask_by_id(
-        call, request, ctx,
-        (struct replay_ask){.wish = REPLAY_GET, .done = on_answer, .gone = is_gone, .ctx = call});
+    ask_by_id(call, request, ctx,
+              (struct replay_ask){
+                  .wish = REPLAY_GET, .done = on_answer, .gone = rpc_events_gone, .ctx = call});
 }
 
 void rpc_cancel_replay(struct rpc_call *call, struct view request, void *ctx)
 {
     ask_by_id(call, request, ctx,
               (struct replay_ask){
-                  .wish = REPLAY_CANCEL, .done = on_answer, .gone = is_gone, .ctx = call});
+                  .wish = REPLAY_CANCEL, .done = on_answer, .gone = rpc_events_gone, .ctx = call});
 }
 
 /* ---- WatchReplay, ReplayEvents ---- */
@@ -132,7 +118,7 @@ static void on_list(void *ctx, const struct replay_progress *replays, size_t cou
     struct rpc_call *call = ctx;
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, replay_list_write(replays, count, &out));
+    rpc_events_reply(call, &out, replay_list_write(replays, count, &out));
 }
 
 void rpc_list_replays(struct rpc_call *call, struct view request, void *ctx)
