@@ -1,12 +1,17 @@
 #include "event-processor/rpc_events.h"
 
-static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
+void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e)
 {
     if (e)
         rpc_fail(call, e, err_title(e));
     else
         rpc_reply(call, buf_view(out));
     buf_free(out);
+}
+
+bool rpc_events_gone(void *ctx)
+{
+    return rpc_cancelled(ctx);
 }
 
 /* ---- GetEventStatus ---- */
@@ -20,20 +25,17 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_status_write(status, &out));
-}
-
-static bool is_gone(void *ctx)
-{
-    return rpc_cancelled(ctx);
+    rpc_events_reply(call, &out, event_status_write(status, &out));
 }
 
 static void get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_answer, .gone = is_gone, .ctx = call};
+    struct query_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                            .done = on_answer,
+                            .gone = rpc_events_gone,
+                            .ctx = call};
     enum err e = event_status_request_read(request, &holder, &ask.request);
     if (e) {
         rpc_fail(call, e, "the request is not a GetEventStatusRequest");
@@ -69,7 +71,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
     memcpy(answer.counts, stats.counts, sizeof answer.counts);
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_stats_write(&answer, &out));
+    rpc_events_reply(call, &out, event_stats_write(&answer, &out));
 }
 
 const struct rpc_method rpc_events_methods[] = {

@@ -260,16 +260,29 @@ uint64_t mem_world_last(struct bus_log *log)
     return end.last;
 }
 
-uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
+static uint64_t store_batch(struct mem_world *world, const struct status_change *changes,
+                            size_t count, const struct replay_change *replays, size_t replay_count)
 {
     struct buf bytes;
     buf_init(&bytes, 1 << 20);
-    assert_int_equal(status_batch_write(changes, count, VIEW("tester"), &bytes), ERR_NONE);
+    assert_int_equal(
+        status_batch_write_all(changes, count, replays, replay_count, VIEW("tester"), &bytes),
+        ERR_NONE);
     uint64_t position =
         store(world->statuses, &(struct bus_message){.subject = MEM_WORLD_NS ".status.default",
                                                      .payload = buf_view(&bytes)});
     buf_free(&bytes);
     return position;
+}
+
+uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
+{
+    return store_batch(world, changes, count, NULL, 0);
+}
+
+uint64_t mem_world_replay(struct mem_world *world, const struct replay_change *change)
+{
+    return store_batch(world, NULL, 0, change, 1);
 }
 
 uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,

@@ -40,6 +40,8 @@ uint64_t mem_world_last(struct bus_log *log);
 /* Stores a batch of changes in the status log. */
 uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes,
                          size_t count);
+/* Stores one change of a replay. */
+uint64_t mem_world_replay(struct mem_world *world, const struct replay_change *change);
 /* Stores one change of an event. */
 uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
                           uint64_t event_position, struct status_state state, uint64_t previous,

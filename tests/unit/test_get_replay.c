@@ -26,7 +26,6 @@ static void every_filter_is_shown(void **state)
     replay.request = (struct replay_request){
         .event_ids = event_ids,
         .event_id_count = 2,
-        .source = VIEW("/shop"),
         .statuses = 1u << STATUS_DEAD | 1u << STATUS_PROCESSED,
         .name = VIEW("order.*"),
         .from_position = 3,
@@ -40,7 +39,7 @@ static void every_filter_is_shown(void **state)
     replay_peer_must_be(200);
     assert_string_equal(
         replay_peer_reply.body,
-        DOCUMENT_WITH("\"event_ids\":[\"" ID "\",\"7\"],\"source\":\"/shop\","
+        DOCUMENT_WITH("\"event_ids\":[\"" ID "\",\"7\"],"
                       "\"statuses\":[\"processed\",\"dead\"],\"name\":\"order.*\","
                       "\"from_position\":3,\"to_position\":18446744073709551615,"
                       "\"accepted_since\":\"2026-01-02T03:04:05.678Z\","
