@@ -6,14 +6,9 @@ import socket
 import threading
 
 from http_client import Http
+from ports import free_port
 from program import BUILD, PATIENCE_S, Program
 from wait import until
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def connects(port):
@@ -154,7 +149,7 @@ class Tidings:
         addresses = ",".join(p.address for p in processors) or "127.0.0.1:1"
         flags = {
             "bus": self.bus_url,
-            "listen": "127.0.0.1:0",
+            "listen": f"127.0.0.1:{free_port()}",
             "processor": f"ipv4:{addresses}",
             **flags,
         }
@@ -166,7 +161,8 @@ class Tidings:
 
     def processor(self, start=True, config=None, **flags):
         name = f"processor-{len(self.processors()) + 1}"
-        flags = {"bus": self.bus_url, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **flags}
+        addresses = {flag: f"127.0.0.1:{free_port()}" for flag in ("listen", "admin")}
+        flags = {"bus": self.bus_url, **addresses, **flags}
         processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
         return processor.start().until_ready() if start else processor
 

@@ -1,6 +1,7 @@
 #include "common/rpc.h"
 
 #include "common/clock.h"
+#include "tests/lib/free_port.h"
 #include "tests/lib/rpc_fixture.h"
 #include "tests/lib/unit.h"
 
@@ -17,7 +18,7 @@ static void an_absent_server_is_told_at_once(void **state)
     struct err_detail detail;
     struct buf reply;
     (void)state;
-    rpc_fixture_start(&f);
+    rpc_fixture_start_on(&f, free_port());
     rpc_fixture_stop(&f, 0); /* its port is free now */
     buf_init(&reply, 1024);
     int64_t before = clock_monotonic_ms(&clock_system);
@@ -42,7 +43,7 @@ static void a_server_that_comes_back_is_found_again(void **state)
 {
     struct rpc_fixture f;
     (void)state;
-    rpc_fixture_start(&f);
+    rpc_fixture_start_on(&f, free_port());
     struct probe probe = {.channel = rpc_fixture_channel(&f)};
     buf_init(&probe.reply, 1024);
     assert_true(is_answered(&probe));
@@ -129,7 +130,7 @@ static void no_call_fails_while_servers_are_restarted_in_turn(void **state)
     char target[64];
     (void)state;
     for (int i = 0; i < 2; i++)
-        rpc_fixture_start(&servers[i]);
+        rpc_fixture_start_on(&servers[i], free_port());
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u,127.0.0.1:%u", (unsigned)servers[0].port,
              (unsigned)servers[1].port);
     assert_int_equal(rpc_channel_open(target, &callers.channel, NULL), ERR_NONE);
