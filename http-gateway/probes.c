@@ -117,6 +117,9 @@ void gateway_measure(struct gateway *g)
                                           "Events refused because their id is another event's");
     metrics_gauge_read(g->metrics, "tidings_publishes_in_flight", NULL,
                        "Events whose outcome the bus has not told yet", read_in_flight, g);
+    metric_set(metrics_gauge(g->metrics, "tidings_publishes_in_flight_limit", NULL,
+                             "How many there may be; more are answered 429"),
+               (int64_t)g->settings.max_in_flight);
     metrics_gauge_read(g->metrics, "tidings_bus_ready", NULL, "1: events can be stored",
                        read_bus_ready, g);
     metrics_process(g->metrics, TIDINGS_VERSION);
