@@ -128,7 +128,7 @@ void http_meters_free(struct http_server *server)
     mem_free(server->meters);
 }
 
-void http_meters_count(const struct http_request *r, int status)
+void http_meters_count(const struct http_request *r, int status, int64_t duration_us)
 {
     struct http_server *server = r->worker->server;
     const struct http_route *routes = server->options.routes;
@@ -141,7 +141,7 @@ void http_meters_count(const struct http_request *r, int status)
         i++;
     meters = &server->meters->routes[i];
     metric_add(meters->by_status[index_of(status)], 1);
-    metric_observe_us(meters->duration, http_now_us() - r->started_us);
+    metric_observe_us(meters->duration, duration_us);
     if (r->body_received > 0)
         metric_add(meters->received, r->body_received);
     if (r->body_sent > 0)
