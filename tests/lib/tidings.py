@@ -20,13 +20,14 @@ def connects(port):
 
 
 class Nats(Program):
-    def __init__(self, folder, port=None):
+    def __init__(self, folder, port=None, more=""):
+        """more: further lines of its configuration."""
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.store = os.path.join(folder, "nats")
         config = os.path.join(folder, "nats.conf")
         with open(config, "w", encoding="ascii") as out:
-            out.write("server_name: test\njetstream {}\nmax_payload: 2MB\n")
+            out.write(f"server_name: test\njetstream {{}}\nmax_payload: 2MB\n{more}")
         program = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
         super().__init__(
             "nats",
@@ -133,8 +134,8 @@ class Tidings:
 
     # ---- parts ----
 
-    def nats(self):
-        self.bus = self.add(Nats(self.folder)).start()
+    def nats(self, more=""):
+        self.bus = self.add(Nats(self.folder, more=more)).start()
         self.bus_url = self.bus_url or self.bus.url
         return self.bus
 

@@ -418,6 +418,7 @@ static void readiness_names_the_processor(void **state)
 {
     (void)state;
     get("/ready");
+    assert_non_null(strstr(reply.body, "\"reads\":true,"));
     assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
     rpc_health_set(processor, "", false);
     get("/ready");
