@@ -11,6 +11,7 @@ struct gateway_settings {
     char *processor;
     char *webhook_origins; /* webhook_origins.h */
     uint64_t max_body;
+    uint64_t max_batch;
     uint64_t max_connections;
     uint64_t max_in_flight;
     int64_t request_timeout_ms;
