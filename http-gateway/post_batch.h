@@ -9,11 +9,12 @@
 /* Whether a body of this form holds several events. */
 bool post_batch_is_meant(enum event_form form, struct view body);
 
-/* Answers with an array of results (store_batch.h), one an event, in order: 202 when all are stored,
- * 207 when some are; when none is, with the status that they share, else with 504 (some may be
- * stored), 503 (some may be sent again) or 422.
+/* Answers with an array of results (store_batch.h), one an event, in order: 202 when all are
+ * stored, 207 when some are; when none is, with the status that they share, else with 504 (some may
+ * be stored), 503 (some may be sent again) or 422.
  * ERR_MALFORMED: the body is no JSON. ERR_INVALID: no array, an empty one, or there is an
- * Idempotency-Key, which is for one event. ERR_TOO_LARGE: more than max_batch events. ERR_MEMORY. */
+ * Idempotency-Key, which is for one event. ERR_TOO_LARGE: more than max_batch events. ERR_MEMORY.
+ * ERR_UNKNOWN_OUTCOME: no memory to tell the results. */
 must_check enum err post_batch(struct gateway *g, const struct http_request *request,
                                enum event_form form, struct view body,
                                struct http_response *response, struct err_detail *detail);

@@ -53,9 +53,9 @@ struct store_sent {
     char words[128]; /* the bus's, cut if need be */
 };
 
-/* Sends an event that has been identified, and does not wait: the group is, and then store_event_end
- * says what became of it. Nothing of the event or its identity is kept. Two events of one id must not
- * be on their way at once. On an error nothing was sent, as with store_event. */
+/* Sends an event that has been identified, and does not wait: the group is waited for, and then
+ * store_event_end says what became of it. Nothing of the event or its identity is kept. Two events
+ * of one id must not be on their way at once. On an error nothing was sent, as with store_event. */
 must_check enum err store_event_begin(struct gateway *g, const struct event *event,
                                       const struct store_identity *identity,
                                       struct wait_group *group, struct store_sent *sent,
@@ -63,8 +63,8 @@ must_check enum err store_event_begin(struct gateway *g, const struct event *eve
 /* Whether store_event_end must have the event: to compare it with its first copy. */
 bool store_event_needs_event(const struct store_sent *sent);
 /* Behind the wait: as store_event. `event` may be NULL unless it is needed; of `identity` only id
- * and origin are looked at. Blocks only where the event is needed, for at most about twice the bus's
- * publish timeout. */
+ * and origin are looked at. Blocks only where the event is needed, for at most about twice the
+ * bus's publish timeout. */
 must_check enum err store_event_end(const struct store_sent *sent, const struct event *event,
                                     const struct store_identity *identity, bool *ret_duplicate,
                                     struct err_detail *detail);

@@ -76,7 +76,8 @@ def test_one_id_twice_in_a_batch(shared, gateway):
 
 
 def test_some_are_bad(gateway):
-    reply = gateway.http.post([{"name": "batch.good"}, {"name": "not good"}, {"name": "batch.good"}])
+    good, bad = {"name": "batch.good"}, {"name": "not good"}
+    reply = gateway.http.post([good, bad, good])
     assert reply.status == 207 and statuses(reply) == ["accepted", 422, "accepted"], reply
     problem = reply.json()[1]
     assert problem["type"] == "urn:tidings:problem:invalid" and problem["title"]
