@@ -154,6 +154,10 @@ HTTP_API = {
     '-H "ce-id: 8" -H "ce-source: /shop" -H "ce-type: order.created"': says(
         "^HTTP/1.1 202 Accepted", '"status":"accepted"'
     ),
+    'curl -s $EVENTS -H "Content-Type: application/cloudevents-batch+json" -d \'[{"specversion":'
+    """"1.0","id":"9","source":"/shop","type":"order.created","data":{"order":9}}]'""": says(
+        r'^\[{"event_id":"[^"]+","status":"accepted"}\]$'
+    ),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
