@@ -65,15 +65,17 @@ static void on_results(void *ctx, enum err e, const char *message,
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_batch_write(results, count, &out));
+    rpc_events_reply(call, &out, event_batch_write(results, count, &out));
 }
 
 static void batch_get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_batch_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_results, .gone = is_gone, .ctx = call};
+    struct query_batch_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                  .done = on_results,
+                                  .gone = rpc_events_gone,
+                                  .ctx = call};
     enum err e = event_batch_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "BatchGetEventStatusRequest");
