@@ -6,6 +6,7 @@
 
 enum {
     PATIENCE_MS = 10000,
+    BEHIND_MS = 1000,    /* while the table is being read anew, which takes long: others may know */
     WAITING_MAX = 10000, /* misses waiting for a look */
     READING_MAX = 1000,  /* full views waiting for a reader */
 };
@@ -164,7 +165,8 @@ static void ask_later(struct query *query, const struct query_ask *ask, const st
         return;
     }
     lookup->id = *id;
-    lookup->until = wait_until(ask->timeout_ms < PATIENCE_MS ? ask->timeout_ms : PATIENCE_MS);
+    int64_t patience_ms = follower_ready(query->use.follower) ? PATIENCE_MS : BEHIND_MS;
+    lookup->until = wait_until(ask->timeout_ms < patience_ms ? ask->timeout_ms : patience_ms);
     if (entry) {
         lookup->entry = *entry;
         lookup->position = position;
