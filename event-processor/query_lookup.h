@@ -71,7 +71,7 @@ struct waiter *waiter_pop(struct waiter_list *list); /* NULL: empty */
 /* Leaves it to the looker, or fails it. */
 void query_wait_for_look(struct query *query, struct waiter *waiter);
 /* When a caller with that much patience is told that it cannot be known. */
-struct timespec query_patience(int64_t timeout_ms);
+struct timespec query_patience(const struct query *query, int64_t timeout_ms);
 /* Counts a look-up's end. */
 void query_count(struct query *query, enum err e, uint64_t look_ups);
 /* Whether a request's min_position is beyond the status log's end; the detail says so. */
