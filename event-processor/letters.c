@@ -26,6 +26,7 @@ struct letters {
     struct wait wait; /* guards the following; woken when there is something to do */
     struct queue next;
     struct queue later; /* their letters are tried again, by held->again_at */
+    bool turn;          /* of `later`, if something is due */
     bool stopping;      /* nothing is taken any more but what has failed for the last time, ... */
     bool ending;        /* ... nor that */
     struct timespec silent_until;
@@ -264,13 +265,15 @@ static void examine(struct letters *letters, struct held *held)
 
 /* ---- threads ---- */
 
-/* With the lock held; NULL: nothing can be done now. */
+/* With the lock held; NULL: nothing can be done now. By turns, since each may take some seconds: what
+ * is tried again must not keep copies waiting, which fill the places in hand. */
 static struct held *take_now(struct letters *letters)
 {
     const struct held *later = letters->later.first;
-    if (later && wait_left_ms(later->again_at) == 0)
-        return take_first(&letters->later);
-    return take_first(&letters->next);
+    bool due = later && wait_left_ms(later->again_at) == 0;
+    letters->turn = !letters->turn;
+    return take_first(due && (letters->turn || !letters->next.first) ? &letters->later
+                                                                     : &letters->next);
 }
 
 /* NULL: it ends. */
