@@ -157,8 +157,8 @@ static void record(struct replay_change change)
 /* Begins it, and watches it. */
 static struct grpc_stream *watch_another(void)
 {
-    struct replay found;
-    struct message message;
+    struct replay found = {0};
+    struct message message = {.state = REPLAY_NONE};
     char id[ID_TEXT_SIZE];
     id_make(&clock_system, &others_id);
     id_format(&others_id, id);
@@ -200,7 +200,7 @@ static void test_a_stream_reports_until_the_replay_has_ended(void **state)
 /* Nothing else happens then that would be an occasion to tell it. */
 static void test_what_comes_too_soon_after_a_message_is_told_a_little_later(void **state)
 {
-    struct message message;
+    struct message message = {.state = REPLAY_NONE};
     (void)state;
     struct grpc_stream *stream = watch_another();
     for (uint64_t i = 1; i <= 20; i++) {
@@ -251,8 +251,8 @@ static void test_a_stream_ends_when_its_replay_is_forgotten(void **state)
 
 static void test_many_watch_one_replay(void **state)
 {
-    struct grpc_stream *streams[20];
-    struct message message;
+    struct grpc_stream *streams[20] = {NULL};
+    struct message message = {.state = REPLAY_NONE};
     char id[ID_TEXT_SIZE];
     (void)state;
     streams[0] = watch_another();
@@ -277,7 +277,7 @@ static void test_many_watch_one_replay(void **state)
 static void test_a_stream_may_be_left_and_ends_with_its_processor(void **state)
 {
     (void)state;
-    struct message message;
+    struct message message = {.state = REPLAY_NONE};
     process_events(12);
     struct replay_request request = {.statuses = 1u << STATUS_PROCESSED, .rate = 1};
     struct grpc_stream *stream = start(&request);
