@@ -259,7 +259,7 @@ static void start(struct desk_line *line, struct task *task, uint64_t last_posit
 
 static void serve(struct desk_line *line, struct task *task)
 {
-    struct follower_target target;
+    struct follower_target target = {0};
     struct err_detail detail;
     enum err e = catch_up(line->desk, task, &target, &detail);
     if (e)
