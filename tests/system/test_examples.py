@@ -10,6 +10,7 @@ from http_client import EVENTS
 from program import PATIENCE_S, ROOT, Program
 from wait import until
 
+pytestmark = pytest.mark.documents
 PYTHON = os.path.join(ROOT, "build/venv/bin/python")
 
 
