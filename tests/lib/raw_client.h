@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RAW_LIMIT_MS 10000
+#define RAW_LIMIT_MS 30000
 
 struct raw_reply {
     int status;
