@@ -101,6 +101,14 @@ class Gateway(Service):
     def learn_ports(self):
         self.http_port = self.listening("listen")
 
+    def until_reaches_a_processor(self):
+        """It accepts events without one, but answers no questions; and it tries only so often."""
+        until(
+            lambda: self.http.get("/ready").json()["checks"]["processor"] == "ok",
+            PATIENCE_S,
+            lambda: f"{self.name} reaches a processor\n{self.tail()}",
+        )
+
 
 class Processor(Service):
     def learn_ports(self):

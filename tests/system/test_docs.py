@@ -31,6 +31,7 @@ from reader import (
 )
 from wait import until
 
+pytestmark = pytest.mark.documents
 DOCUMENTS = [path for path in paths() if blocks(path)]
 ORDER = "docs/http-api.md"  # its first block sends the event that others ask for
 

@@ -10,6 +10,7 @@ from http_client import EVENTS
 from program import PATIENCE_S, ROOT, Program
 from wait import until
 
+pytestmark = pytest.mark.documents
 PYTHON = os.path.join(ROOT, "build/venv/bin/python")
 
 
@@ -48,6 +49,16 @@ def quick_to_come_again(shared, durable, subject):
     assert "error" not in answer, answer
 
 
+def until_all_wait(shared, durable, count):
+    """So many of them ask for what comes: each will get some."""
+
+    def waiting():
+        answer = stream_request(shared.bus.url, f"CONSUMER.INFO.TIDINGS_EVENTS.{durable}", {})
+        return answer["num_waiting"]
+
+    until(lambda: waiting() >= count, PATIENCE_S, lambda: f"{count} ask, not {waiting()}")
+
+
 def confirmations(shared):
     """Causes of the confirmations on the bus, one for each message."""
     found = messages(shared.bus.url, subject="tidings.events.order.confirmed")
@@ -66,6 +77,7 @@ def place(gateway, count, start=0):
 def test_an_order_is_confirmed_once_whatever_dies(shared, gateway, example):
     quick_to_come_again(shared, "orders", "tidings.events.order.created")
     workers = [example("orders/worker.py") for _ in range(2)]
+    until_all_wait(shared, "orders", 2)
     placed = place(gateway, 60)
     until(lambda: "->" in workers[0].log(), PATIENCE_S, workers[0].tail)
     workers[0].kill()

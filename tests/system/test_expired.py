@@ -136,6 +136,7 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
         assert processor.stop() == 0
         processor.configure(HEALTHY)
         processor.start().until_ready()
+    gateway.until_reaches_a_processor()
 
     path = f"/api/v1/events/{event_id}"
     assert gateway.http.get(path).status == 404  # its status went with it

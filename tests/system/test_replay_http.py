@@ -40,11 +40,7 @@ def mend(tidings):
         processor.start()
         processor.until_ready()
     for gateway in tidings.gateways():
-
-        def reaches(gateway=gateway):
-            return gateway.http.get("/ready").json()["checks"]["processor"] == "ok"
-
-        until(reaches, PATIENCE_S, lambda g=gateway: f"{g.name} reaches a processor")
+        gateway.until_reaches_a_processor()
 
 
 def start(tidings, processors=1, **flags):
