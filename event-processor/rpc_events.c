@@ -85,6 +85,55 @@ static void batch_get_event_status(struct rpc_call *call, struct view request, v
     event_status_holder_free(holder);
 }
 
+/* ---- ListEvents ---- */
+
+static void on_page(void *ctx, enum err e, const char *message, const struct event_page *page)
+{
+    struct rpc_call *call = ctx;
+    if (e) {
+        rpc_fail(call, e, message);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, RPC_ANSWER_MAX);
+    reply_with(call, &out, event_page_write(page, &out));
+}
+
+static void list_events(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    struct event_status_holder *holder;
+    struct query_list_ask ask = {
+        .timeout_ms = rpc_time_left_ms(call), .done = on_page, .gone = is_gone, .ctx = call};
+    enum err e = event_list_request_read(request, &holder, &ask.request);
+    if (e) {
+        refuse(call, e, "ListEventsRequest");
+        return;
+    }
+    query_list(events->query, &ask);
+    event_status_holder_free(holder);
+}
+
+/* ---- WatchEvent ---- */
+
+static void watch_event(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_open(events->event_watch, call, request);
+}
+
+static void watch_event_writable(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_writable(events->event_watch, call);
+}
+
+static void watch_event_closed(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_closed(events->event_watch, call);
+}
+
 /* ---- GetStats ---- */
 
 static void get_stats(struct rpc_call *call, struct view request, void *ctx)
@@ -117,6 +166,12 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
+    {.path = EVENT_LIST_METHOD, .kind = RPC_UNARY, .on_request = list_events},
+    {.path = EVENT_WATCH_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = watch_event,
+     .on_writable = watch_event_writable,
+     .on_closed = watch_event_closed},
     {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,
