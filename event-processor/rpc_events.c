@@ -96,15 +96,17 @@ static void on_page(void *ctx, enum err e, const char *message, const struct eve
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_page_write(page, &out));
+    rpc_events_reply(call, &out, event_page_write(page, &out));
 }
 
 static void list_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_list_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_page, .gone = is_gone, .ctx = call};
+    struct query_list_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                 .done = on_page,
+                                 .gone = rpc_events_gone,
+                                 .ctx = call};
     enum err e = event_list_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "ListEventsRequest");
