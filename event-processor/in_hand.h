@@ -90,8 +90,8 @@ must_check enum err in_hand_new(size_t limit, size_t bytes_limit, const struct c
 /* Leaves what is still in hand. */
 void in_hand_free(struct in_hand *hand);
 
-/* Waits until there is room for `places` more, `most` in all but for those set aside, or for fewer but with half of the
- * bytes free, or until the time is over; for how many there is room now. */
+/* Waits until there is room for `places` more, `most` in all but for those set aside, or for fewer
+ * but with half of the bytes free, or until the time is over; for how many there is room now. */
 size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64_t timeout_ms);
 /* Takes a delivery into a free place (the caller has seen to that there is one). Its source's
  * position is set, and `record` is the delivery's. NULL: its position is in hand already; the newer

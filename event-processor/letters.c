@@ -265,8 +265,8 @@ static void examine(struct letters *letters, struct held *held)
 
 /* ---- threads ---- */
 
-/* With the lock held; NULL: nothing can be done now. By turns, since each may take some seconds: what
- * is tried again must not keep copies waiting, which fill the places in hand. */
+/* With the lock held; NULL: nothing can be done now. By turns, since each may take some seconds:
+ * what is tried again must not keep copies waiting, which fill the places in hand. */
 static struct held *take_now(struct letters *letters)
 {
     const struct held *later = letters->later.first;

@@ -45,8 +45,8 @@ void letters_add(struct letters *letters, struct held *held);
  * stored is in the log. */
 must_check enum err letters_store(struct letters *letters, const struct letter *letter,
                                   uint64_t *ret_position);
-/* Returns what waits and was not run. What is being done goes on, and the letters of what has failed
- * for the last time are still stored. Does not wait. */
+/* Returns what waits and was not run. What is being done goes on, and the letters of what has
+ * failed for the last time are still stored. Does not wait. */
 void letters_stop(struct letters *letters);
 /* Returns what waits: there is no time left. Does not wait. */
 void letters_end(struct letters *letters);

@@ -27,8 +27,8 @@ must_check enum err runner_start(const struct runner_options *options, struct ru
  * claimed is neither before runner_end: the next one to get it would think that its runner has
  * vanished. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
-/* Gives a delivery its place in its lane before it is claimed. False: it doesn't fit and is put off,
- * or is returned since all ends; it is no longer the caller's. Thread-safe. */
+/* Gives a delivery its place in its lane before it is claimed. False: it doesn't fit and is put
+ * off, or is returned since all ends; it is no longer the caller's. Thread-safe. */
 must_check bool runner_reserve(struct runner *runner, struct held *held);
 /* It won't come to its lane: the place that it may have is free again. Thread-safe. */
 void runner_let_go(struct runner *runner, struct held *held);
