@@ -144,9 +144,6 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
     assert gateway.http.send("POST", stranger).status == 404
     replay = gateway.http.send("POST", f"{path}/replay")
     assert replay.status == 202, replay
-    with Client(processors[1].address) as client:
-        client.until_processed(event_id)
-    assert gateway.http.get(path).json()["status"] == "processed"
     done = f"/api/v1/replays/{replay.json()['replay_id']}"
     until(
         lambda: gateway.http.get(done).json()["state"] == "done",
@@ -154,6 +151,9 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
         lambda: f"the replay has ended: {gateway.http.get(done)}",
     )
     assert gateway.http.get(done).json()["replayed"] == 1
+    with Client(processors[1].address) as client:
+        client.until_processed(event_id)
+    assert gateway.http.get(path).json()["status"] == "processed"
 
     ((_, anew, anew_payload),) = messages(url)
     assert anew["Tidings-Event-Id"] == event_id
