@@ -118,6 +118,11 @@ static enum err start_rpc(struct service *s, struct err_detail *detail)
         .table = s->processor.table,
         .processor = view_of(s->name),
         .group = view_of(s->settings.group),
+        .follower = s->processor.follower,
+        .consumer = s->processor.consumer,
+        .concurrency = (uint32_t)s->settings.concurrency,
+        .started_ms = clock_wall_ms(&clock_system),
+        .started_at = wait_until(0),
     };
     struct rpc_options options = {
         .listen = s->settings.listen,

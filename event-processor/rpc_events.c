@@ -150,35 +150,6 @@ static void watch_events_closed(struct rpc_call *call, void *ctx)
     changes_watch_closed(events->changes_watch, call);
 }
 
-/* ---- GetStats ---- */
-
-static void get_stats(struct rpc_call *call, struct view request, void *ctx)
-{
-    const struct rpc_events *events = ctx;
-    uint64_t floor_position;
-    enum err e = event_stats_request_read(request, &floor_position);
-    if (e) {
-        refuse(call, e, "GetStatsRequest");
-        return;
-    }
-    struct status_table_stats stats;
-    status_table_stats(events->table, floor_position, &stats);
-    struct event_stats answer = {
-        .processor = events->processor,
-        .group = events->group,
-        .event_position = stats.reflects.event_position,
-        .status_position = stats.reflects.status_position,
-        .first_event_position = stats.reflects.first_event_position,
-        .events = stats.events,
-        .table_bytes = stats.bytes,
-        .digest = stats.digest,
-    };
-    memcpy(answer.counts, stats.counts, sizeof answer.counts);
-    struct buf out;
-    buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_stats_write(&answer, &out));
-}
-
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
@@ -193,7 +164,7 @@ const struct rpc_method rpc_events_methods[] = {
      .on_request = watch_events,
      .on_writable = watch_events_writable,
      .on_closed = watch_events_closed},
-    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
+    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = rpc_get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,
      .on_request = rpc_replay_events,
