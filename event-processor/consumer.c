@@ -95,6 +95,15 @@ static void *run_reporter(void *arg)
     return NULL;
 }
 
+struct consumer_work consumer_work(struct consumer *consumer)
+{
+    struct outcomes_work work = outcomes_work(consumer->outcomes);
+    return (struct consumer_work){.running = runner_running(consumer->runner),
+                                  .processed = work.processed,
+                                  .retried = work.retried,
+                                  .dead = work.dead};
+}
+
 /* ---- life ---- */
 
 static enum err start_letters(struct consumer *consumer)

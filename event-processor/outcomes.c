@@ -39,6 +39,13 @@ void outcomes_free(struct outcomes *outcomes)
     mem_free(outcomes);
 }
 
+struct outcomes_work outcomes_work(const struct outcomes *outcomes)
+{
+    return (struct outcomes_work){.processed = metric_value(outcomes->counts[PROCESSED]),
+                                  .retried = metric_value(outcomes->counts[RETRIED]),
+                                  .dead = metric_value(outcomes->counts[DEAD])};
+}
+
 void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
                      int64_t delay_ms)
 {

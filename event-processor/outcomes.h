@@ -99,4 +99,12 @@ void outcomes_put_off(struct outcomes *outcomes, struct held *held, int64_t dela
 /* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */
 void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 
+/* What has become of deliveries so far. */
+struct outcomes_work {
+    uint64_t processed;
+    uint64_t retried; /* attempts that failed and are followed by another one */
+    uint64_t dead;
+};
+struct outcomes_work outcomes_work(const struct outcomes *outcomes);
+
 #endif

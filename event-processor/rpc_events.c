@@ -136,33 +136,24 @@ static void watch_event_closed(struct rpc_call *call, void *ctx)
     event_watch_closed(events->event_watch, call);
 }
 
-/* ---- GetStats ---- */
+/* ---- WatchEvents ---- */
 
-static void get_stats(struct rpc_call *call, struct view request, void *ctx)
+static void watch_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
-    uint64_t floor_position;
-    enum err e = event_stats_request_read(request, &floor_position);
-    if (e) {
-        refuse(call, e, "GetStatsRequest");
-        return;
-    }
-    struct status_table_stats stats;
-    status_table_stats(events->table, floor_position, &stats);
-    struct event_stats answer = {
-        .processor = events->processor,
-        .group = events->group,
-        .event_position = stats.reflects.event_position,
-        .status_position = stats.reflects.status_position,
-        .first_event_position = stats.reflects.first_event_position,
-        .events = stats.events,
-        .table_bytes = stats.bytes,
-        .digest = stats.digest,
-    };
-    memcpy(answer.counts, stats.counts, sizeof answer.counts);
-    struct buf out;
-    buf_init(&out, RPC_ANSWER_MAX);
-    rpc_events_reply(call, &out, event_stats_write(&answer, &out));
+    changes_watch_open(events->changes_watch, call, request);
+}
+
+static void watch_events_writable(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    changes_watch_writable(events->changes_watch, call);
+}
+
+static void watch_events_closed(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    changes_watch_closed(events->changes_watch, call);
 }
 
 const struct rpc_method rpc_events_methods[] = {
@@ -174,7 +165,12 @@ const struct rpc_method rpc_events_methods[] = {
      .on_request = watch_event,
      .on_writable = watch_event_writable,
      .on_closed = watch_event_closed},
-    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
+    {.path = EVENT_CHANGES_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = watch_events,
+     .on_writable = watch_events_writable,
+     .on_closed = watch_events_closed},
+    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = rpc_get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,
      .on_request = rpc_replay_events,

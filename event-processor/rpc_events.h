@@ -3,6 +3,8 @@
 #ifndef TIDINGS_RPC_EVENTS_H
 #define TIDINGS_RPC_EVENTS_H
 
+#include "event-processor/changes_watch.h"
+#include "event-processor/consumer.h"
 #include "event-processor/event_watch.h"
 #include "event-processor/rpc_replays.h"
 
@@ -12,12 +14,20 @@
 struct rpc_events {
     struct query *query;
     struct event_watch *event_watch;
+    struct changes_watch *changes_watch;
     struct replay_desk *desk;
     struct replay_watch *watch;
     struct status_table *table;
     struct view processor; /* this one's name */
     struct view group;
+    struct follower *follower;
+    struct consumer *consumer;
+    uint32_t concurrency;
+    int64_t started_ms;         /* wall clock, */
+    struct timespec started_at; /* and monotonic */
 };
+
+void rpc_get_stats(struct rpc_call *call, struct view request, void *ctx);
 
 /* For rpc_options.methods; their ctx is a struct rpc_events. */
 extern const struct rpc_method rpc_events_methods[];

@@ -289,6 +289,14 @@ struct lanes_want runner_wants(struct runner *runner)
     return want;
 }
 
+size_t runner_running(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    size_t running = runner->lanes.all_running;
+    wait_unlock(&runner->wait);
+    return running;
+}
+
 /* ---- life ---- */
 
 static void register_metrics(struct runner *runner, struct metrics *metrics)

@@ -47,6 +47,7 @@ void runner_end(struct runner *runner);
 void runner_end_alone(struct runner *runner, const struct held *held);
 /* What should be fetched now. Thread-safe. */
 struct lanes_want runner_wants(struct runner *runner);
-void runner_free(struct runner *runner); /* after runner_end, when no run is in progress */
+size_t runner_running(struct runner *runner); /* handlers that run now */
+void runner_free(struct runner *runner);      /* after runner_end, when no run is in progress */
 
 #endif
