@@ -1,12 +1,17 @@
 #include "event-processor/rpc_events.h"
 
-static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
+void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e)
 {
     if (e)
         rpc_fail(call, e, err_title(e));
     else
         rpc_reply(call, buf_view(out));
     buf_free(out);
+}
+
+bool rpc_events_gone(void *ctx)
+{
+    return rpc_cancelled(ctx);
 }
 
 /* Ends a call whose request could not be read. */
@@ -28,20 +33,17 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_status_write(status, &out));
-}
-
-static bool is_gone(void *ctx)
-{
-    return rpc_cancelled(ctx);
+    rpc_events_reply(call, &out, event_status_write(status, &out));
 }
 
 static void get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_answer, .gone = is_gone, .ctx = call};
+    struct query_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                            .done = on_answer,
+                            .gone = rpc_events_gone,
+                            .ctx = call};
     enum err e = event_status_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "GetEventStatusRequest");
@@ -63,15 +65,17 @@ static void on_results(void *ctx, enum err e, const char *message,
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_batch_write(results, count, &out));
+    rpc_events_reply(call, &out, event_batch_write(results, count, &out));
 }
 
 static void batch_get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_batch_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_results, .gone = is_gone, .ctx = call};
+    struct query_batch_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                  .done = on_results,
+                                  .gone = rpc_events_gone,
+                                  .ctx = call};
     enum err e = event_batch_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "BatchGetEventStatusRequest");
@@ -92,15 +96,17 @@ static void on_page(void *ctx, enum err e, const char *message, const struct eve
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_page_write(page, &out));
+    rpc_events_reply(call, &out, event_page_write(page, &out));
 }
 
 static void list_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_list_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_page, .gone = is_gone, .ctx = call};
+    struct query_list_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                 .done = on_page,
+                                 .gone = rpc_events_gone,
+                                 .ctx = call};
     enum err e = event_list_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "ListEventsRequest");

@@ -32,4 +32,9 @@ void rpc_get_stats(struct rpc_call *call, struct view request, void *ctx);
 /* For rpc_options.methods; their ctx is a struct rpc_events. */
 extern const struct rpc_method rpc_events_methods[];
 
+/* Answers a unary call with what was written into `out`, or with why it was not, and frees that. */
+void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e);
+/* Whether a unary call's caller has gone away: for query_ask and replay_ask. */
+bool rpc_events_gone(void *call);
+
 #endif
