@@ -98,7 +98,7 @@ def test_the_gateway_serves_the_document(gateway):
 
 # ---- schemathesis ----
 
-EXAMPLES = 10 if SANITIZED else 60  # an operation and phase
+EXAMPLES = 10 if SANITIZED else 40  # an operation and phase
 HERE = os.path.join(ROOT, "tests/system/schemathesis")
 
 
