@@ -34,6 +34,9 @@ struct http_response {
 void http_add_header(struct http_response *response, const char *name, struct view value);
 /* Adds a string member to the problem document that an error will become, e.g. event_id. */
 void http_add_member(struct http_response *response, const char *name, struct view value);
+/* What a problem document says of an error: the members type, title, status and, unless it is
+ * empty, detail, without braces; for answers that hold several problems. */
+void http_add_problem(struct buf *out, enum err e, struct view detail);
 
 typedef enum err (*http_handler)(struct http_request *request, struct http_response *response,
                                  struct err_detail *detail, void *ctx);
