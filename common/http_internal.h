@@ -181,6 +181,9 @@ must_check enum err http_request_decode(struct http_request *r, const struct vie
 /* http_route.c: finds the route, or answers OPTIONS by itself (*ret_done). */
 must_check enum err http_route_find(struct http_request *r, struct http_response *response,
                                     bool *ret_done, struct err_detail *detail);
+/* ERR_METHOD, with Allow. */
+must_check enum err http_route_refuse_method(struct http_request *r, struct http_response *response,
+                                             struct err_detail *detail);
 
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);

@@ -80,16 +80,26 @@ static enum err add_allow(struct http_request *r, struct http_response *response
     return ERR_NONE;
 }
 
-static enum err answer_other_method(struct http_request *r, struct http_response *response,
-                                    bool *ret_done, struct err_detail *detail)
+enum err http_route_refuse_method(struct http_request *r, struct http_response *response,
+                                  struct err_detail *detail)
 {
     char allowed[ALLOW_SIZE];
     enum err e = add_allow(r, response, allowed, detail);
 
+    return e ? e : err_set(detail, ERR_METHOD, "allowed here: %s", allowed);
+}
+
+static enum err answer_other_method(struct http_request *r, struct http_response *response,
+                                    bool *ret_done, struct err_detail *detail)
+{
+    char allowed[ALLOW_SIZE];
+    enum err e;
+
+    if (!view_equal(r->method, VIEW("OPTIONS")))
+        return http_route_refuse_method(r, response, detail);
+    e = add_allow(r, response, allowed, detail);
     if (e)
         return e;
-    if (!view_equal(r->method, VIEW("OPTIONS")))
-        return err_set(detail, ERR_METHOD, "allowed here: %s", allowed);
     response->status = 204;
     *ret_done = true;
     return ERR_NONE;

@@ -212,8 +212,14 @@ static bool was_slow(struct http_worker *worker)
     return (phase == HTTP_OPENING || phase == HTTP_ARRIVING) && moment <= http_now_ms();
 }
 
+/* Methods that are somebody's, but that civetweb does not know. */
+static bool is_known_elsewhere(struct view method)
+{
+    return view_equal(method, VIEW("TRACE")) || view_equal(method, VIEW("QUERY"));
+}
+
 /* A request line that was read as far as its version, and refused for its method or version. */
-static enum err explain_line(const struct http_request *r, struct err_detail *detail)
+static enum err explain_line(struct http_request *r, struct err_detail *detail)
 {
     const char *version = r->info->http_version;
     bool other_minor = strncmp(version, "1.", 2) == 0 && version[2] >= '2' && version[2] <= '9' &&
@@ -221,13 +227,15 @@ static enum err explain_line(const struct http_request *r, struct err_detail *de
 
     if ((version[0] >= '2' && version[0] <= '9') || other_minor)
         return err_set(detail, ERR_HTTP_VERSION, "HTTP/1.1 and HTTP/1.0 are served here");
+    if (is_known_elsewhere(r->method))
+        return http_route_refuse_method(r, &r->worker->response, detail);
     if (strcmp(version, "1.1") == 0 || strcmp(version, "1.0") == 0)
         return err_set(detail, ERR_UNIMPLEMENTED, "the method %.*s is not known here",
                        (int)(r->method.len < 32 ? r->method.len : 32), r->method.data);
     return err_set(detail, ERR_MALFORMED, "the request line does not end with HTTP/1.1");
 }
 
-static enum err explain(const struct http_request *r, int status, const char *message, bool slow,
+static enum err explain(struct http_request *r, int status, const char *message, bool slow,
                         struct err_detail *detail)
 {
     if (status == 400 && slow)

@@ -10,6 +10,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+/* TCP_ESTABLISHED of <netinet/tcp.h>, which cannot be included beside <linux/tcp.h>. */
+enum { ESTABLISHED = 1 };
+
 /* IPv4 addresses whole, IPv6 ones folded: with the port, enough to tell connections apart. */
 static uint32_t fold(const struct in6_addr *address)
 {
@@ -172,7 +175,8 @@ bool http_socket_arrival(int fd, struct http_arrival *ret)
         return false;
     *ret = (struct http_arrival){.unread = unread,
                                  .silent_ms = info.tcpi_last_data_recv,
-                                 .bytes_arrived = info.tcpi_bytes_received};
+                                 .bytes_arrived = info.tcpi_bytes_received,
+                                 .open = info.tcpi_state == ESTABLISHED};
     return true;
 }
 

@@ -31,6 +31,7 @@ struct http_arrival {
     int unread;             /* bytes that wait to be read */
     int64_t silent_ms;      /* since the last data arrived */
     uint64_t bytes_arrived; /* since the connection began */
+    bool open;              /* neither side has ended it */
 };
 bool http_socket_arrival(int fd, struct http_arrival *ret);
 /* Connections that wait to be accepted. */

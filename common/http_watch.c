@@ -46,7 +46,7 @@ struct round {
     int64_t now_ms;
     size_t count;
     size_t to_end;        /* VERDICT_END_IF_IDLE: at most so many */
-    size_t silent_to_end; /* and as many new connections that send nothing */
+    size_t silent_to_end; /* new connections that send nothing: as many, or all */
     bool draining;
 };
 
@@ -140,6 +140,12 @@ static size_t connections_too_many(const struct http_server *server)
     if (atomic_load(&server->draining))
         return in_use;
     return in_use > comfortable(server) ? in_use - comfortable(server) : 0;
+}
+
+/* With all threads taken, any number may be waiting behind them: then all that are silent go. */
+static size_t silent_too_many(const struct http_server *server, size_t too_many)
+{
+    return atomic_load(&server->in_use) >= server->worker_count ? SIZE_MAX : too_many;
 }
 
 /* False: nothing is to be done about it. */
@@ -260,12 +266,14 @@ static void execute(const struct round *round, const struct http_cut *c, int fd)
 }
 
 /* A new connection that says nothing is in the way. Its thread is not known before its first
- * request, so it is told from others by its socket. */
+ * request, so it is told from others by its socket. One that was ended already and waits in
+ * civetweb's queue for a thread to notice must not count again: the queue may hold more of them
+ * than are to be ended in a round. */
 static void end_if_silent(struct round *round, int fd, uint64_t peer)
 {
     struct http_arrival arrival;
 
-    if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) ||
+    if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) || !arrival.open ||
         arrival.bytes_arrived > 0 || arrival.silent_ms < SILENT_MIN_MS ||
         http_socket_peer(fd, round->server->port) != peer)
         return;
@@ -307,7 +315,7 @@ static void look_around(struct http_server *server)
     if (look)
         watch->next_look_ms = round.now_ms + LOOK_MS;
     watch->make_room = false;
-    round.silent_to_end = round.to_end;
+    round.silent_to_end = silent_too_many(server, round.to_end);
     collect(&round, look);
     if (round.count == 0 && round.to_end == 0)
         return;

@@ -28,5 +28,7 @@ enum err get_ready(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
 enum err get_metrics(struct http_request *request, struct http_response *response,
                      struct err_detail *detail, void *ctx);
+enum err get_openapi(struct http_request *request, struct http_response *response,
+                     struct err_detail *detail, void *ctx);
 
 #endif

@@ -12,5 +12,6 @@ const struct http_route gateway_routes[] = {
     {"GET", "/health", get_health, NULL},
     {"GET", "/ready", get_ready, NULL},
     {"GET", "/metrics", get_metrics, NULL},
+    {"GET", "/openapi.json", get_openapi, "application/json"},
     {NULL, NULL, NULL, NULL},
 };

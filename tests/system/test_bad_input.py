@@ -268,13 +268,6 @@ def test_chunked_body_that_ends_early(gateway, refused):
     # no reply to check: the fixture sees that nothing was published
 
 
-def test_length_and_chunked_together(gateway, refused):
-    """RFC 9112, section 6.3: the two disagree, which is how requests are smuggled."""
-    fields = {**CHUNKED, "Content-Length": "5"}
-    reply = raw(gateway.http_port, request("POST", EVENTS, None, fields) + chunks(GOOD))
-    refused(reply, 400, "malformed")
-
-
 # ---- slow and vanishing senders ----
 
 
@@ -404,6 +397,13 @@ def test_wrong_method(gateway, refused, method, path, allowed):
     reply = gateway.http.send(method, path, b"" if method != "GET" else None)
     refused(reply, 405, "method-not-allowed")
     assert allowed <= {word.strip() for word in reply.headers["allow"].split(",")}
+
+
+@pytest.mark.parametrize("method", ["TRACE", "QUERY", "PATCH", "PROPFIND"])
+def test_a_method_that_is_known_and_never_allowed(gateway, refused, method):
+    reply = gateway.http.send(method, "/health")
+    refused(reply, 405, "method-not-allowed")
+    assert reply.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_unknown_method(gateway, refused):
