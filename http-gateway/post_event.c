@@ -2,12 +2,13 @@
  *
  *     read_event -> idempotency_key, trace_context -> store_event: identify, store -> the answer
  *
- * Several in one body: post_batch.
+ * Several in one body: post_batch. Any number, one a line: post_lines.
  */
 #include "common/log.h"
 #include "http-gateway/handlers.h"
 #include "http-gateway/idempotency_key.h"
 #include "http-gateway/post_batch.h"
+#include "http-gateway/post_lines.h"
 #include "http-gateway/read_event.h"
 #include "http-gateway/request_body.h"
 #include "http-gateway/store_event.h"
@@ -96,6 +97,8 @@ enum err post_event(struct http_request *request, struct http_response *response
         e = read_event_form(request, response, &form, detail);
     if (e)
         return e;
+    if (form == EVENT_FORM_LINES)
+        return post_lines(ctx, request, response, detail);
     e = read_event_new(&holder);
     if (e)
         return err_set(detail, e, "no memory to read the event");
