@@ -496,6 +496,24 @@ static void connections_that_look_alike(void **state)
                      400, NULL);
 }
 
+/* The one has its body while the other still waits for its own. */
+static void a_connection_is_not_taken_for_its_twin(void **state)
+{
+    (void)state;
+    connect_twins();
+    for (int i = 1; i >= 0; i--)
+        assert_true(raw_send_text(twins[i], "POST /count HTTP/1.1\r\nHost: x\r\n"
+                                            "Content-Length: 12\r\n\r\nhello"));
+    for (int i = 0; i < 2; i++) {
+        assert_true(raw_send_text(twins[i], ", world"));
+        raw_receive(twins[i], false, &reply);
+        assert_int_equal(reply.status, 200);
+    }
+    for (int i = 0; i < 2; i++)
+        raw_close(twins[i]);
+    stop(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +533,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_client_that_goes, start, stop),
         cmocka_unit_test_setup_teardown(a_drained_server_ends_who_waits, start, stop),
         cmocka_unit_test(connections_that_look_alike),
+        cmocka_unit_test(a_connection_is_not_taken_for_its_twin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
