@@ -22,6 +22,7 @@ struct gateways {
 struct gateways_options {
     uint64_t log_bytes;     /* 0: unlimited */
     uint32_t max_in_flight; /* 0: 64 */
+    int64_t timeout_ms;     /* of a request, and half of an idle connection's; 0: 10 s */
     char *webhook_origins;  /* NULL: none */
 };
 
