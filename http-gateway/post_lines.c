@@ -1,6 +1,7 @@
 #include "http-gateway/post_lines.h"
 
 #include "common/log.h"
+#include "http-gateway/body_reader.h"
 #include "http-gateway/store_batch.h"
 #include "http-gateway/trace_context.h"
 
@@ -11,6 +12,7 @@
 struct upload {
     struct gateway *gateway;
     struct http_request *request;
+    struct body_reader body;
     struct store_batch *batch;
     struct buf text;    /* from the beginning of a line */
     struct buf results; /* that have not been sent yet */
@@ -120,7 +122,7 @@ static enum err read_more(struct upload *u, struct err_detail *detail)
 
     if (!to)
         return err_set(detail, ERR_MEMORY, "no memory to read a line");
-    e = http_body_read(u->request, timeout, to, READ_SIZE, &got, detail);
+    e = body_reader_read(&u->body, timeout, to, READ_SIZE, &got, detail);
     if (e)
         return e;
     buf_advance(&u->text, got);
@@ -186,8 +188,8 @@ static enum err begin(struct upload *u, const struct event *trace, struct err_de
     return e ? err_set(detail, e, "no memory to store events") : ERR_NONE;
 }
 
-enum err post_lines(struct gateway *g, struct http_request *request, struct http_response *response,
-                    struct err_detail *detail)
+enum err post_lines(struct gateway *g, struct http_request *request, enum content_coding coding,
+                    struct http_response *response, struct err_detail *detail)
 {
     struct upload u = {.gateway = g, .request = request, .line = 1};
     struct event trace = {0};
@@ -201,10 +203,13 @@ enum err post_lines(struct gateway *g, struct http_request *request, struct http
     response->content_type = "application/x-ndjson";
     buf_init(&u.text, (size_t)g->settings.max_body + READ_SIZE);
     buf_init(&u.results, SIZE_MAX); /* SEND_SIZE and a window's */
-    e = begin(&u, &trace, detail);
+    e = body_reader_init(&u.body, request, coding, g->settings.max_body, detail);
+    if (!e)
+        e = begin(&u, &trace, detail);
     if (!e)
         e = run(&u, detail);
     store_batch_free(u.batch);
+    body_reader_free(&u.body);
     buf_free(&u.text);
     buf_free(&u.results);
     return e;

@@ -34,10 +34,10 @@ must_check enum err store_batch_new(const struct store_batch_options *options,
 /* Waits for what is on its way. */
 void store_batch_free(struct store_batch *batch);
 
-/* Takes one event's text, which must stay where it is until the next flush; it came in that line, 0:
- * in none. Waits (as flush does)
- * where the window is full, where its id is that of an event in the window, or where the gateway is
- * busy with the events of this window; so it is answered ERR_BUSY only because of others. */
+/* Takes one event's text, which must stay where it is until the next flush; it came in that line,
+ * 0: in none. Waits (as flush does) where the window is full, where its id is that of an event in
+ * the window, or where the gateway is busy with the events of this window; so it is answered
+ * ERR_BUSY only because of others. */
 void store_batch_add(struct store_batch *batch, uint64_t line, struct view text);
 /* The same for what cannot be read at all. */
 void store_batch_refuse(struct store_batch *batch, uint64_t line, enum err e,

@@ -82,15 +82,20 @@ void gateways_stop(struct gateways *g)
 
 int gateways_post_begin(const struct gateways *g, int which, const char *headers, const char *body)
 {
+    return gateways_post_bytes(g, which, headers, view_of(body));
+}
+
+int gateways_post_bytes(const struct gateways *g, int which, const char *headers, struct view body)
+{
     char head[2048];
     int fd = raw_connect(http_port(g->http[which]));
     int len = snprintf(head, sizeof head,
                        "POST /api/v1/events HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n",
-                       headers, strlen(body));
+                       headers, body.len);
 
     assert_in_range(len, 1, sizeof head - 1);
     assert_true(raw_send_text(fd, head));
-    assert_true(raw_send_text(fd, body));
+    assert_true(raw_send(fd, body.data, body.len));
     return fd;
 }
 

@@ -33,6 +33,8 @@ void gateways_stop(struct gateways *g);
 /* Begins a POST of an event to one of them, with these header lines, each ended by CRLF; returns
  * the connection. */
 int gateways_post_begin(const struct gateways *g, int which, const char *headers, const char *body);
+/* The same with a body of any bytes. */
+int gateways_post_bytes(const struct gateways *g, int which, const char *headers, struct view body);
 /* The answer to it. */
 void gateways_post_end(int fd, struct raw_reply *ret);
 void gateways_post(const struct gateways *g, int which, const char *headers, const char *body,

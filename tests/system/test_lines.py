@@ -1,5 +1,6 @@
 """One event a line, any number of them: every line is answered, in order, while memory is bounded."""
 
+import gzip
 import json
 import re
 import signal
@@ -183,3 +184,20 @@ def test_the_bus_is_away_for_some_lines(tidings):
         connection.send(chunk(line(2) + b"\n") + chunk(b""))
         assert next(said)["status"] == "accepted"
         assert next(said) == {"stored": 2, "duplicates": 0, "failed": 1, "complete": True}
+
+
+def test_compressed_uploads_by_curl(tidings, tmp_path):
+    """Of a known length, and in chunks."""
+    tidings.nats()
+    gateway = tidings.gateway()
+    file = str(tmp_path / "events.ndjson")
+    with gzip.open(file, "wb") as out:
+        for number in range(UPLOAD // 10):
+            out.write(line(number) + b"\n")
+    *answers, summary = curl(gateway, file, "-H", "Content-Encoding: gzip")
+    assert summary["complete"] and summary["stored"] == len(answers) == UPLOAD // 10
+    *answers, summary = curl(
+        gateway, file, "-H", "Content-Encoding: gzip", "-H", "Transfer-Encoding: chunked"
+    )
+    assert summary["complete"] and summary["stored"] == len(answers) == UPLOAD // 10
+    assert stream_info(tidings.bus.url).state.messages == 2 * (UPLOAD // 10)
