@@ -46,7 +46,8 @@ struct http_route {
     const char *pattern; /* "/api/v1/events/{id}": braces match one non-empty segment */
     http_handler handler;
     /* What it answers with, "application/json", or several with commas between them: a request
-     * whose Accept excludes them (and problem documents) gets 406. NULL: Accept is not looked at. */
+     * whose Accept excludes them (and problem documents) gets 406. NULL: Accept is not looked at.
+     */
     const char *produces;
     /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow, to which a
      * route of that method may add. Any other path: 404 that names the known ones. */
@@ -112,8 +113,8 @@ must_check enum err http_body(struct http_request *r, struct view *ret, struct e
 
 /* ---- bodies and answers of any length ---- */
 
-/* Reads on in the body, in place of http_body: waits until some of it has arrived, and returns that,
- * at most `room` bytes; *ret is 0 at its end. The connection ends with the answer.
+/* Reads on in the body, in place of http_body: waits until some of it has arrived, and returns
+ * that, at most `room` bytes; *ret is 0 at its end. The connection ends with the answer.
  * ERR_SLOW: nothing within timeout_ms. ERR_MALFORMED (bad chunk, early end), ERR_LENGTH_REQUIRED.
  * ERR_UNAVAILABLE: the server is being stopped; what comes slowly, or lasts too long, is not read
  * to its end then. ERR_MEMORY. */

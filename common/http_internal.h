@@ -24,8 +24,8 @@ struct mg_request_info;
 #define HTTP_PARAMETERS_MAX 4
 #define HTTP_QUERY_MAX 16
 #define HTTP_REQUEST_ID_MAX 128
-/* civetweb's, a connection: room for headers beyond what is allowed, so that most get an answer that
- * says so. */
+/* civetweb's, a connection: room for headers beyond what is allowed, so that most get an answer
+ * that says so. */
 #define HTTP_BUFFER_SIZE (4 * HTTP_HEADER_MAX)
 
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED };

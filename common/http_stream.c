@@ -244,7 +244,7 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
 {
     enum err e = r->stream ? ERR_NONE : begin(r, detail);
 
-    if (e)
+    if (e || !r->stream)
         return e;
     e = r->stream->fd >= 0 ? read_socket(r, deadline_ms, to, room, ret, detail)
                            : read_filled(r, deadline_ms, to, room, ret, detail);
@@ -255,10 +255,10 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
 
 void http_stream_discard(struct http_request *r, int64_t deadline_ms)
 {
-    struct http_stream *s = r->stream;
+    const struct http_stream *s = r->stream;
     struct err_detail ignored;
 
-    if (s->fd < 0)
+    if (!s || s->fd < 0)
         return;
     shutdown(s->fd, SHUT_WR); /* the answer is complete: the client may close, too */
     while (http_now_ms() < deadline_ms && receive(r, deadline_ms, &ignored) == ERR_NONE)

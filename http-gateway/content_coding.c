@@ -158,9 +158,11 @@ static enum err step_zstd(struct decoder *d, struct view *in, char *to, size_t r
                           struct err_detail *detail)
 {
     ZSTD_inBuffer input = {in->data, in->len, 0};
-    ZSTD_outBuffer output = {to, room, 0};
-    size_t left = ZSTD_decompressStream(d->zstd, &output, &input);
+    ZSTD_outBuffer output = {.size = room};
+    size_t left;
 
+    output.dst = to;
+    left = ZSTD_decompressStream(d->zstd, &output, &input);
     if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
         return fail_memory(detail);
     if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge)

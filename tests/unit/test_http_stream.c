@@ -5,13 +5,10 @@
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define TIMEOUT_MS 400
 #define HEAD "POST /echo HTTP/1.1\r\nHost: x\r\n"
@@ -103,13 +100,13 @@ static enum err plain(struct http_request *r, struct http_response *response,
     return e;
 }
 
-static void start_at(const char *listen)
+static int start(void **state)
 {
     static const struct http_route routes[] = {
         {"POST", "/echo", echo, NULL},   {"POST", "/count", count, NULL},
         {"GET", "/flood", flood, NULL},  {"GET", "/half", half, NULL},
         {"POST", "/plain", plain, NULL}, {0}};
-    struct http_options options = {.listen = listen,
+    struct http_options options = {.listen = "127.0.0.1:0",
                                    .connections = 8,
                                    .reserve = 1,
                                    .max_body = 1000,
@@ -118,24 +115,17 @@ static void start_at(const char *listen)
                                    .routes = routes};
     struct err_detail detail = {""};
 
+    (void)state;
     atomic_store(&ended, 0);
     if (http_start(&options, &server, &detail) != ERR_NONE)
         fail_msg("%s", detail.text);
-}
-
-static int start(void **state)
-{
-    (void)state;
-    start_at("127.0.0.1:0");
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    if (server)
-        http_stop(server);
-    server = NULL;
+    http_stop(server);
     return 0;
 }
 
@@ -285,7 +275,6 @@ static void bodies_beyond_any_buffer(void **state)
 static void no_body(void **state)
 {
     (void)state;
-    raw_close(begin("POST /count HTTP/1.1\r\nHost: x\r\n\r\n"));
     raw_exchange(http_port(server), "POST /count HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
     assert_int_equal(reply.status, 411);
     raw_exchange(http_port(server), "POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
@@ -430,90 +419,6 @@ static void a_drained_server_ends_who_waits(void **state)
     raw_close(fd);
 }
 
-/* ---- where the socket cannot be told from another one ---- */
-
-/* A connection to another of the server's addresses, from a port. */
-static int connect_from(uint16_t port, const char *to, uint16_t *ret_port)
-{
-    struct sockaddr_in from = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_port(server))};
-    socklen_t size = sizeof from;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-
-    assert_int_equal(inet_pton(AF_INET, to, &address.sin_addr), 1);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&from, &size), 0);
-    *ret_port = ntohs(from.sin_port);
-    return fd;
-}
-
-static int twins[2];
-
-static void connect_twins(void)
-{
-    uint16_t port;
-
-    start_at("0.0.0.0:0");
-    twins[0] = connect_from(0, "127.0.0.1", &port);
-    twins[1] = connect_from(port, "127.0.0.2", &port);
-    for (int i = 0; i < 2; i++) {
-        assert_true(raw_send_text(twins[i], "POST /plain HTTP/1.1\r\nHost: x\r\n"
-                                            "Content-Length: 1\r\n\r\nx"));
-        raw_receive(twins[i], false, &reply);
-    }
-}
-
-/* Each of them gets the same answer, while the other one is there. */
-static void exchange_as_twin(const char *request, int status, const char *body)
-{
-    connect_twins();
-    for (int i = 0; i < 2; i++) {
-        assert_true(raw_send_text(twins[i], request));
-        raw_receive(twins[i], false, &reply);
-        assert_int_equal(reply.status, status);
-        if (body)
-            assert_string_equal(reply.body, body);
-    }
-    for (int i = 0; i < 2; i++)
-        raw_close(twins[i]);
-    stop(NULL);
-}
-
-static void connections_that_look_alike(void **state)
-{
-    (void)state;
-    exchange_as_twin("POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\nhello, world",
-                     200, "12");
-    exchange_as_twin("POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                     "5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n",
-                     200, "12");
-    exchange_as_twin("POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\nhello", 408,
-                     NULL);
-    exchange_as_twin("POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
-                     400, NULL);
-}
-
-/* The one has its body while the other still waits for its own. */
-static void a_connection_is_not_taken_for_its_twin(void **state)
-{
-    (void)state;
-    connect_twins();
-    for (int i = 1; i >= 0; i--)
-        assert_true(raw_send_text(twins[i], "POST /count HTTP/1.1\r\nHost: x\r\n"
-                                            "Content-Length: 12\r\n\r\nhello"));
-    for (int i = 0; i < 2; i++) {
-        assert_true(raw_send_text(twins[i], ", world"));
-        raw_receive(twins[i], false, &reply);
-        assert_int_equal(reply.status, 200);
-    }
-    for (int i = 0; i < 2; i++)
-        raw_close(twins[i]);
-    stop(NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,8 +437,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_client_that_takes_nothing_is_ended, start, stop),
         cmocka_unit_test_setup_teardown(a_client_that_goes, start, stop),
         cmocka_unit_test_setup_teardown(a_drained_server_ends_who_waits, start, stop),
-        cmocka_unit_test(connections_that_look_alike),
-        cmocka_unit_test(a_connection_is_not_taken_for_its_twin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

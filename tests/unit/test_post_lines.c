@@ -57,13 +57,13 @@ static void post(const char *headers, const char *body)
 static const char *line_of(int index)
 {
     static char line[1024];
-    const char *at = reply.body;
+    const char *at = reply.body, *end;
 
-    for (; index > 0; index--) {
-        at = strchr(at, '\n');
-        if (!at)
+    while (index-- > 0) {
+        end = strchr(at, '\n');
+        if (!end)
             fail_msg("too few lines: %s", reply.body);
-        at++;
+        at = end ? end + 1 : at;
     }
     snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
     return line;
