@@ -1,8 +1,8 @@
 """What JSON Schema cannot say of the gateway's requests; schemathesis loads this file.
 
 - The form of an event is told by its content type and `ce-` headers together.
-- An event, or a replay, with an id of its own must not have another one as its Idempotency-Key, and
-  another event not the same one.
+- An event, or a replay, with an id of its own must not have another one as its Idempotency-Key,
+  another event not the same one, and a batch none.
 - The ends of a span must not be in the wrong order, and data and data_base64 exclude each other.
 - `data` is a text where datacontenttype is not JSON.
 - JSON Schema calls 7.0 an integer; the gateway wants 7.
@@ -40,18 +40,27 @@ def settle_form(case):
 
 
 def keep_together(case):
-    members = case.body if isinstance(case.body, dict) else {}
-    own_id = case.media_type == BINARY or members.get("id") or members.get("replay_id")
+    body = case.body
+    own_id = case.media_type == BINARY or isinstance(body, list)
+    own_id = own_id or (isinstance(body, dict) and (body.get("id") or body.get("replay_id")))
     for name in [name for name in case.headers or {} if name.lower() == "idempotency-key"]:
         if own_id:
             del case.headers[name]
         else:
             case.headers[name] = f'"{uuid.uuid4()}"'
+    if isinstance(body, dict):
+        case.body = settled(body)
+        if "replay_id" in body:  # each asks for something else
+            case.body["replay_id"] = str(uuid.uuid4())
+    elif isinstance(body, list):
+        case.body = [settled(item) if isinstance(item, dict) else item for item in body]
+
+
+def settled(members):
     dropped = [rival for name, rival in RIVALS.items() if name in members]
     if not isinstance(members.get("data", ""), str):
         dropped.append("datacontenttype")
-    if members:
-        case.body = {name: whole(value) for name, value in members.items() if name not in dropped}
+    return {name: whole(value) for name, value in members.items() if name not in dropped}
 
 
 def whole(value):
