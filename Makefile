@@ -19,7 +19,8 @@ CFLAGS ?= -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
     -fstack-protector-strong -fstack-clash-protection $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
-LIBS := -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml -luuid -lcrypto -lm
+LIBS := -Wl,--as-needed -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml \
+    -luuid -lcrypto -lz -lzstd -lm
 
 # ---- generated code: messages, and descriptors for reflection ----
 PROTOS := events.proto status_log.proto retry.proto grpc/health/v1/health.proto \

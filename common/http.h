@@ -45,8 +45,9 @@ struct http_route {
     const char *method;  /* "GET" (also answers HEAD), "POST", "OPTIONS" */
     const char *pattern; /* "/api/v1/events/{id}": braces match one non-empty segment */
     http_handler handler;
-    /* What it answers with, "application/json": a request whose Accept excludes it (and problem
-     * documents) gets 406. NULL: Accept is not looked at. */
+    /* What it answers with, "application/json", or several with commas between them: a request
+     * whose Accept excludes them (and problem documents) gets 406. NULL: Accept is not looked at.
+     */
     const char *produces;
     /* Any other method on a known pattern: 405 with Allow; OPTIONS: 204 with Allow, to which a
      * route of that method may add. Any other path: 404 that names the known ones. */
@@ -115,6 +116,21 @@ struct view http_request_id(const struct http_request *r);
  * and the connection ends with the answer.
  * An unread body is drained or the connection closed. */
 must_check enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail);
+
+/* ---- bodies and answers of any length ---- */
+
+/* Reads on in the body, in place of http_body: waits until some of it has arrived, and returns
+ * that, at most `room` bytes; *ret is 0 at its end. The connection ends with the answer.
+ * ERR_SLOW: nothing within timeout_ms. ERR_MALFORMED (bad chunk, early end), ERR_LENGTH_REQUIRED.
+ * ERR_UNAVAILABLE: the server is being stopped; what comes slowly, or lasts too long, is not read
+ * to its end then. ERR_MEMORY. */
+must_check enum err http_body_read(struct http_request *r, int64_t timeout_ms, char *to,
+                                   size_t room, size_t *ret, struct err_detail *detail);
+/* Writes a piece of the answer; the first one goes behind a header made of the response's status,
+ * content_type and headers. A handler that has begun so and then returns an error has its answer
+ * cut off, in a way that the client notices. Blocks while the client takes nothing, bounded as any
+ * answer. ERR_CANCELLED: it has gone, or has taken too long. */
+must_check enum err http_answer(struct http_request *r, struct view piece);
 
 /* Ready-made handlers for both services. */
 struct http_probe { /* what /ready says: {"ready":true,"reads":false,"checks":{"bus":"ok",…}} */

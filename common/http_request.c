@@ -1,4 +1,4 @@
-#include "common/http_internal.h"
+#include "common/http_stream.h"
 #include "common/text.h"
 
 #include <civetweb.h>
@@ -320,7 +320,7 @@ static enum err read_chunked(struct http_request *r, struct err_detail *detail)
     }
 }
 
-static void send_continue(struct http_request *r)
+void http_request_continue(struct http_request *r)
 {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -329,19 +329,37 @@ static void send_continue(struct http_request *r)
     r->continue_due = false;
 }
 
-enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail)
+static enum err check_framed(const struct http_request *r, struct err_detail *detail)
 {
-    enum err e;
-
     if (r->framing == HTTP_NO_BODY && view_equal(r->method, VIEW("POST")))
         return err_set(detail, ERR_LENGTH_REQUIRED,
                        "a POST needs Content-Length or Transfer-Encoding: chunked");
+    return ERR_NONE;
+}
+
+enum err http_body_read(struct http_request *r, int64_t timeout_ms, char *to, size_t room,
+                        size_t *ret, struct err_detail *detail)
+{
+    enum err e = check_framed(r, detail);
+
+    if (e)
+        return e;
+    http_request_continue(r);
+    return http_stream_read(r, http_now_ms() + timeout_ms, to, room, ret, detail);
+}
+
+enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail)
+{
+    enum err e = check_framed(r, detail);
+
+    if (e)
+        return e;
     if (r->framing == HTTP_LENGTH && r->content_length > r->worker->server->options.max_body)
         return fail_too_large(r, detail);
     if (r->body_left) {
         buf_clear(&r->worker->body);
         http_watch_enter(r->worker, HTTP_READING, r->deadline_ms);
-        send_continue(r);
+        http_request_continue(r);
         e = r->framing == HTTP_LENGTH ? read_length(r, detail) : read_chunked(r, detail);
         http_watch_enter(r->worker, HTTP_WORKING, 0);
         if (e)

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <time.h>
 
+/* The request's time-out, for an answer to be taken by a client that keeps taking some of it; from
+ * one that takes nothing civetweb turns away after one. */
+#define WRITE_TIMES 6
+
 static const struct reason {
     int status;
     const char *phrase;
@@ -106,11 +110,15 @@ static void add_number(struct buf *out, size_t number)
     buf_add(out, at, (size_t)(digits + sizeof digits - at));
 }
 
+static bool is_old(const struct http_request *r)
+{
+    return r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
+}
+
 /* Piece by piece: printf would take as long as all the rest of a request here. */
 static void add_head(struct http_request *r, struct buf *out)
 {
     struct http_response *response = &r->worker->response;
-    bool old = r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
 
     buf_add_text(out, "HTTP/1.1 ");
     add_number(out, (size_t)response->status);
@@ -121,14 +129,18 @@ static void add_head(struct http_request *r, struct buf *out)
     if (response->status != 204) {
         buf_add_text(out, "\r\nContent-Type: ");
         buf_add_text(out, response->content_type);
+    }
+    if (r->answering) {
+        buf_add_text(out, is_old(r) ? "" : "\r\nTransfer-Encoding: chunked");
+    } else if (response->status != 204) {
         buf_add_text(out, "\r\nContent-Length: ");
         add_number(out, response->body.len);
     }
     buf_add_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
     buf_add_view(out, http_request_id(r));
-    buf_add_text(out, r->close ? "\r\nConnection: close\r\n"
-                      : old    ? "\r\nConnection: keep-alive\r\n"
-                               : "\r\n");
+    buf_add_text(out, r->close    ? "\r\nConnection: close\r\n"
+                      : is_old(r) ? "\r\nConnection: keep-alive\r\n"
+                                  : "\r\n");
     buf_add_view(out, buf_view(&response->headers));
     buf_add_text(out, "\r\n");
 }
@@ -148,11 +160,65 @@ static void write_bare(struct http_request *r)
     mg_write(r->conn, reply, sizeof reply - 1);
 }
 
+int64_t http_write_deadline(const struct http_request *r)
+{
+    return http_now_ms() + WRITE_TIMES * r->worker->server->options.request_timeout_ms;
+}
+
+/* ---- an answer in pieces ---- */
+
+static bool write_all(struct http_request *r, const struct buf *out)
+{
+    bool written;
+
+    http_watch_enter(r->worker, HTTP_WRITING, http_write_deadline(r));
+    written = mg_write(r->conn, out->data, out->len) == (int)out->len;
+    return http_watch_enter(r->worker, HTTP_WORKING, 0) && written;
+}
+
+enum err http_answer(struct http_request *r, struct view piece)
+{
+    struct buf *out = &r->worker->out;
+
+    buf_clear(out);
+    if (!r->answering) {
+        r->answering = r->close = true;
+        add_head(r, out);
+    }
+    if (piece.len > 0) { /* an empty chunk would be the last one */
+        if (!is_old(r))
+            buf_add_format(out, "%zx\r\n", piece.len);
+        buf_add_view(out, piece);
+        buf_add_text(out, is_old(r) ? "" : "\r\n");
+    }
+    if (buf_failed(out))
+        return ERR_MEMORY;
+    if (!write_all(r, out))
+        return ERR_CANCELLED;
+    r->body_sent += piece.len;
+    return ERR_NONE;
+}
+
+/* Without the last chunk the client sees that something is missing; HTTP/1.0 has no such thing. */
+static void end_pieces(struct http_request *r)
+{
+    static const char last[] = "0\r\n\r\n";
+
+    if (!r->failed && !is_old(r))
+        mg_write(r->conn, last, sizeof last - 1);
+}
+
+/* ---- an answer in one piece ---- */
+
 void http_response_write(struct http_request *r)
 {
     struct http_response *response = &r->worker->response;
     struct buf *out = &r->worker->out;
 
+    if (r->answering) {
+        end_pieces(r);
+        return;
+    }
     buf_clear(out);
     add_head(r, out);
     if (response->status != 204 && !view_equal(r->method, VIEW("HEAD"))) {

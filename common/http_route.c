@@ -175,6 +175,19 @@ static bool range_takes(struct view range, struct view type)
     return view_equal_nocase(range, type);
 }
 
+/* `produces` has one media type, or several behind commas and blanks. */
+static bool range_takes_any(struct view range, const char *produces)
+{
+    for (const char *at = produces; *at; at += strspn(at, ", ")) {
+        size_t len = strcspn(at, ",");
+
+        if (range_takes(range, (struct view){at, len}))
+            return true;
+        at += len;
+    }
+    return false;
+}
+
 static bool list_takes(struct view accept, const char *produces)
 {
     const char *at = accept.data, *end = at + accept.len;
@@ -183,7 +196,7 @@ static bool list_takes(struct view accept, const char *produces)
         const char *comma = memchr(at, ',', (size_t)(end - at));
         struct view range = media_range((struct view){at, (size_t)((comma ? comma : end) - at)});
 
-        if (range_takes(range, view_of(produces)) ||
+        if (range_takes_any(range, produces) ||
             range_takes(range, VIEW("application/problem+json")))
             return true;
         at = comma ? comma + 1 : end;

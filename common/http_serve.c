@@ -1,13 +1,10 @@
 /* The life of one request, from the header that civetweb has read to the answer.
  */
-#include "common/http_internal.h"
+#include "common/http_stream.h"
 #include "common/log.h"
 
 #include <civetweb.h>
 
-/* The request's time-out, for an answer to be taken by a client that keeps taking some of it; from
- * one that takes nothing civetweb turns away after one. */
-#define WRITE_TIMES 6
 #define DISCARD_MAX 65536 /* an unread body up to this is read, to keep the connection */
 #define DISCARD_MS 1000
 #define BIG_BUFFER 65536 /* what grew beyond it for one request is given back */
@@ -95,16 +92,18 @@ static void settle_body(struct http_request *r)
  * client may lose the answer. So what it is still sending is taken for a moment. */
 static void linger(struct http_request *r)
 {
-    if (r->body_left && !r->continue_due && !threads_short(r->worker->server))
+    if (!r->body_left || r->continue_due || threads_short(r->worker->server))
+        return;
+    if (r->stream)
+        http_stream_discard(r, http_now_ms() + DISCARD_MS);
+    else
         http_request_discard(r, UINT64_MAX, http_now_ms() + DISCARD_MS);
 }
 
 /* Most answers fit the socket's buffer, and are gone at once. */
 static void write_answer(struct http_request *r)
 {
-    int64_t limit_ms = WRITE_TIMES * r->worker->server->options.request_timeout_ms;
-
-    http_watch_enter(r->worker, HTTP_WRITING, http_now_ms() + limit_ms);
+    http_watch_enter(r->worker, HTTP_WRITING, http_write_deadline(r));
     http_response_write(r);
 }
 
@@ -136,6 +135,8 @@ static void finish(struct http_request *r)
         linger(r);
         mg_disable_connection_keep_alive(r->conn);
     }
+    worker->consumed += r->header_size + r->content_length;
+    http_stream_free(r);
     give_back(&worker->body);
     give_back(&worker->out);
     give_back(&worker->response.body);
@@ -174,7 +175,8 @@ static int serve(struct mg_connection *conn, bool last)
     log_context_set(http_request_id(r), (struct view){0});
     e = answer(r, &detail);
     settle_body(r);
-    if (e)
+    r->failed = e != ERR_NONE;
+    if (e && !r->answering)
         http_problem(r, e, &detail);
     finish(r);
     return worker->response.status;

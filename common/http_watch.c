@@ -87,10 +87,41 @@ void http_watch_open(struct http_worker *worker)
     int64_t deadline = http_now_ms() + server->options.request_timeout_ms;
 
     worker->was_cut = false;
+    worker->consumed = 0;
     atomic_store_explicit(&worker->peer, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->state, state_of(HTTP_OPENING, deadline), memory_order_release);
     if (atomic_fetch_add(&server->in_use, 1) >= comfortable(server))
         make_room(server);
+}
+
+struct own_socket {
+    uint64_t peer;
+    int fd;
+    int count;
+};
+
+static bool find_own(int fd, uint64_t peer, void *ctx)
+{
+    struct own_socket *own = ctx;
+
+    if (peer == own->peer) {
+        own->fd = fd;
+        own->count++;
+    }
+    return true;
+}
+
+/* Two connections of one peer differ in our own address: not worth telling apart. */
+int http_watch_socket(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+    struct own_socket own = {.peer = atomic_load_explicit(&worker->peer, memory_order_relaxed)};
+    bool seen;
+
+    pthread_mutex_lock(&server->watch.lock);
+    seen = http_sockets_each(server->watch.descriptors, server->port, find_own, &own);
+    pthread_mutex_unlock(&server->watch.lock);
+    return seen && own.count == 1 ? own.fd : -1;
 }
 
 void http_watch_identify(struct http_worker *worker, const char *address, int port)

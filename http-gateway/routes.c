@@ -1,7 +1,7 @@
 #include "http-gateway/handlers.h"
 
 const struct http_route gateway_routes[] = {
-    {"POST", "/api/v1/events", post_event, "application/json"},
+    {"POST", "/api/v1/events", post_event, "application/json, application/x-ndjson"},
     {"OPTIONS", "/api/v1/events", options_event, NULL},
     {"GET", "/api/v1/events/{id}", get_event, "application/json"},
     {"POST", "/api/v1/events/{id}/replay", replay_event, "application/json"},

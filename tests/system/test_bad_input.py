@@ -1,5 +1,6 @@
 """Bad input: each gets its own problem document, and nothing is published."""
 
+import gzip
 import json
 import time
 
@@ -7,7 +8,7 @@ import pytest
 
 from bus_client import stream_info
 from http_client import EVENTS, JSON, Closed, Connection, raw, request
-from program import PATIENCE_S
+from program import PATIENCE_S, SANITIZED
 
 PROBLEM = "application/problem+json"
 LIMIT = 1024 * 1024
@@ -437,3 +438,38 @@ def test_an_unread_body_does_not_become_a_request(gateway, refused):
         except (Closed, OSError, TimeoutError):
             return
         raise AssertionError(f"a second reply: {second}")
+
+
+# ---- compressed bodies ----
+
+GZIP = {"Content_Encoding": "gzip"}
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b'{"name":"a"}', "gzip"),
+        (gzip.compress(b'{"name":"a"}')[:-1], "too early"),
+        (gzip.compress(b'{"name":"a"}') + b"x", "gzip"),
+        (b"", "too early"),
+    ],
+)
+def test_broken_compression(refused, gateway, body, words):
+    refused(gateway.http.post(body, **GZIP), 400, "malformed", words)
+
+
+def test_a_bomb(refused, gateway):
+    """A kilobyte for each megabyte: told once the bound is reached, not at its end."""
+    bomb = gzip.compress(b"[" + b" " * (512 << 20), 9)
+    assert len(bomb) < LIMIT
+    before = gateway.resident_kb()
+    begin = time.monotonic()
+    refused(gateway.http.post(bomb, **GZIP), 413, "too-large", str(LIMIT))
+    assert time.monotonic() - begin < 2
+    assert SANITIZED or gateway.resident_kb() - before < 8 * 1024
+
+
+def test_unknown_codings(refused, gateway):
+    reply = gateway.http.post({"name": "a"}, Content_Encoding="br")
+    refused(reply, 415, "unsupported-media-type", "br", "gzip, zstd, identity")
+    assert reply.headers["accept-encoding"] == "gzip, zstd, identity"

@@ -160,6 +160,10 @@ HTTP_API = {
     """"1.0","id":"9","source":"/shop","type":"order.created","data":{"order":9}}]'""": says(
         r'^\[{"event_id":"[^"]+","status":"accepted"}\]$'
     ),
+    """echo '{"name":"order.created","payload":{"order":11}}' | gzip | """
+    'curl -s $EVENTS --data-binary @- $JSON -H "Content-Encoding: gzip"': says(
+        '"status":"accepted"}$'
+    ),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
