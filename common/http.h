@@ -67,6 +67,12 @@ struct http_options {
     void *ctx;                       /* for handlers */
     struct metrics *metrics;         /* tidings_http_requests_total{method,route,code}, durations,
                                 connections; NULL: none */
+    /* The access log, a line a request when its answer has left ("request", of level info): of those
+     * answered with a status from 400 on, */
+    bool log_errors;
+    /* and, if so, this share of the others, 0 to 1. Which they are is told by their request ids, so
+     * that what one request does at several servers is logged by all of them or none. */
+    double log_share;
     bool batch_scheduling; /* SCHED_BATCH for connection threads: fewer preemptions under load */
 };
 
@@ -127,12 +133,16 @@ must_check enum err http_body_read(struct http_request *r, int64_t timeout_ms, c
 must_check enum err http_answer(struct http_request *r, struct view piece);
 
 /* Ready-made handlers for both services. */
-struct http_probe { /* what /ready says: {"ready":true,"checks":{"bus":"ok",…}} */
+struct http_probe { /* what /ready says: {"ready":true,"reads":false,"checks":{"bus":"ok",…}} */
     const char *name;
     bool (*check)(void *ctx, struct err_detail *detail); /* false: not ready, why */
     bool advisory; /* its failure is reported but does not make the service unready */
+    /* What works only while it passes, "reads": a member of the answer, true while all probes of
+     * that name pass; NULL: none. */
+    const char *serves;
 };
-/* Writes 200 or 503 by the probes; `probes` ends with name NULL. */
+#define HTTP_PROBES_MAX 8
+/* Writes 200 or 503 by the probes, at most HTTP_PROBES_MAX; `probes` ends with name NULL. */
 void http_write_ready(struct http_response *response, const struct http_probe *probes, void *ctx);
 /* ERR_MEMORY. */
 must_check enum err http_write_metrics(struct http_response *response,

@@ -5,6 +5,7 @@
  *                                                              the handler     http_request.c reads
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
+ *                                                              http_meters.c, http_access.c
  *   beside it, on a thread of its own: http_watch.c            deadlines, idle connections
  */
 #ifndef TIDINGS_HTTP_INTERNAL_H
@@ -52,6 +53,9 @@ struct http_request {
     const char *body_at;            /* in civetweb's buffer, behind the header */
     size_t header_size;             /* bytes, with what may stand before the request line */
     struct http_stream *stream;     /* http_stream.h; NULL: the body is not read piece by piece */
+    enum err problem;               /* what it was refused for; ERR_NONE: it was not */
+    uint64_t body_received;         /* bytes of the body so far, without the chunks' frames */
+    uint64_t body_sent;             /* bytes of the answer's body */
     enum http_framing framing;
     uint64_t content_length;
     struct view parameters[HTTP_PARAMETERS_MAX];
@@ -209,7 +213,11 @@ void http_problem(struct http_request *r, enum err e, const struct err_detail *d
 /* http_meters.c */
 must_check enum err http_meters_new(struct http_server *server);
 void http_meters_free(struct http_server *server);
-void http_meters_count(const struct http_request *r, int status);
-void http_meters_refused(struct http_server *server);
+void http_meters_count(const struct http_request *r, int status, int64_t duration_us);
+void http_meters_accepted(struct http_server *server); /* a connection */
+void http_meters_refused(struct http_server *server);  /* a connection beyond the limit */
+
+/* http_access.c: the access log's line, if there is to be one */
+void http_access_log(const struct http_request *r, int status, int64_t duration_us);
 
 #endif

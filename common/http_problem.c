@@ -41,6 +41,7 @@ void http_problem(struct http_request *r, enum err e, const struct err_detail *d
 {
     struct http_response *response = &r->worker->response;
 
+    r->problem = e;
     response->status = err_http_status(e);
     response->content_type = "application/problem+json";
     buf_clear(&response->body);

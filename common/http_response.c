@@ -154,6 +154,8 @@ static void write_bare(struct http_request *r)
                                 "Connection: close\r\n\r\n";
 
     r->close = true;
+    r->problem = ERR_MEMORY;
+    r->body_sent = 0;
     r->worker->response.status = 503;
     mg_write(r->conn, reply, sizeof reply - 1);
 }
@@ -191,7 +193,10 @@ enum err http_answer(struct http_request *r, struct view piece)
     }
     if (buf_failed(out))
         return ERR_MEMORY;
-    return write_all(r, out) ? ERR_NONE : ERR_CANCELLED;
+    if (!write_all(r, out))
+        return ERR_CANCELLED;
+    r->body_sent += piece.len;
+    return ERR_NONE;
 }
 
 /* Without the last chunk the client sees that something is missing; HTTP/1.0 has no such thing. */
@@ -216,8 +221,10 @@ void http_response_write(struct http_request *r)
     }
     buf_clear(out);
     add_head(r, out);
-    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD")))
+    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD"))) {
         buf_add_view(out, buf_view(&response->body));
+        r->body_sent = response->body.len;
+    }
     if (buf_failed(out) || buf_failed(&response->body) || buf_failed(&response->headers)) {
         write_bare(r);
         return;

@@ -248,9 +248,11 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
         return e;
     e = r->stream->fd >= 0 ? read_socket(r, deadline_ms, to, room, ret, detail)
                            : read_filled(r, deadline_ms, to, room, ret, detail);
-    if (!e && r->stream->state == AT_END)
-        r->body_left = false;
-    return e;
+    if (e)
+        return e;
+    r->body_received += *ret;
+    r->body_left = r->stream->state != AT_END;
+    return ERR_NONE;
 }
 
 void http_stream_discard(struct http_request *r, int64_t deadline_ms)

@@ -27,6 +27,8 @@ struct service {
     struct processor processor;
     bool processor_running;
     struct replay_watch *watch;
+    struct event_watch *event_watch;
+    struct changes_watch *changes_watch;
     struct rpc_events events;
     struct rpc_server *rpc;
     struct admin admin;
@@ -81,18 +83,46 @@ static enum err start_processor(struct service *s, struct err_detail *detail)
     return e;
 }
 
+static enum err start_watching(struct service *s)
+{
+    const struct processor *p = &s->processor;
+    enum err e = replay_watch_new(p->desk, &s->watch);
+    if (!e)
+        e = event_watch_start(&(struct event_watch_options){.query = p->query,
+                                                            .follower = p->follower,
+                                                            .table = p->table,
+                                                            .changes = p->changes,
+                                                            .metrics = s->metrics},
+                              &s->event_watch);
+    if (!e)
+        e = changes_watch_start(&(struct changes_watch_options){.query = p->query,
+                                                                .table = p->table,
+                                                                .changes = p->changes,
+                                                                .status_log = p->status_records,
+                                                                .metrics = s->metrics},
+                                &s->changes_watch);
+    return e;
+}
+
 static enum err start_rpc(struct service *s, struct err_detail *detail)
 {
-    enum err e = replay_watch_new(s->processor.desk, &s->watch);
+    enum err e = start_watching(s);
     if (e)
         return err_set(detail, e, "out of memory");
     s->events = (struct rpc_events){
         .query = s->processor.query,
+        .event_watch = s->event_watch,
+        .changes_watch = s->changes_watch,
         .desk = s->processor.desk,
         .watch = s->watch,
         .table = s->processor.table,
         .processor = view_of(s->name),
         .group = view_of(s->settings.group),
+        .follower = s->processor.follower,
+        .consumer = s->processor.consumer,
+        .concurrency = (uint32_t)s->settings.concurrency,
+        .started_ms = clock_wall_ms(&clock_system),
+        .started_at = wait_until(0),
     };
     struct rpc_options options = {
         .listen = s->settings.listen,
@@ -196,14 +226,22 @@ static void stop(struct service *s, int64_t drain_ms)
         processor_give_up(&s->processor);
     if (s->watch)
         replay_watch_end(s->watch);
+    if (s->processor_running)
+        replay_desk_end(s->processor.desk); /* rpc_stop waits for its answers */
+    if (s->event_watch)
+        event_watch_end(s->event_watch);
+    if (s->changes_watch)
+        changes_watch_end(s->changes_watch);
     int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
         rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
-    replay_watch_free(s->watch);
     if (s->http)
         http_stop(s->http);
     if (s->processor_running)
         processor_stop(&s->processor);
+    replay_watch_free(s->watch);
+    event_watch_free(s->event_watch);
+    changes_watch_free(s->changes_watch);
     bus_close(s->bus);
     processor_free(&s->processor);
     metrics_free(s->metrics);

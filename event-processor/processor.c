@@ -30,12 +30,15 @@ static enum err start_answering(const struct processor_options *o, struct proces
     if (!e)
         e = replays_new(&p->replays);
     if (!e)
+        e = changes_new(CHANGES_KEPT, &p->changes);
+    if (!e)
         e = follower_start(&(struct follower_options){.event_log = p->event_log,
                                                       .event_stream = p->event_names.stream,
                                                       .ns = ns,
                                                       .status_log = p->status_records,
                                                       .table = p->table,
                                                       .replays = p->replays,
+                                                      .changes = p->changes,
                                                       .metrics = o->metrics},
                            &p->follower);
     if (!e)
@@ -51,13 +54,12 @@ static enum err start_answering(const struct processor_options *o, struct proces
     return e;
 }
 
-static struct replay_walk_options walk_options(const struct processor_options *o,
-                                               const struct processor *p)
+static struct event_find walk_options(const struct processor_options *o, const struct processor *p)
 {
-    return (struct replay_walk_options){.event_log = p->event_log,
-                                        .event_stream = p->event_names.stream,
-                                        .ns = o->settings->shared.ns,
-                                        .table = p->table};
+    return (struct event_find){.event_log = p->event_log,
+                               .event_stream = p->event_names.stream,
+                               .ns = o->settings->shared.ns,
+                               .table = p->table};
 }
 
 static struct replay_letters_options letters_options(const struct processor_options *o,
@@ -165,6 +167,7 @@ enum err processor_start(const struct processor_options *options, struct process
 bool processor_drain(struct processor *processor, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
+    replay_desk_drain(processor->desk);
     replayer_stop(processor->replayer);
     bool done = consumer_drain(processor->consumer, timeout_ms);
     timer_stop(processor->timer);
@@ -208,6 +211,7 @@ void processor_stop(struct processor *processor)
 void processor_free(struct processor *processor)
 {
     status_log_free(processor->status_log);
+    changes_free(processor->changes);
     replays_free(processor->replays);
     status_table_free(processor->table);
 }

@@ -6,8 +6,10 @@
 
 enum {
     PATIENCE_MS = 10000,
+    BEHIND_MS = 1000,    /* while the table is being read anew, which takes long: others may know */
     WAITING_MAX = 10000, /* misses waiting for a look */
     READING_MAX = 1000,  /* full views waiting for a reader */
+    LISTING_MAX = 200,   /* lists waiting for the lister */
 };
 
 static const char *const result_labels[QUERY_RESULTS] = {
@@ -18,43 +20,75 @@ static const char *const result_labels[QUERY_RESULTS] = {
 
 /* ---- lists ---- */
 
-void lookup_push(struct lookup_list *list, struct lookup *lookup)
+static size_t weight_of(const struct waiter *waiter)
 {
-    lookup->next = NULL;
-    if (list->first)
-        list->last->next = lookup;
-    else
-        list->first = lookup;
-    list->last = lookup;
-    list->count++;
+    return waiter->weight ? waiter->weight : 1;
 }
 
-struct lookup *lookup_pop(struct lookup_list *list)
+void waiter_push(struct waiter_list *list, struct waiter *waiter)
 {
-    struct lookup *lookup = list->first;
-    if (lookup) {
-        list->first = lookup->next;
-        list->count--;
+    waiter->next = NULL;
+    if (list->first)
+        list->last->next = waiter;
+    else
+        list->first = waiter;
+    list->last = waiter;
+    list->count += weight_of(waiter);
+}
+
+struct waiter *waiter_pop(struct waiter_list *list)
+{
+    struct waiter *waiter = list->first;
+    if (waiter) {
+        list->first = waiter->next;
+        list->count -= weight_of(waiter);
     }
-    return lookup;
+    return waiter;
 }
 
 /* Leaves it to a thread, or fails it. */
-static void enqueue(struct query *query, struct lookup_list *list, size_t max, const char *full,
-                    struct lookup *lookup)
+static void enqueue(struct query *query, struct waiter_list *list, size_t max, const char *full,
+                    struct waiter *waiter)
 {
     wait_lock(&query->wait);
     bool stopping = query->stopping;
-    bool taken = !stopping && list->count < max;
+    bool taken = !stopping && list->count + weight_of(waiter) <= max;
     if (taken) {
-        lookup_push(list, lookup);
+        waiter_push(list, waiter);
         wait_wake_all(&query->wait);
     }
     wait_unlock(&query->wait);
     if (stopping)
-        query_fail(query, lookup, ERR_UNAVAILABLE, "this processor is shutting down");
+        waiter->kind->fail(query, waiter, ERR_UNAVAILABLE, "this processor is shutting down");
     else if (!taken)
-        query_fail(query, lookup, ERR_BUSY, full);
+        waiter->kind->fail(query, waiter, ERR_BUSY, full);
+}
+
+void query_wait_for_look(struct query *query, struct waiter *waiter)
+{
+    enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
+            waiter);
+}
+
+void query_wait_for_lister(struct query *query, struct waiter *waiter)
+{
+    enqueue(query, &query->to_list, LISTING_MAX, "too many lists at once; try again", waiter);
+}
+
+struct waiter *query_take(struct query *query, struct waiter_list *list)
+{
+    wait_lock(&query->wait);
+    while (!list->first && !query->stopping)
+        wait_on(&query->wait);
+    struct waiter *waiter = waiter_pop(list);
+    wait_unlock(&query->wait);
+    return waiter;
+}
+
+struct timespec query_patience(const struct query *query, int64_t timeout_ms)
+{
+    int64_t patience_ms = follower_ready(query->use.follower) ? PATIENCE_MS : BEHIND_MS;
+    return wait_until(timeout_ms < patience_ms ? timeout_ms : patience_ms);
 }
 
 /* ---- answers ---- */
@@ -78,10 +112,15 @@ static enum query_result result_of(enum err e)
     }
 }
 
+void query_count(struct query *query, enum err e, uint64_t look_ups)
+{
+    metric_add(query->results[result_of(e)], look_ups);
+}
+
 static void end(struct query *query, const struct query_ask *ask, enum err e, const char *message,
                 const struct event_status *status)
 {
-    metric_add(query->results[result_of(e)], 1);
+    query_count(query, e, 1);
     ask->done(ask->ctx, e, message, status);
 }
 
@@ -113,7 +152,7 @@ void query_found(struct query *query, struct lookup *lookup)
 {
     if (lookup->ask.request.full) {
         enqueue(query, &query->to_read, READING_MAX,
-                "too many full views are being read; try again", lookup);
+                "too many full views are being read; try again", &lookup->waiter);
         return;
     }
     struct event_status status = query_basic(&lookup->entry, lookup->position);
@@ -148,6 +187,7 @@ static struct lookup *new_lookup(const struct query_ask *ask)
     struct lookup *lookup = mem_zero(1, sizeof *lookup + id.len + source.len);
     if (!lookup)
         return NULL;
+    lookup->waiter.kind = &query_lookup_kind;
     lookup->ask = *ask;
     lookup->ask.request.event_id = copy_text(lookup->text, id);
     lookup->ask.request.source = copy_text(lookup->text + id.len, source);
@@ -164,15 +204,14 @@ static void ask_later(struct query *query, const struct query_ask *ask, const st
         return;
     }
     lookup->id = *id;
-    lookup->until = wait_until(ask->timeout_ms < PATIENCE_MS ? ask->timeout_ms : PATIENCE_MS);
+    lookup->waiter.until = query_patience(query, ask->timeout_ms);
     if (entry) {
         lookup->entry = *entry;
         lookup->position = position;
         query_found(query, lookup);
     } else {
         metric_add(query->misses, 1);
-        enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
-                lookup);
+        query_wait_for_look(query, &lookup->waiter);
     }
 }
 
@@ -221,15 +260,15 @@ enum err query_start(const struct query_options *options, struct query **ret)
     }
     query->use = *options;
     register_metrics(query);
-    bool ok = pthread_create(&query->looker, NULL, query_run_looker, query) == 0;
-    query->started = ok;
-    for (size_t i = 0; ok && i < QUERY_READERS; i++) {
-        ok = pthread_create(&query->readers[i], NULL, query_run_reader, query) == 0;
-        query->started += ok;
-    }
-    if (!ok) {
-        query_stop(query);
-        return ERR_MEMORY;
+    for (size_t i = 0; i < QUERY_THREADS; i++) {
+        void *(*function)(void *) = i == 0   ? query_run_looker
+                                    : i == 1 ? query_run_lister
+                                             : query_run_reader;
+        if (pthread_create(&query->threads[i], NULL, function, query) != 0) {
+            query_stop(query);
+            return ERR_MEMORY;
+        }
+        query->started++;
     }
     *ret = query;
     return ERR_NONE;
@@ -243,10 +282,8 @@ void query_stop(struct query *query)
     query->stopping = true;
     wait_wake_all(&query->wait);
     wait_unlock(&query->wait);
-    if (query->started > 0)
-        pthread_join(query->looker, NULL);
-    for (size_t i = 0; i + 1 < query->started; i++)
-        pthread_join(query->readers[i], NULL);
+    for (size_t i = 0; i < query->started; i++)
+        pthread_join(query->threads[i], NULL);
     wait_destroy(&query->wait);
     mem_free(query);
 }

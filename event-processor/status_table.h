@@ -28,6 +28,7 @@
 #include "common/status_batch.h"
 
 struct status_table;
+struct status_entry;
 
 #define STATUS_TABLE_POSITION_MAX ((UINT64_C(1) << 40) - 1)
 
@@ -58,6 +59,10 @@ bool status_table_apply(struct status_table *table, const struct status_change *
 must_check enum err status_table_apply_conflict(struct status_table *table,
                                                 const struct status_change *change,
                                                 uint64_t position, uint32_t place);
+/* What a change, applied before, has made of its event; false: it did not win, or does not show. For
+ * writers, which hold the lock. */
+bool status_table_changed(const struct status_table *table, uint64_t event_position,
+                          uint64_t position, uint32_t place, struct status_entry *ret);
 /* Forgets all events before this position, the event log's first one, and passes them. Unless it is
  * higher than ever before nothing changes. ERR_MEMORY: only some were forgotten, try again. */
 must_check enum err status_table_forget(struct status_table *table, uint64_t first);
@@ -98,6 +103,9 @@ struct status_entry {
  * given it. *ret_reflects (may be NULL) is set in both cases. */
 bool status_table_find(struct status_table *table, const struct event_id *id,
                        struct status_entry *ret, struct status_reflects *ret_reflects);
+/* The same for many ids at one moment; state.status STATUS_NONE in `ret` where it is false. */
+void status_table_find_many(struct status_table *table, const struct event_id *ids, size_t count,
+                            struct status_entry *ret, struct status_reflects *ret_reflects);
 /* What is at a position of the event log, copies too. */
 bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
                      struct status_reflects *ret_reflects);
@@ -107,6 +115,21 @@ void status_table_reflects(struct status_table *table, struct status_reflects *r
 bool status_table_first_of(struct status_table *table, unsigned statuses, uint64_t from,
                            uint64_t to, struct status_entry *ret,
                            struct status_reflects *ret_reflects);
+
+/* A walk down the event log's positions, the latest first. */
+struct status_scan {
+    unsigned statuses; /* 1u << a status, added up; copies are none */
+    /* Called with the table's lock held: must not block. NULL: all names. */
+    bool (*matches)(void *ctx, struct view name);
+    void *ctx;
+    uint64_t next, last; /* still to be looked at; last >= 1; next < last: it is done */
+};
+/* Takes the scan on until `max` events are found, or about `cells_max` cells were looked at, which
+ * bounds how long the lock is held: a segment without the statuses costs as much as one cell.
+ * Returns how many are in `ret`; *ret_cells grows by those looked at. */
+size_t status_table_scan(struct status_table *table, struct status_scan *scan, uint64_t cells_max,
+                         struct status_entry *ret, size_t max, uint64_t *ret_cells,
+                         struct status_reflects *ret_reflects);
 
 /* How many events there are at positions up to `to` whose status is one of these; copies are none.
  */

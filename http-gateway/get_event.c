@@ -3,42 +3,30 @@
  */
 #include "common/event_status.h"
 #include "http-gateway/event_document.h"
+#include "http-gateway/event_named.h"
 #include "http-gateway/handlers.h"
 
 #define ANSWER_MS 5000
 #define REQUEST_MAX 65536
 
-static bool is_text(struct view v, size_t max)
-{
-    return v.len <= max && view_is_utf8(v) && (v.len == 0 || !memchr(v.data, '\0', v.len));
-}
-
 static enum err read_parameters(const struct gateway *g, const struct http_request *request,
                                 struct event_status_request *ret, struct err_detail *detail)
 {
     struct view view = VIEW("basic"), position = VIEW("0");
+    enum err e;
 
     http_query(request, "view", &view);
     http_query(request, "min_position", &position);
-    http_query(request, "source", &ret->source);
-    ret->event_id = http_parameter(request, 0);
-    if (ret->source.len == 0)
-        ret->source = view_of(g->settings.shared.source);
     ret->full = view_equal(view, VIEW("full"));
     if (!ret->full && !view_equal(view, VIEW("basic")))
         return err_set(detail, ERR_INVALID, "view must be basic or full");
     if (!view_parse_u64(position, &ret->min_position))
         return err_set(detail, ERR_INVALID,
                        "min_position must be a number: the position of an earlier answer");
-    if (!is_text(ret->event_id, EVENT_PRODUCER_ID_MAX))
-        return err_set(detail, ERR_INVALID,
-                       "an id is at most %d bytes of UTF-8 without NUL, percent-encoded",
-                       EVENT_PRODUCER_ID_MAX);
-    if (!is_text(ret->source, EVENT_SOURCE_MAX))
-        return err_set(detail, ERR_INVALID,
-                       "source is at most %d bytes of UTF-8 without NUL, percent-encoded",
-                       EVENT_SOURCE_MAX);
-    return ERR_NONE;
+    e = event_named_read(request, &ret->event_id, &ret->source, detail);
+    if (!e && ret->source.len == 0)
+        ret->source = view_of(g->settings.shared.source);
+    return e;
 }
 
 /* As much of a text as a message can show. */

@@ -4,6 +4,8 @@
 
 #define HOUR_MS (3600 * 1000u)
 
+static const char *const access_log_words[] = {"off", "errors", "all", NULL};
+
 static const struct config_setting settings[] = {
     {.section = "Service",
      .flag = "listen",
@@ -24,6 +26,13 @@ static const struct config_setting settings[] = {
      .help = "Senders of webhooks that are told they may deliver here, separated by commas; *: any",
      .kind = CONFIG_TEXT,
      .offset = offsetof(struct gateway_settings, webhook_origins)},
+    {.flag = "access-log",
+     .environment = "TIDINGS_ACCESS_LOG",
+     .fallback = "errors",
+     .help = "Requests that are logged, a line each; a number: errors and that share of the others",
+     .kind = CONFIG_SHARE,
+     .words = access_log_words,
+     .offset = offsetof(struct gateway_settings, access_log)},
     {.flag = "drain-timeout",
      .environment = "TIDINGS_DRAIN_TIMEOUT",
      .fallback = "25s",

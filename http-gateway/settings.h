@@ -10,6 +10,7 @@ struct gateway_settings {
     char *listen;
     char *processor;
     char *webhook_origins; /* webhook_origins.h */
+    double access_log; /* below 0: none; else errors, and this share of the other requests */
     uint64_t max_body;
     uint64_t max_batch;
     uint64_t max_connections;

@@ -90,6 +90,25 @@ class Client:
     def full(self, event_id):
         return self.status(event_id, view=pb.FULL)
 
+    def batch(self, event_ids, source="", min_position=0, timeout_s=10):
+        question = pb.BatchGetEventStatusRequest(
+            event_ids=event_ids, source=source, min_position=min_position
+        )
+        return self.events.BatchGetEventStatus(question, timeout=timeout_s)
+
+    def page(self, timeout_s=20, **filter_):
+        return self.events.ListEvents(pb.ListEventsRequest(**filter_), timeout=timeout_s)
+
+    def pages(self, **filter_):
+        """All pages, one after the other."""
+        token = ""
+        while True:
+            page = self.page(page_token=token, **filter_)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
     def stats(self, floor_position=0):
         return self.events.GetStats(pb.GetStatsRequest(floor_position=floor_position), timeout=10)
 

@@ -31,6 +31,7 @@ from reader import (
 )
 from wait import until
 
+pytestmark = pytest.mark.documents
 DOCUMENTS = [path for path in paths() if blocks(path)]
 ORDER = "docs/http-api.md"  # its first block sends the event that others ask for
 
@@ -99,6 +100,7 @@ SHORT = {
     "$REPLAY_ID": "01a20da3-5bb0-7a1e-9c05-3f0a6be1d0c2",
     "$GRPC_REPLAY_ID": "01a20f4c-2350-73e6-9bd7-e1b64b27b736",
     "$REPLAY_EVENTS": "$SERVICE/ReplayEvents",
+    "$WATCH_EVENTS": "$SERVICE/WatchEvents",
     "$SERVICE": "localhost:9090 events.EventService",
     "$EVENTS": "http://localhost:8080/api/v1/events",
     "$GRPC": "grpcurl -plaintext",
@@ -176,6 +178,20 @@ HTTP_API = {
 }
 GRPC_API = {
     """$GRPC -d '{"event_id":"$ID"}' $STATUS""": says('"status": "PROCESSED"'),
+    """$GRPC -d '{"event_ids":["$ID","123"]}' $SERVICE/BatchGetEventStatus""": says(
+        '"status": "PROCESSED"', '"code": 5'
+    ),
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.>"}' $SERVICE/ListEvents""": says(
+        '"position"'
+    ),
+    """$GRPC -d '{"name":"order.*","page_size":1}' $SERVICE/ListEvents""": says(
+        '"events"'
+    ),
+    """$GRPC -d '{"event_id":"$ID"}' $SERVICE/WatchEvent""": says('"status": "PROCESSED"'),
+    """$GRPC -d '{"statuses":["PROCESSED","DEAD"],"name":"order.>"}' $WATCH_EVENTS""": goes_on(
+        '"position"'
+    ),
+    """$GRPC -d '{"after_position":0}' $SERVICE/WatchEvents""": goes_on('"changes"'),
     "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
@@ -230,11 +246,13 @@ SIMULATION = {
 }
 OPERATIONS = {
     "$UP --detach --no-recreate --scale event-processor=5": COMPOSE,
-    "for id in $(docker compose ps --quiet event-processor); "
-    'do docker restart "$id"; done': COMPOSE,
+    "for id in $(docker compose ps --quiet event-processor); do "
+    'docker restart -t 40 "$id"; '
+    'until docker exec "$id" healthcheck 9091; do sleep 0.2; done; done': COMPOSE,
     "docker compose down": COMPOSE,
     "docker compose down --volumes": COMPOSE,
     "docker compose --env-file docker/cluster.env up --build": COMPOSE,
+    "docker compose --env-file docker/cluster.env down": COMPOSE,
     "tests/bench/durability": instead(
         "BENCH_SECONDS=1 tests/bench/durability",
         "its runs are longer to mean something",

@@ -2,8 +2,7 @@
  */
 #include "common/event_status.h"
 #include "common/mem.h"
-#include "http-gateway/gateway.h"
-#include "tests/lib/raw_client.h"
+#include "tests/lib/gateway_peer.h"
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
@@ -14,14 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
-
-static struct gateway gateway;
-static struct http_server *server;
-static struct rpc_server *processor;
-static struct raw_reply reply;
 
 /* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -88,42 +80,16 @@ static int start(void **state)
 {
     static const struct rpc_method methods[] = {
         {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = on_request}, {.path = NULL}};
-    struct rpc_options rpc = {.listen = "127.0.0.1:0", .threads = 1, .methods = methods};
-    struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
-    struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 4,
-                                .reserve = 1,
-                                .max_body = 1000,
-                                .request_timeout_ms = 10000,
-                                .idle_timeout_ms = 10000,
-                                .routes = gateway_routes,
-                                .ctx = &gateway};
-    struct err_detail detail = {""};
-    char target[64];
 
     (void)state;
-    if (rpc_start(&rpc, &processor, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
-    rpc_health_set(processor, "", true);
-    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
-    gateway.settings.shared.source = "/the default";
-    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
-    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
-    assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
-    gateway_measure(&gateway);
-    if (http_start(&http, &server, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
+    gateway_peer_start(methods, 1000);
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    http_stop(server);
-    rpc_channel_close(gateway.processor);
-    rpc_stop(processor, 1000);
-    bus_close(gateway.bus);
-    metrics_free(gateway.metrics);
+    gateway_peer_stop();
     return 0;
 }
 
@@ -132,7 +98,7 @@ static void get(const char *path)
     char request[2048];
 
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
-    raw_exchange(http_port(server), request, &reply);
+    gateway_peer_exchange(request);
 }
 
 static struct event_status basic_status(void)
@@ -151,8 +117,8 @@ static struct event_status basic_status(void)
 
 static void assert_body(const char *expected)
 {
-    assert_int_equal(reply.status, 200);
-    assert_string_equal(reply.body, expected);
+    assert_int_equal(gateway_peer_reply.status, 200);
+    assert_string_equal(gateway_peer_reply.body, expected);
 }
 
 static void basic_view(void **state)
@@ -179,7 +145,7 @@ static void what_is_asked_is_passed_on(void **state)
     (void)state;
     set_answer(ERR_NONE, NULL, &status);
     get("/api/v1/events/some%20id%2F7?view=full&min_position=42");
-    assert_int_equal(reply.status, 200);
+    assert_int_equal(gateway_peer_reply.status, 200);
     assert_string_equal(asked().id, "some id/7");
     assert_true(asked().full);
     assert_int_equal(asked().position, 42);
@@ -207,7 +173,7 @@ static void producers_ids_and_sources(void **state)
     set_answer(ERR_NONE, NULL, &status);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         get(cases[i].path);
-        assert_int_equal(reply.status, 200);
+        assert_int_equal(gateway_peer_reply.status, 200);
         assert_string_equal(asked().id, cases[i].id);
         assert_string_equal(asked().source, cases[i].source);
     }
@@ -222,15 +188,15 @@ static void ids_and_sources_have_limits(void **state)
     set_answer(ERR_NONE, NULL, &status);
     snprintf(path, sizeof path, "/api/v1/events/%0256d?source=%0512d", 7, 7);
     get(path);
-    assert_int_equal(reply.status, 200);
+    assert_int_equal(gateway_peer_reply.status, 200);
     assert_int_equal(strlen(asked().id), EVENT_PRODUCER_ID_MAX);
     assert_int_equal(strlen(asked().source), EVENT_SOURCE_MAX);
     snprintf(path, sizeof path, "/api/v1/events/%0257d", 7);
     get(path);
-    assert_int_equal(reply.status, 422);
+    assert_int_equal(gateway_peer_reply.status, 422);
     snprintf(path, sizeof path, "/api/v1/events/7?source=%0513d", 7);
     get(path);
-    assert_int_equal(reply.status, 422);
+    assert_int_equal(gateway_peer_reply.status, 422);
 }
 
 static const struct event_extension extensions[] = {{{"custom", 6}, {"a \"b\"", 5}},
@@ -291,21 +257,7 @@ static void the_epoch_is_a_time(void **state)
     status.has_time = true;
     set_answer(ERR_NONE, NULL, &status);
     get("/api/v1/events/" ID "?view=full");
-    assert_non_null(strstr(reply.body, "\"time\":\"1970-01-01T00:00:00.000Z\""));
-}
-
-/* The reply's member of that name: a string's value, or "" if it is no string or absent. */
-static const char *text_member(const char *name)
-{
-    static char text[256];
-    cJSON *json = cJSON_Parse(reply.body);
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!json)
-        fail_msg("no JSON: %s", reply.body);
-    snprintf(text, sizeof text, "%s", cJSON_IsString(found) ? found->valuestring : "");
-    cJSON_Delete(json);
-    return text;
+    assert_non_null(strstr(gateway_peer_reply.body, "\"time\":\"1970-01-01T00:00:00.000Z\""));
 }
 
 static void payloads_that_are_no_json(void **state)
@@ -332,9 +284,9 @@ static void payloads_that_are_no_json(void **state)
         status.payload = payloads[i].payload;
         set_answer(ERR_NONE, NULL, &status);
         get("/api/v1/events/" ID "?view=full");
-        assert_int_equal(reply.status, 200);
-        assert_string_equal(text_member("payload_base64"), payloads[i].base64);
-        assert_string_equal(text_member("payload"), payloads[i].text);
+        assert_int_equal(gateway_peer_reply.status, 200);
+        assert_string_equal(gateway_peer_member("payload_base64"), payloads[i].base64);
+        assert_string_equal(gateway_peer_member("payload"), payloads[i].text);
     }
 }
 
@@ -353,9 +305,8 @@ static void the_largest_payload_is_told(void **state)
     status.content_type = VIEW("application/json");
     status.payload = (struct view){payload, size};
     set_answer(ERR_NONE, NULL, &status);
-    raw_exchange(http_port(server),
-                 "HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
-    assert_int_equal(reply.status, 200);
+    gateway_peer_exchange("HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(gateway_peer_reply.status, 200);
     mem_free(payload);
 }
 
@@ -373,9 +324,10 @@ static void failures_become_problems(void **state)
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         set_answer(failures[i].e, "what the processor said", NULL);
         get("/api/v1/events/" ID);
-        if (reply.status != failures[i].status ||
-            !strstr(text_member("detail"), "what the processor said"))
-            fail_msg("%d: %d %s", (int)failures[i].e, reply.status, reply.body);
+        if (gateway_peer_reply.status != failures[i].status ||
+            !strstr(gateway_peer_member("detail"), "what the processor said"))
+            fail_msg("%d: %d %s", (int)failures[i].e, gateway_peer_reply.status,
+                     gateway_peer_reply.body);
     }
 }
 
@@ -384,13 +336,13 @@ static void an_unknown_id_says_how_ids_are_looked_up(void **state)
     (void)state;
     set_answer(ERR_NOT_FOUND, "no event has this id", NULL);
     get("/api/v1/events/123");
-    assert_int_equal(reply.status, 404);
+    assert_int_equal(gateway_peer_reply.status, 404);
     assert_non_null(
-        strstr(text_member("detail"), "the id \"123\" and the source \"/the default\""));
+        strstr(gateway_peer_member("detail"), "the id \"123\" and the source \"/the default\""));
     get("/api/v1/events/123?source=/shop");
-    assert_non_null(strstr(text_member("detail"), "the source \"/shop\""));
+    assert_non_null(strstr(gateway_peer_member("detail"), "the source \"/shop\""));
     get("/api/v1/events/" ID);
-    assert_string_equal(text_member("detail"), "no event has this id");
+    assert_string_equal(gateway_peer_member("detail"), "no event has this id");
 }
 
 static void bad_parameters(void **state)
@@ -409,8 +361,8 @@ static void bad_parameters(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         get(paths[i]);
-        if (reply.status != 422)
-            fail_msg("%s: %d", paths[i], reply.status);
+        if (gateway_peer_reply.status != 422)
+            fail_msg("%s: %d", paths[i], gateway_peer_reply.status);
     }
 }
 
@@ -418,19 +370,11 @@ static void readiness_names_the_processor(void **state)
 {
     (void)state;
     get("/ready");
-    assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
-    rpc_health_set(processor, "", false);
+    assert_non_null(strstr(gateway_peer_reply.body, "\"reads\":true,"));
+    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"ok\""));
+    gateway_peer_set_serving(false);
     get("/ready");
-    assert_non_null(strstr(reply.body, "\"processor\":\"reachable but not serving\""));
-}
-
-static void use_processor(const char *target)
-{
-    struct rpc_channel *other;
-
-    assert_int_equal(rpc_channel_open(target, &other, NULL), ERR_NONE);
-    rpc_channel_close(gateway.processor);
-    gateway.processor = other;
+    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"reachable but not serving\""));
 }
 
 static int64_t now_ms(void)
@@ -455,21 +399,21 @@ static void readiness_does_not_wait_for_a_processor_that_hangs(void **state)
     assert_int_equal(listen(fd, 8), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", ntohs(address.sin_port));
-    use_processor(target);
+    gateway_peer_use(target);
     begin = now_ms();
     get("/ready");
     assert_in_range(now_ms() - begin, 0, 900); /* a probe's usual second */
-    assert_non_null(strstr(reply.body, "\"processor\":\"unreachable: "));
+    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"unreachable: "));
     close(fd);
 }
 
 static void no_processor_means_unavailable(void **state)
 {
     (void)state;
-    use_processor("ipv4:127.0.0.1:1");
+    gateway_peer_use("ipv4:127.0.0.1:1");
     get("/api/v1/events/" ID);
-    assert_int_equal(reply.status, 503);
-    assert_non_null(strstr(text_member("detail"), "no processor can say"));
+    assert_int_equal(gateway_peer_reply.status, 503);
+    assert_non_null(strstr(gateway_peer_member("detail"), "no processor can say"));
 }
 
 int main(void)

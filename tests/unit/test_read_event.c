@@ -125,7 +125,7 @@ static void post_bytes(const char *headers, const void *body, size_t len)
     assert_true(raw_send_text(fd, head));
     assert_true(raw_send(fd, body, len));
     raw_receive(fd, false, &reply);
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void post(const char *headers, const char *body)
