@@ -11,7 +11,8 @@ POST = os.path.join(ROOT, "tests/bench/post.lua")
 
 
 def wrk(port, connections, batch=0):
-    """With a batch of so many events a request, or one (0) that is no batch. Requests a second, latencies of 50 % and 99 %, requests refused, and wrk's socket errors."""
+    """With a batch of so many events a request, or one (0) that is no batch. Requests a second,
+    latencies of 50 % and 99 %, requests refused, and wrk's socket errors."""
     url = f"http://127.0.0.1:{port}/api/v1/events"
     command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{SECONDS}s"]
     command += ["--latency", "-s", POST, url]
