@@ -251,8 +251,7 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
     if (e)
         return e;
     r->body_received += *ret;
-    if (r->stream->state == AT_END)
-        r->body_left = false;
+    r->body_left = r->stream->state != AT_END;
     return ERR_NONE;
 }
 

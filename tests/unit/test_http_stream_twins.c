@@ -19,7 +19,7 @@ static int twins[2];
 static enum err count(struct http_request *r, struct http_response *response,
                       struct err_detail *detail, void *ctx)
 {
-    static char text[4096];
+    char text[4096];
     size_t got = 1, total = 0;
     enum err e = ERR_NONE;
 

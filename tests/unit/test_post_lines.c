@@ -172,6 +172,23 @@ static void both_forms_in_lines(void **state)
     bus_record_free(record);
 }
 
+static void what_came_and_went_is_counted(void **state)
+{
+    static const char body[] = "{\"name\":\"a\"}\n{\"name\":\"b\"}\n";
+    char line[128];
+
+    (void)state;
+    post(LINES, body);
+    snprintf(line, sizeof line,
+             "tidings_http_request_body_bytes_total{method=\"POST\",route=\"/api/v1/events\"} %zu",
+             sizeof body - 1);
+    assert_until(gateways_has_metric(&g, line));
+    snprintf(line, sizeof line,
+             "tidings_http_response_body_bytes_total{method=\"POST\",route=\"/api/v1/events\"} %zu",
+             reply.body_len);
+    assert_until(gateways_has_metric(&g, line));
+}
+
 static void an_empty_body(void **state)
 {
     (void)state;
@@ -419,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_line_has_its_result, start, stop),
         cmocka_unit_test_setup_teardown(both_forms_in_lines, start, stop),
+        cmocka_unit_test_setup_teardown(what_came_and_went_is_counted, start, stop),
         cmocka_unit_test_setup_teardown(an_empty_body, start, stop),
         cmocka_unit_test_setup_teardown(results_come_before_the_next_line, start, stop),
         cmocka_unit_test_setup_teardown(many_are_on_their_way_at_once, start, stop),
