@@ -25,6 +25,7 @@ struct http_request;
 struct http_response {
     int status;               /* 200 unless set */
     const char *content_type; /* "application/json" unless set */
+    const char *caching;      /* Cache-Control; "no-store" unless set */
     struct buf body;          /* the thread's, empty, ready to be filled */
     struct buf headers;       /* more header lines; use http_add_header */
     struct buf members;       /* more members of a problem document; use http_add_member */
@@ -99,6 +100,16 @@ bool http_header_at(const struct http_request *r, size_t index, struct view *ret
 /* A query parameter, percent-decoded (+ is a space), the first of its name. False: absent. A
  * request with more than 16 of them is refused. */
 bool http_query(const struct http_request *r, const char *name, struct view *ret);
+/* Whether the query has only parameters of these names (the list ends with NULL), each once.
+ * ERR_INVALID: the detail names the first that isn't so, and what is allowed. */
+must_check enum err http_query_only(const struct http_request *r, const char *const *names,
+                                    struct err_detail *detail);
+/* Conditional requests (RFC 9110, section 13.1.2). Adds `ETag: tag`, lets caches keep the answer if
+ * they ask before they use it, and says whether If-None-Match names that tag: then the response is
+ * made a 304, and the handler has nothing more to do. `tag` is whole, W/ and quotes included; it is
+ * compared weakly. */
+bool http_not_modified(const struct http_request *r, struct http_response *response,
+                       struct view tag);
 struct view http_request_id(const struct http_request *r);
 /* Reads the whole body: Content-Length or chunked (RFC 9112). ERR_TOO_LARGE, ERR_SLOW,
  * ERR_MALFORMED (bad chunk, early end), ERR_LENGTH_REQUIRED (a POST with neither), ERR_MEMORY.

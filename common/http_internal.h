@@ -2,6 +2,7 @@
  *
  *   civetweb's thread -> http.c (callbacks) -> http_serve.c -> http_verify.c   is it sound?
  *                                                              http_route.c    whose is it?
+ *                                                              http_accept.c   will it be taken?
  *                                                              the handler     http_request.c reads
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
@@ -177,6 +178,9 @@ must_check enum err http_request_decode(struct http_request *r, const struct vie
 /* http_route.c: finds the route, or answers OPTIONS by itself (*ret_done). */
 must_check enum err http_route_find(struct http_request *r, struct http_response *response,
                                     bool *ret_done, struct err_detail *detail);
+
+/* http_accept.c: whether Accept takes an answer of that type, or a problem document at least. */
+bool http_accepts(const struct http_request *r, const char *type);
 
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);

@@ -13,6 +13,7 @@ static const struct reason {
     {202, "Accepted"},
     {204, "No Content"},
     {207, "Multi-Status"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
@@ -50,6 +51,7 @@ void http_response_begin(struct http_worker *worker)
 
     response->status = 200;
     response->content_type = "application/json";
+    response->caching = "no-store";
     buf_clear(&response->body);
     buf_clear(&response->headers);
     buf_clear(&response->members);
@@ -106,6 +108,12 @@ static void add_number(struct buf *out, size_t number)
     buf_add(out, at, (size_t)(digits + sizeof digits - at));
 }
 
+/* RFC 9110, section 6.4.1 */
+static bool has_content(const struct http_response *response)
+{
+    return response->status != 204 && response->status != 304;
+}
+
 /* Piece by piece: printf would take as long as all the rest of a request here. */
 static void add_head(struct http_request *r, struct buf *out)
 {
@@ -118,13 +126,15 @@ static void add_head(struct http_request *r, struct buf *out)
     buf_add_text(out, http_reason(response->status));
     buf_add_text(out, "\r\nDate: ");
     buf_add_text(out, date_of(r->worker));
-    if (response->status != 204) {
+    if (has_content(response)) {
         buf_add_text(out, "\r\nContent-Type: ");
         buf_add_text(out, response->content_type);
         buf_add_text(out, "\r\nContent-Length: ");
         add_number(out, response->body.len);
     }
-    buf_add_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
+    buf_add_text(out, "\r\nCache-Control: ");
+    buf_add_text(out, response->caching);
+    buf_add_text(out, "\r\nX-Request-Id: ");
     buf_add_view(out, http_request_id(r));
     buf_add_text(out, r->close ? "\r\nConnection: close\r\n"
                       : old    ? "\r\nConnection: keep-alive\r\n"
@@ -153,7 +163,7 @@ void http_response_write(struct http_request *r)
 
     buf_clear(out);
     add_head(r, out);
-    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD")))
+    if (has_content(response) && !view_equal(r->method, VIEW("HEAD")))
         buf_add_view(out, buf_view(&response->body));
     if (buf_failed(out) || buf_failed(&response->body) || buf_failed(&response->headers)) {
         write_bare(r);

@@ -5,6 +5,10 @@
 #include "http-gateway/event_document.h"
 #include "http-gateway/handlers.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
+#define TAG_SIZE 192
 #define ANSWER_MS 5000
 #define REQUEST_MAX 65536
 
@@ -16,8 +20,12 @@ static bool is_text(struct view v, size_t max)
 static enum err read_parameters(const struct gateway *g, const struct http_request *request,
                                 struct event_status_request *ret, struct err_detail *detail)
 {
+    static const char *const known[] = {"min_position", "source", "view", NULL};
     struct view view = VIEW("basic"), position = VIEW("0");
+    enum err e = http_query_only(request, known, detail);
 
+    if (e)
+        return e;
     http_query(request, "view", &view);
     http_query(request, "min_position", &position);
     http_query(request, "source", &ret->source);
@@ -99,18 +107,32 @@ static enum err ask(struct gateway *g, const struct event_status_request *reques
     return e ? explain(e, request, &why, detail) : ERR_NONE;
 }
 
-static enum err write_answer(struct view answer, struct http_response *response,
-                             struct err_detail *detail)
+/* What tells one answer from another: `position` moves on with other events, so weakly. */
+static void write_tag(const struct event_status *s, char tag[TAG_SIZE])
+{
+    char id[ID_TEXT_SIZE];
+
+    id_format(&s->id, id);
+    snprintf(tag, TAG_SIZE, "W/\"%s.%" PRIu64 ".%u.%u.%s.%" PRId64 ".%s\"", id, s->event_position,
+             s->state.generation, s->state.attempt, status_word(s->state.status), s->updated_ms,
+             s->full ? "full" : "basic");
+}
+
+static enum err write_answer(const struct http_request *request, struct view answer,
+                             struct http_response *response, struct err_detail *detail)
 {
     struct event_status_holder *holder = NULL;
     struct event_status status;
+    char tag[TAG_SIZE];
     enum err e = event_status_read(answer, &holder, &status);
 
     if (e == ERR_MEMORY)
         return err_set(detail, e, "no memory to read the processor's answer");
     if (e)
         return err_set(detail, ERR_INTERNAL, "the processor's answer cannot be read");
-    event_document_write(&status, &response->body);
+    write_tag(&status, tag);
+    if (!http_not_modified(request, response, view_of(tag)))
+        event_document_write(&status, &response->body);
     event_status_holder_free(holder);
     return ERR_NONE;
 }
@@ -127,7 +149,7 @@ enum err get_event(struct http_request *request, struct http_response *response,
     buf_init(&answer, RPC_ANSWER_MAX);
     e = ask(ctx, &asked, &answer, detail);
     if (!e)
-        e = write_answer(buf_view(&answer), response, detail);
+        e = write_answer(request, buf_view(&answer), response, detail);
     buf_free(&answer);
     return e;
 }

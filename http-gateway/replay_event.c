@@ -40,8 +40,11 @@ enum err replay_event(struct http_request *request, struct http_response *respon
 {
     struct view id = http_parameter(request, 0);
     struct replay_request asked = {.event_ids = &id, .event_id_count = 1};
-    enum err e;
+    static const char *const known[] = {"source", NULL};
+    enum err e = http_query_only(request, known, detail);
 
+    if (e)
+        return e;
     http_query(request, "source", &asked.source);
     e = check_text("an id", id, EVENT_PRODUCER_ID_MAX, detail);
     if (!e)

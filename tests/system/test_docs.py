@@ -154,6 +154,7 @@ HTTP_API = {
     '-H "ce-id: 8" -H "ce-source: /shop" -H "ce-type: order.created"': says(
         "^HTTP/1.1 202 Accepted", '"status":"accepted"'
     ),
+    "curl -s '$EVENTS/$ID?view=full'": says('"payload":{"order":7}', '"history":\\['),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
