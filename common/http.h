@@ -60,6 +60,8 @@ struct http_options {
                                         of the answer the client must take some
                                         within as long, all within six times that */
     int64_t idle_timeout_ms;         /* of a kept-alive connection */
+    /* Origins whose pages may read answers (CORS), as http_cors_check takes them; NULL: none. */
+    const char *cors_origins;
     const struct http_route *routes; /* ends with method NULL; must outlive the server */
     void *ctx;                       /* for handlers */
     struct metrics *metrics;         /* tidings_http_requests_total{method,route,code}, durations,
@@ -67,6 +69,9 @@ struct http_options {
     bool batch_scheduling; /* SCHED_BATCH for connection threads: fewer preemptions under load */
 };
 
+/* "none", "*" for any, or origins like https://app.example.com:8443 with commas between them.
+ * ERR_INVALID: the detail says which is none, and what is allowed. */
+must_check enum err http_cors_check(const char *origins, struct err_detail *detail);
 /* Signals should be blocked by then: the connections' threads inherit the mask.
  * ERR_UNAVAILABLE: the address is taken or not ours, too few threads could be started, or the
  * process may not have enough open files (its soft limit is raised if need be); the detail says

@@ -182,6 +182,13 @@ must_check enum err http_route_find(struct http_request *r, struct http_response
 /* http_accept.c: whether Accept takes an answer of that type, or a problem document at least. */
 bool http_accepts(const struct http_request *r, const char *type);
 
+/* http_cors.c: adds to the answer to OPTIONS what a browser asks before a request of another
+ * origin's page. */
+void http_cors_preflight(const struct http_request *r, struct http_response *response,
+                         const char *methods);
+/* The header lines of any answer that let such a page read it. */
+void http_cors_write(const struct http_request *r, struct buf *out);
+
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);
 /* The one place that writes replies: one write, header and body. */

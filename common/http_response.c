@@ -139,6 +139,7 @@ static void add_head(struct http_request *r, struct buf *out)
     buf_add_text(out, r->close ? "\r\nConnection: close\r\n"
                       : old    ? "\r\nConnection: keep-alive\r\n"
                                : "\r\n");
+    http_cors_write(r, out);
     buf_add_view(out, buf_view(&response->headers));
     buf_add_text(out, "\r\n");
 }

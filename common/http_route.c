@@ -75,6 +75,8 @@ static enum err add_allow(struct http_request *r, const char *pattern,
         return err_set(detail, ERR_MEMORY, "no memory for the answer");
     snprintf(text, ALLOW_SIZE, "%.*s", (int)allow->len, allow->data);
     http_add_header(response, "Allow", view_of(text));
+    if (view_equal(r->method, VIEW("OPTIONS")))
+        http_cors_preflight(r, response, text);
     return ERR_NONE;
 }
 

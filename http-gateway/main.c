@@ -77,6 +77,7 @@ static enum err start_http(struct service *s, struct err_detail *detail)
         .max_body = g->settings.max_body,
         .request_timeout_ms = g->settings.request_timeout_ms,
         .idle_timeout_ms = g->settings.idle_timeout_ms,
+        .cors_origins = g->settings.cors_origins,
         .routes = gateway_routes,
         .ctx = g,
         .metrics = g->metrics,

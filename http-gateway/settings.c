@@ -1,5 +1,6 @@
 #include "http-gateway/settings.h"
 
+#include "common/http.h"
 #include "http-gateway/webhook_origins.h"
 
 #define HOUR_MS (3600 * 1000u)
@@ -24,6 +25,12 @@ static const struct config_setting settings[] = {
      .help = "Senders of webhooks that are told they may deliver here, separated by commas; *: any",
      .kind = CONFIG_TEXT,
      .offset = offsetof(struct gateway_settings, webhook_origins)},
+    {.flag = "cors-origins",
+     .environment = "TIDINGS_CORS_ORIGINS",
+     .fallback = "none",
+     .help = "Origins whose web pages may use this API, separated by commas; *: any",
+     .kind = CONFIG_TEXT,
+     .offset = offsetof(struct gateway_settings, cors_origins)},
     {.flag = "drain-timeout",
      .environment = "TIDINGS_DRAIN_TIMEOUT",
      .fallback = "25s",
@@ -87,8 +94,11 @@ static const struct config_setting settings[] = {
 static enum err check(const void *values, struct err_detail *detail)
 {
     const struct gateway_settings *s = values;
+    struct err_detail why = {""};
     enum err e = webhook_origins_check(s->webhook_origins, detail);
 
+    if (!e && http_cors_check(s->cors_origins, &why))
+        e = err_set(detail, ERR_INVALID, "--cors-origins: %.400s", why.text);
     return e ? e : settings_check(&s->shared, detail);
 }
 

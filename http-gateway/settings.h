@@ -10,6 +10,7 @@ struct gateway_settings {
     char *listen;
     char *processor;
     char *webhook_origins; /* webhook_origins.h */
+    char *cors_origins;    /* http_cors_check */
     uint64_t max_body;
     uint64_t max_connections;
     uint64_t max_in_flight;

@@ -51,7 +51,8 @@ def checks_a_configuration(reader, command):
 
 def gives_consent(reader, command):
     """The gateway that is started so answers the request that is shown as it is shown."""
-    shown = re.search(r"```\n(OPTIONS .*?)\n\n(HTTP.*?)```", read(ORDER), re.S)
+    text = read(ORDER).split(f"\n{command}\n")[1]
+    shown = re.search(r"```\n(OPTIONS .*?)\n\n(HTTP.*?)```", text, re.S)
     request, answer = (part.splitlines() for part in shown.groups())
     places = {"TIDINGS_HTTP_LISTEN": "127.0.0.1:0", "TIDINGS_BUS": reader.run.bus}
     with Running(reader, command, **places) as text:
@@ -166,6 +167,9 @@ HTTP_API = {
     "curl -s -X DELETE $REPLAYS/$REPLAY_ID": says('"state":"(cancelled|done)"'),
     "curl -s '$REPLAYS?limit=10'": says('^{"replays":'),
     "build/http-gateway --webhook-origins eventgrid.azure.net,events.example.com": gives_consent,
+    "build/http-gateway --cors-origins https://app.example.com,http://localhost:3000": (
+        gives_consent
+    ),
 }
 GRPC_API = {
     """$GRPC -d '{"event_id":"$ID"}' $STATUS""": says('"status": "PROCESSED"'),
