@@ -1,23 +1,16 @@
-#include "common/event_status.h"
+#include "common/event_status_row.h"
 
 #include "common/mem.h"
-#include "common/proto_arena.h"
 #include "common/proto_value.h"
 
-#include "events.pb-c.h"
-
-#define TEXT_MAX (64u * 1024) /* bytes of one string; longer ones are cut */
+#define TEXT_MAX EVENT_TEXT_MAX
 /* Of GetEventStatusRequest: */
 #define EVENT_ID_FIELD 1
 #define SOURCE_FIELD 4
 
 typedef Google__Protobuf__Timestamp Timestamp;
 
-struct event_status_holder {
-    struct proto_arena arena;
-};
-
-static struct event_status_holder *holder_new(size_t block_size)
+struct event_status_holder *event_status_holder_new(size_t block_size)
 {
     struct event_status_holder *holder = mem_alloc(sizeof *holder);
     if (holder)
@@ -33,8 +26,7 @@ void event_status_holder_free(struct event_status_holder *holder)
     mem_free(holder);
 }
 
-/* What a failed decoding was: the message's fault or ours. Frees the holder. */
-static enum err refuse(struct event_status_holder *holder)
+enum err event_status_refuse(struct event_status_holder *holder)
 {
     enum err e = holder->arena.failed ? ERR_MEMORY : ERR_MALFORMED;
     event_status_holder_free(holder);
@@ -86,7 +78,7 @@ enum err event_status_request_write(const struct event_status_request *request, 
 enum err event_status_request_read(struct view bytes, struct event_status_holder **holder,
                                    struct event_status_request *ret)
 {
-    struct event_status_holder *h = holder_new(bytes.len + 256);
+    struct event_status_holder *h = event_status_holder_new(bytes.len + 256);
     if (!h)
         return ERR_MEMORY;
     Events__GetEventStatusRequest *m = events__get_event_status_request__unpack(
@@ -95,7 +87,7 @@ enum err event_status_request_read(struct view bytes, struct event_status_holder
         (int)m->view > EVENTS__EVENT_VIEW__FULL || !view_is_utf8(view_of(m->event_id)) ||
         !view_is_utf8(view_of(m->source)) || proto_text_has_nul(bytes, EVENT_ID_FIELD) ||
         proto_text_has_nul(bytes, SOURCE_FIELD))
-        return refuse(h);
+        return event_status_refuse(h);
     *ret = (struct event_status_request){
         .event_id = view_of(m->event_id),
         .source = view_of(m->source),
@@ -188,32 +180,36 @@ static void full_write(const struct event_status *status, struct proto_arena *ar
     history_write(status, arena, m);
 }
 
+void event_status_to_row(const struct event_status *status, struct proto_arena *arena,
+                         struct event_status_row *row)
+{
+    Events__EventStatus *m = &row->message;
+    events__event_status__init(m);
+    id_format(&status->id, row->id);
+    m->event_id = row->id;
+    m->status = state_number(status->state);
+    m->attempt = status->state.attempt;
+    m->generation = status->state.generation;
+    m->name = proto_arena_text(arena, status->name, TEXT_MAX);
+    m->event_position = status->event_position;
+    m->position = status->position;
+    if (status->updated_ms) {
+        proto_time_write(status->updated_ms, &row->updated_at);
+        m->updated_at = &row->updated_at;
+    }
+}
+
 enum err event_status_write(const struct event_status *status, struct buf *out)
 {
     _Alignas(max_align_t) char stack[1024]; /* a BASIC answer allocates nothing */
     struct proto_arena arena;
     proto_arena_init(&arena, stack, sizeof stack, 4096);
-    char id[ID_TEXT_SIZE];
-    id_format(&status->id, id);
-    Timestamp updated_at;
+    struct event_status_row row;
     Timestamp time;
-
-    Events__EventStatus m;
-    events__event_status__init(&m);
-    m.event_id = id;
-    m.status = state_number(status->state);
-    m.attempt = status->state.attempt;
-    m.generation = status->state.generation;
-    m.name = proto_arena_text(&arena, status->name, TEXT_MAX);
-    m.event_position = status->event_position;
-    m.position = status->position;
-    if (status->updated_ms) {
-        proto_time_write(status->updated_ms, &updated_at);
-        m.updated_at = &updated_at;
-    }
+    event_status_to_row(status, &arena, &row);
     if (status->full)
-        full_write(status, &arena, &time, &m);
-    enum err e = arena.failed ? ERR_MEMORY : proto_append(&m.base, out);
+        full_write(status, &arena, &time, &row.message);
+    enum err e = arena.failed ? ERR_MEMORY : proto_append(&row.message.base, out);
     proto_arena_free(&arena);
     return e;
 }
@@ -257,8 +253,8 @@ static bool extensions_read(const Events__EventStatus *m, struct proto_arena *ar
     return true;
 }
 
-static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
-                        struct event_status *ret)
+bool event_status_from_message(const Events__EventStatus *m, struct proto_arena *arena,
+                               struct event_status *ret)
 {
     *ret = (struct event_status){
         .name = view_of(m->name),
@@ -284,14 +280,14 @@ static bool status_read(const Events__EventStatus *m, struct proto_arena *arena,
 enum err event_status_read(struct view bytes, struct event_status_holder **holder,
                            struct event_status *ret)
 {
-    struct event_status_holder *h = holder_new(bytes.len + 1024);
+    struct event_status_holder *h = event_status_holder_new(bytes.len + 1024);
     if (!h)
         return ERR_MEMORY;
     struct event_status status;
     Events__EventStatus *m =
         events__event_status__unpack(&h->arena.allocator, bytes.len, (const uint8_t *)bytes.data);
-    if (!m || !status_read(m, &h->arena, &status))
-        return refuse(h);
+    if (!m || !event_status_from_message(m, &h->arena, &status))
+        return event_status_refuse(h);
     *ret = status;
     *holder = h;
     return ERR_NONE;

@@ -18,43 +18,59 @@ static const char *const result_labels[QUERY_RESULTS] = {
 
 /* ---- lists ---- */
 
-void lookup_push(struct lookup_list *list, struct lookup *lookup)
+static size_t weight_of(const struct waiter *waiter)
 {
-    lookup->next = NULL;
-    if (list->first)
-        list->last->next = lookup;
-    else
-        list->first = lookup;
-    list->last = lookup;
-    list->count++;
+    return waiter->weight ? waiter->weight : 1;
 }
 
-struct lookup *lookup_pop(struct lookup_list *list)
+void waiter_push(struct waiter_list *list, struct waiter *waiter)
 {
-    struct lookup *lookup = list->first;
-    if (lookup) {
-        list->first = lookup->next;
-        list->count--;
+    waiter->next = NULL;
+    if (list->first)
+        list->last->next = waiter;
+    else
+        list->first = waiter;
+    list->last = waiter;
+    list->count += weight_of(waiter);
+}
+
+struct waiter *waiter_pop(struct waiter_list *list)
+{
+    struct waiter *waiter = list->first;
+    if (waiter) {
+        list->first = waiter->next;
+        list->count -= weight_of(waiter);
     }
-    return lookup;
+    return waiter;
 }
 
 /* Leaves it to a thread, or fails it. */
-static void enqueue(struct query *query, struct lookup_list *list, size_t max, const char *full,
-                    struct lookup *lookup)
+static void enqueue(struct query *query, struct waiter_list *list, size_t max, const char *full,
+                    struct waiter *waiter)
 {
     wait_lock(&query->wait);
     bool stopping = query->stopping;
-    bool taken = !stopping && list->count < max;
+    bool taken = !stopping && list->count + weight_of(waiter) <= max;
     if (taken) {
-        lookup_push(list, lookup);
+        waiter_push(list, waiter);
         wait_wake_all(&query->wait);
     }
     wait_unlock(&query->wait);
     if (stopping)
-        query_fail(query, lookup, ERR_UNAVAILABLE, "this processor is shutting down");
+        waiter->kind->fail(query, waiter, ERR_UNAVAILABLE, "this processor is shutting down");
     else if (!taken)
-        query_fail(query, lookup, ERR_BUSY, full);
+        waiter->kind->fail(query, waiter, ERR_BUSY, full);
+}
+
+void query_wait_for_look(struct query *query, struct waiter *waiter)
+{
+    enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
+            waiter);
+}
+
+struct timespec query_patience(int64_t timeout_ms)
+{
+    return wait_until(timeout_ms < PATIENCE_MS ? timeout_ms : PATIENCE_MS);
 }
 
 /* ---- answers ---- */
@@ -78,10 +94,15 @@ static enum query_result result_of(enum err e)
     }
 }
 
+void query_count(struct query *query, enum err e, uint64_t look_ups)
+{
+    metric_add(query->results[result_of(e)], look_ups);
+}
+
 static void end(struct query *query, const struct query_ask *ask, enum err e, const char *message,
                 const struct event_status *status)
 {
-    metric_add(query->results[result_of(e)], 1);
+    query_count(query, e, 1);
     ask->done(ask->ctx, e, message, status);
 }
 
@@ -113,7 +134,7 @@ void query_found(struct query *query, struct lookup *lookup)
 {
     if (lookup->ask.request.full) {
         enqueue(query, &query->to_read, READING_MAX,
-                "too many full views are being read; try again", lookup);
+                "too many full views are being read; try again", &lookup->waiter);
         return;
     }
     struct event_status status = query_basic(&lookup->entry, lookup->position);
@@ -148,6 +169,7 @@ static struct lookup *new_lookup(const struct query_ask *ask)
     struct lookup *lookup = mem_zero(1, sizeof *lookup + id.len + source.len);
     if (!lookup)
         return NULL;
+    lookup->waiter.kind = &query_lookup_kind;
     lookup->ask = *ask;
     lookup->ask.request.event_id = copy_text(lookup->text, id);
     lookup->ask.request.source = copy_text(lookup->text + id.len, source);
@@ -164,15 +186,14 @@ static void ask_later(struct query *query, const struct query_ask *ask, const st
         return;
     }
     lookup->id = *id;
-    lookup->until = wait_until(ask->timeout_ms < PATIENCE_MS ? ask->timeout_ms : PATIENCE_MS);
+    lookup->waiter.until = query_patience(ask->timeout_ms);
     if (entry) {
         lookup->entry = *entry;
         lookup->position = position;
         query_found(query, lookup);
     } else {
         metric_add(query->misses, 1);
-        enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
-                lookup);
+        query_wait_for_look(query, &lookup->waiter);
     }
 }
 

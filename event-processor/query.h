@@ -1,4 +1,5 @@
-/* Queries: what became of an event. The answers of GetEventStatus, without gRPC.
+/* Queries: what became of an event. The answers of GetEventStatus and BatchGetEventStatus, without
+ * gRPC.
  *
  * What the table knows is answered at once. A miss, or a min_position that is ahead, is first
  * looked into: the look thread takes all that wait, reads both logs' ends once, and waits until the
@@ -11,7 +12,7 @@
 #ifndef TIDINGS_QUERY_H
 #define TIDINGS_QUERY_H
 
-#include "common/event_status.h"
+#include "common/event_query.h"
 #include "event-processor/follower.h"
 
 struct query;
@@ -40,8 +41,22 @@ struct query_ask {
     void *ctx;
 };
 
+struct query_batch_ask {
+    struct event_batch_request request; /* its views need to live only until query_batch returns */
+    int64_t timeout_ms;                 /* as above */
+    /* As above; results, in the order of the ids, are there if e is ERR_NONE. Each has its own
+     * error: ERR_INVALID, ERR_NOT_FOUND, or ERR_UNAVAILABLE. ERR_INVALID for all: no ids or too
+     * many. */
+    void (*done)(void *ctx, enum err e, const char *message,
+                 const struct event_batch_result *results, size_t count);
+    bool (*gone)(void *ctx);
+    void *ctx;
+};
+
 must_check enum err query_start(const struct query_options *options, struct query **ret);
 void query_ask(struct query *query, const struct query_ask *ask);
+/* All ids are looked up at one moment; those that are unknown share one look. */
+void query_batch(struct query *query, const struct query_batch_ask *ask);
 /* Answers what waits with ERR_UNAVAILABLE, waits for what is being looked into, ends the threads
  * and frees. */
 void query_stop(struct query *query);

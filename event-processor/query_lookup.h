@@ -8,20 +8,37 @@
 
 #include <stdatomic.h>
 
-/* A query that could not be answered at once. */
-struct lookup {
-    struct query_ask ask; /* event_id and source of its request are views of `text` */
-    struct event_id id;
+/* What could not be answered at once waits: for a look, or for a reader. The first member of what
+ * its kind makes of it. */
+struct waiter {
+    const struct waiter_kind *kind;
+    struct waiter *next;
     struct timespec until;
-    struct status_entry entry; /* FULL: what the table says */
-    uint64_t position;         /* ... and the status log's position that this reflects */
-    struct lookup *next;
-    char text[];
+    size_t weight; /* how many of the list's places it takes; 0 counts as 1 */
+};
+struct waiter_kind {
+    /* The table has passed the logs' ends, the target, in that epoch. False: it was rebuilt
+     * meanwhile, and its word counts for nothing: wait for the next look. */
+    bool (*passed)(struct query *query, struct waiter *waiter, const struct follower_target *target,
+                   uint64_t epoch);
+    /* Completes it; it may have an answer all the same. */
+    void (*fail)(struct query *query, struct waiter *waiter, enum err e, const char *message);
+    bool (*gone)(const struct waiter *waiter); /* a hint: its caller has gone away */
 };
 
-struct lookup_list {
-    struct lookup *first, *last;
-    size_t count;
+struct waiter_list {
+    struct waiter *first, *last;
+    size_t count; /* of places */
+};
+
+/* One event's. */
+struct lookup {
+    struct waiter waiter;
+    struct query_ask ask; /* event_id and source of its request are views of `text` */
+    struct event_id id;
+    struct status_entry entry; /* FULL: what the table says */
+    uint64_t position;         /* ... and the status log's position that this reflects */
+    char text[];
 };
 
 enum { QUERY_READERS = 2 };
@@ -39,8 +56,8 @@ enum query_result {
 struct query {
     struct query_options use;
     struct wait wait;           /* guards the following; woken when any of it changes */
-    struct lookup_list waiting; /* for the next look */
-    struct lookup_list to_read; /* for a reader: FULL */
+    struct waiter_list waiting; /* for the next look */
+    struct waiter_list to_read; /* for a reader: lookups, FULL */
     bool stopping;
 
     pthread_t looker, readers[QUERY_READERS];
@@ -49,8 +66,17 @@ struct query {
     struct metric *misses, *looks;
 };
 
-void lookup_push(struct lookup_list *list, struct lookup *lookup);
-struct lookup *lookup_pop(struct lookup_list *list); /* NULL: empty */
+void waiter_push(struct waiter_list *list, struct waiter *waiter);
+struct waiter *waiter_pop(struct waiter_list *list); /* NULL: empty */
+/* Leaves it to the looker, or fails it. */
+void query_wait_for_look(struct query *query, struct waiter *waiter);
+/* When a caller with that much patience is told that it cannot be known. */
+struct timespec query_patience(int64_t timeout_ms);
+/* Counts a look-up's end. */
+void query_count(struct query *query, enum err e, uint64_t look_ups);
+/* Whether a request's min_position is beyond the status log's end; the detail says so. */
+bool query_is_beyond(uint64_t min_position, const struct follower_target *target,
+                     struct err_detail *detail);
 
 /* The event_id that a request asks for. ERR_INVALID: the detail says which member and why. */
 must_check enum err query_id(const struct query_options *options,
@@ -63,6 +89,7 @@ void query_say_unknown(const struct query_options *options,
 /* Completes a lookup and frees it. */
 void query_fail(struct query *query, struct lookup *lookup, enum err e, const char *message);
 void query_answer(struct query *query, struct lookup *lookup, const struct event_status *status);
+extern const struct waiter_kind query_lookup_kind;
 /* Answers a lookup whose entry is set: at once, or by a reader. */
 void query_found(struct query *query, struct lookup *lookup);
 struct event_status query_basic(const struct status_entry *entry, uint64_t position);

@@ -25,9 +25,9 @@ static struct lookup *take_next(struct query *query)
     wait_lock(&query->wait);
     while (!query->to_read.first && !query->stopping)
         wait_on(&query->wait);
-    struct lookup *lookup = lookup_pop(&query->to_read);
+    struct waiter *waiter = waiter_pop(&query->to_read);
     wait_unlock(&query->wait);
-    return lookup;
+    return (struct lookup *)waiter; /* its first member */
 }
 
 /* Whether a record that came with this id is what the table has at its position. */
@@ -120,9 +120,9 @@ void *query_run_reader(void *arg)
     struct full full;
     struct lookup *lookup;
     while ((lookup = take_next(query)) != NULL) {
-        if (lookup->ask.gone && lookup->ask.gone(lookup->ask.ctx))
+        if (lookup->waiter.kind->gone(&lookup->waiter))
             query_fail(query, lookup, ERR_CANCELLED, "the caller has gone away");
-        else if (wait_left_ms(lookup->until) == 0)
+        else if (wait_left_ms(lookup->waiter.until) == 0)
             query_fail(query, lookup, ERR_UNAVAILABLE, late);
         else
             read_full(query, lookup, &full);

@@ -9,6 +9,14 @@ static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
     buf_free(out);
 }
 
+/* Ends a call whose request could not be read. */
+static void refuse(struct rpc_call *call, enum err e, const char *request)
+{
+    struct err_detail detail;
+    err_set(&detail, e, e == ERR_MEMORY ? "out of memory" : "the request is not a %s", request);
+    rpc_fail(call, e, detail.text);
+}
+
 /* ---- GetEventStatus ---- */
 
 static void on_answer(void *ctx, enum err e, const char *message, const struct event_status *status)
@@ -36,10 +44,40 @@ static void get_event_status(struct rpc_call *call, struct view request, void *c
         .timeout_ms = rpc_time_left_ms(call), .done = on_answer, .gone = is_gone, .ctx = call};
     enum err e = event_status_request_read(request, &holder, &ask.request);
     if (e) {
-        rpc_fail(call, e, "the request is not a GetEventStatusRequest");
+        refuse(call, e, "GetEventStatusRequest");
         return;
     }
     query_ask(events->query, &ask);
+    event_status_holder_free(holder);
+}
+
+/* ---- BatchGetEventStatus ---- */
+
+static void on_results(void *ctx, enum err e, const char *message,
+                       const struct event_batch_result *results, size_t count)
+{
+    struct rpc_call *call = ctx;
+    if (e) {
+        rpc_fail(call, e, message);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, RPC_ANSWER_MAX);
+    reply_with(call, &out, event_batch_write(results, count, &out));
+}
+
+static void batch_get_event_status(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    struct event_status_holder *holder;
+    struct query_batch_ask ask = {
+        .timeout_ms = rpc_time_left_ms(call), .done = on_results, .gone = is_gone, .ctx = call};
+    enum err e = event_batch_request_read(request, &holder, &ask.request);
+    if (e) {
+        refuse(call, e, "BatchGetEventStatusRequest");
+        return;
+    }
+    query_batch(events->query, &ask);
     event_status_holder_free(holder);
 }
 
@@ -51,7 +89,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
     uint64_t floor_position;
     enum err e = event_stats_request_read(request, &floor_position);
     if (e) {
-        rpc_fail(call, e, "the request is not a GetStatsRequest");
+        refuse(call, e, "GetStatsRequest");
         return;
     }
     struct status_table_stats stats;
@@ -74,6 +112,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
 
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
+    {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
     {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,

@@ -98,6 +98,9 @@ struct status_entry {
  * given it. *ret_reflects (may be NULL) is set in both cases. */
 bool status_table_find(struct status_table *table, const struct event_id *id,
                        struct status_entry *ret, struct status_reflects *ret_reflects);
+/* The same for many ids at one moment; state.status STATUS_NONE in `ret` where it is false. */
+void status_table_find_many(struct status_table *table, const struct event_id *ids, size_t count,
+                            struct status_entry *ret, struct status_reflects *ret_reflects);
 /* What is at a position of the event log, copies too. */
 bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
                      struct status_reflects *ret_reflects);

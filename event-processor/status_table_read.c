@@ -33,6 +33,22 @@ bool status_table_find(struct status_table *table, const struct event_id *id,
     return cell != NULL;
 }
 
+void status_table_find_many(struct status_table *table, const struct event_id *ids, size_t count,
+                            struct status_entry *ret, struct status_reflects *ret_reflects)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t position;
+        const struct status_cell *cell =
+            status_table_any(table, &ids[i], status_table_hash(table, &ids[i]), &position);
+        ret[i].state.status = STATUS_NONE;
+        if (cell)
+            read_cell(table, cell, position, &ret[i]);
+    }
+    *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+}
+
 bool status_table_at(struct status_table *table, uint64_t position, struct status_entry *ret,
                      struct status_reflects *ret_reflects)
 {

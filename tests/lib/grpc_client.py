@@ -90,6 +90,12 @@ class Client:
     def full(self, event_id):
         return self.status(event_id, view=pb.FULL)
 
+    def batch(self, event_ids, source="", min_position=0, timeout_s=10):
+        question = pb.BatchGetEventStatusRequest(
+            event_ids=event_ids, source=source, min_position=min_position
+        )
+        return self.events.BatchGetEventStatus(question, timeout=timeout_s)
+
     def stats(self, floor_position=0):
         return self.events.GetStats(pb.GetStatsRequest(floor_position=floor_position), timeout=10)
 

@@ -173,6 +173,9 @@ HTTP_API = {
 }
 GRPC_API = {
     """$GRPC -d '{"event_id":"$ID"}' $STATUS""": says('"status": "PROCESSED"'),
+    """$GRPC -d '{"event_ids":["$ID","123"]}' $SERVICE/BatchGetEventStatus""": says(
+        '"status": "PROCESSED"', '"code": 5'
+    ),
     "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
