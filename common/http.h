@@ -52,14 +52,14 @@ struct http_route {
 #define HTTP_ROUTES_MAX 32
 
 struct http_options {
-    const char *listen;              /* host:port; port 0 takes a free one */
-    uint32_t connections;            /* 1 to 4096 */
-    uint32_t reserve;                /* 1 to 4096; more than a few dozen are of no use */
-    uint64_t max_body;               /* bytes; more is 413 */
-    int64_t request_timeout_ms;      /* for a whole request to arrive, header and body; then 408;
+    const char *listen;         /* host:port; port 0 takes a free one */
+    uint32_t connections;       /* 1 to 4096 */
+    uint32_t reserve;           /* 1 to 4096; more than a few dozen are of no use */
+    uint64_t max_body;          /* bytes; more is 413 */
+    int64_t request_timeout_ms; /* for a whole request to arrive, header and body; then 408;
                                         of the answer the client must take some
                                         within as long, all within six times that */
-    int64_t idle_timeout_ms;         /* of a kept-alive connection */
+    int64_t idle_timeout_ms;    /* of a kept-alive connection */
     /* Origins whose pages may read answers (CORS), as http_cors_check takes them; NULL: none. */
     const char *cors_origins;
     const struct http_route *routes; /* ends with method NULL; must outlive the server */
@@ -122,6 +122,22 @@ struct view http_request_id(const struct http_request *r);
  * and the connection ends with the answer.
  * An unread body is drained or the connection closed. */
 must_check enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail);
+
+/* ---- answers that take their time ---- */
+
+/* Whether the client has closed its end, or can take nothing more; cheap, for handlers that wait
+ * for something to look now and then. False if that cannot be told. */
+bool http_client_gone(struct http_request *r);
+/* Whether the server is about to stop: what waits should come to its end. */
+bool http_draining(const struct http_request *r);
+/* Begins an answer that is sent bit by bit: its head goes out, with the response's status, content
+ * type and headers; its body is not used. From then on the handler must return ERR_NONE; the
+ * connection ends when it has returned. False: nothing more is to be sent (the request was a HEAD,
+ * or the client has gone). */
+must_check bool http_stream_begin(struct http_request *r);
+/* Sends some more; waits for a client that takes nothing, at most request_timeout_ms. False: the
+ * connection is broken. */
+must_check bool http_stream_write(struct http_request *r, struct view bytes);
 
 /* Ready-made handlers for both services. */
 struct http_probe { /* what /ready says: {"ready":true,"checks":{"bus":"ok",…}} */

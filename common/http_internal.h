@@ -45,6 +45,9 @@ struct http_request {
     bool close;                     /* the connection ends with the answer */
     bool continue_due;              /* the client waits for 100 before it sends the body */
     bool body_left;                 /* unread bytes of this request may be on the connection */
+    bool streaming;                 /* the answer is sent bit by bit, and has begun */
+    bool broken;                    /* nothing more of it can be sent */
+    int fd;                         /* the connection's socket, once it was looked for; else -1 */
     enum http_framing framing;
     uint64_t content_length;
     struct view parameters[HTTP_PARAMETERS_MAX];
@@ -191,9 +194,14 @@ void http_cors_write(const struct http_request *r, struct buf *out);
 
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);
+/* Appends the status line and the headers. */
+void http_response_head(struct http_request *r, struct buf *out);
 /* The one place that writes replies: one write, header and body. */
 void http_response_write(struct http_request *r);
 const char *http_reason(int status);
+
+/* http_stream.c: the end of an answer that was sent bit by bit. */
+void http_stream_end(struct http_request *r);
 
 /* http_problem.c: makes the response a problem document. */
 void http_problem(struct http_request *r, enum err e, const struct err_detail *detail);

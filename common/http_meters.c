@@ -100,7 +100,8 @@ void http_meters_count(const struct http_request *r, int status)
         i++;
     meters = &server->meters->routes[i];
     metric_add(meters->by_status[index_of(status)], 1);
-    metric_observe_us(meters->duration, http_now_us() - r->started_us);
+    if (!r->streaming) /* which takes as long as its client likes */
+        metric_observe_us(meters->duration, http_now_us() - r->started_us);
 }
 
 void http_meters_refused(struct http_server *server)

@@ -65,6 +65,7 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
         .info = info,
         .method = view_of(info->request_method),
         .started_us = http_now_us(),
+        .fd = -1,
     };
     split_target(r);
     choose_request_id(r);
@@ -81,6 +82,7 @@ void http_request_begin_refused(struct http_worker *worker, struct mg_connection
         .conn = conn,
         .info = info,
         .started_us = http_now_us(),
+        .fd = -1,
         .close = true,
     };
     if (info->request_uri)

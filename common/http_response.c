@@ -114,10 +114,20 @@ static bool has_content(const struct http_response *response)
     return response->status != 204 && response->status != 304;
 }
 
-/* Piece by piece: printf would take as long as all the rest of a request here. */
-static void add_head(struct http_request *r, struct buf *out)
+static void add_framing(const struct http_request *r, bool old, struct buf *out)
 {
-    struct http_response *response = &r->worker->response;
+    if (!r->streaming) {
+        buf_add_text(out, "\r\nContent-Length: ");
+        add_number(out, r->worker->response.body.len);
+    } else if (!old) {
+        buf_add_text(out, "\r\nTransfer-Encoding: chunked");
+    }
+}
+
+/* Piece by piece: printf would take as long as all the rest of a request here. */
+void http_response_head(struct http_request *r, struct buf *out)
+{
+    const struct http_response *response = &r->worker->response;
     bool old = r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
 
     buf_add_text(out, "HTTP/1.1 ");
@@ -129,8 +139,7 @@ static void add_head(struct http_request *r, struct buf *out)
     if (has_content(response)) {
         buf_add_text(out, "\r\nContent-Type: ");
         buf_add_text(out, response->content_type);
-        buf_add_text(out, "\r\nContent-Length: ");
-        add_number(out, response->body.len);
+        add_framing(r, old, out);
     }
     buf_add_text(out, "\r\nCache-Control: ");
     buf_add_text(out, response->caching);
@@ -163,7 +172,7 @@ void http_response_write(struct http_request *r)
     struct buf *out = &r->worker->out;
 
     buf_clear(out);
-    add_head(r, out);
+    http_response_head(r, out);
     if (has_content(response) && !view_equal(r->method, VIEW("HEAD")))
         buf_add_view(out, buf_view(&response->body));
     if (buf_failed(out) || buf_failed(&response->body) || buf_failed(&response->headers)) {

@@ -105,7 +105,10 @@ static void write_answer(struct http_request *r)
     int64_t limit_ms = WRITE_TIMES * r->worker->server->options.request_timeout_ms;
 
     http_watch_enter(r->worker, HTTP_WRITING, http_now_ms() + limit_ms);
-    http_response_write(r);
+    if (r->streaming)
+        http_stream_end(r);
+    else
+        http_response_write(r);
 }
 
 static void give_back(struct buf *b)
@@ -170,7 +173,7 @@ static int serve(struct mg_connection *conn, bool last)
     log_context_set(http_request_id(r), (struct view){0});
     e = answer(r, &detail);
     settle_body(r);
-    if (e)
+    if (e && !r->streaming)
         http_problem(r, e, &detail);
     finish(r);
     return worker->response.status;

@@ -90,6 +90,11 @@ static double read_in_flight(void *ctx)
     return bus_in_flight(((struct gateway *)ctx)->bus);
 }
 
+static double read_followers(void *ctx)
+{
+    return atomic_load(&((struct gateway *)ctx)->followers);
+}
+
 static double read_bus_ready(void *ctx)
 {
     return bus_state(((struct gateway *)ctx)->bus, NULL) == BUS_READY;
@@ -117,6 +122,11 @@ void gateway_measure(struct gateway *g)
                                           "Events refused because their id is another event's");
     metrics_gauge_read(g->metrics, "tidings_publishes_in_flight", NULL,
                        "Events whose outcome the bus has not told yet", read_in_flight, g);
+    metrics_gauge_read(g->metrics, "tidings_followers", NULL, "Requests that wait for events",
+                       read_followers, g);
+    g->followers_refused =
+        metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
+                        "Answered 503 because as many as may were waiting for events");
     metrics_gauge_read(g->metrics, "tidings_bus_ready", NULL, "1: events can be stored",
                        read_bus_ready, g);
     metrics_process(g->metrics, TIDINGS_VERSION);

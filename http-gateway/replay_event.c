@@ -2,6 +2,7 @@
  * the source that its producer gave it.
  */
 #include "common/json_scan.h"
+#include "http-gateway/event_named.h"
 #include "http-gateway/handlers.h"
 #include "http-gateway/request_body.h"
 #include "http-gateway/start_replay.h"
@@ -26,29 +27,17 @@ static enum err check_body(struct http_request *request, struct http_response *r
     return e;
 }
 
-/* A producer's id, or a source, that may be looked for. */
-static enum err check_text(const char *what, struct view v, int max, struct err_detail *detail)
-{
-    if (v.len <= (size_t)max && view_is_utf8(v) && (v.len == 0 || !memchr(v.data, '\0', v.len)))
-        return ERR_NONE;
-    return err_set(detail, ERR_INVALID,
-                   "%s is at most %d bytes of UTF-8 without NUL, percent-encoded", what, max);
-}
-
 enum err replay_event(struct http_request *request, struct http_response *response,
                       struct err_detail *detail, void *ctx)
 {
-    struct view id = http_parameter(request, 0);
+    struct view id;
     struct replay_request asked = {.event_ids = &id, .event_id_count = 1};
     static const char *const known[] = {"source", NULL};
     enum err e = http_query_only(request, known, detail);
 
     if (e)
         return e;
-    http_query(request, "source", &asked.source);
-    e = check_text("an id", id, EVENT_PRODUCER_ID_MAX, detail);
-    if (!e)
-        e = check_text("source", asked.source, EVENT_SOURCE_MAX, detail);
+    e = event_named_read(request, &id, &asked.source, detail);
     if (!e)
         e = check_body(request, response, detail);
     return e ? e : start_replay(ctx, request, &asked, response, detail);

@@ -14,6 +14,9 @@ struct gateway_settings {
     uint64_t max_body;
     uint64_t max_connections;
     uint64_t max_in_flight;
+    uint64_t max_followers;
+    int64_t max_wait_ms;
+    int64_t stream_keepalive_ms;
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
     int64_t publish_timeout_ms;

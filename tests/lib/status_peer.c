@@ -1,6 +1,7 @@
 #include "tests/lib/status_peer.h"
 
 #include "tests/lib/unit.h"
+#include "tests/lib/watch_peer.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +20,9 @@ static struct status_question question;
 static enum err answer_error;
 static const char *answer_message;
 static struct event_status answer;
+static struct event_list_request listed;
+static char listed_name[256], listed_token[1024];
+static struct event_page page;
 
 static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
 {
@@ -50,6 +54,54 @@ static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
     buf_free(&out);
 }
 
+static void on_list(struct rpc_call *call, struct view bytes, void *ctx)
+{
+    struct event_status_holder *holder = NULL;
+    struct event_list_request request;
+    struct buf out;
+
+    (void)ctx;
+    buf_init(&out, RPC_ANSWER_MAX);
+    pthread_mutex_lock(&lock);
+    if (event_list_request_read(bytes, &holder, &request)) {
+        rpc_fail(call, ERR_INTERNAL, "not a request");
+    } else {
+        listed = request;
+        snprintf(listed_name, sizeof listed_name, "%.*s", (int)request.name.len, request.name.data);
+        snprintf(listed_token, sizeof listed_token, "%.*s", (int)request.page_token.len,
+                 request.page_token.data);
+        listed.name = view_of(listed_name);
+        listed.page_token = view_of(listed_token);
+        if (answer_error)
+            rpc_fail(call, answer_error, answer_message);
+        else if (event_page_write(&page, &out))
+            rpc_fail(call, ERR_INTERNAL, "not a page");
+        else
+            rpc_reply(call, buf_view(&out));
+        event_status_holder_free(holder);
+    }
+    pthread_mutex_unlock(&lock);
+    buf_free(&out);
+}
+
+struct event_list_request status_peer_listed(void)
+{
+    struct event_list_request request;
+
+    pthread_mutex_lock(&lock);
+    request = listed;
+    pthread_mutex_unlock(&lock);
+    return request;
+}
+
+void status_peer_page(const struct event_page *next)
+{
+    pthread_mutex_lock(&lock);
+    answer_error = ERR_NONE;
+    page = *next;
+    pthread_mutex_unlock(&lock);
+}
+
 struct status_question status_peer_asked(void)
 {
     struct status_question q;
@@ -73,11 +125,14 @@ void status_peer_answer(enum err e, const char *message, const struct event_stat
 int status_peer_start(void **state)
 {
     static const struct rpc_method methods[] = {
-        {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = on_request}, {.path = NULL}};
+        {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = on_request},
+        {.path = EVENT_LIST_METHOD, .kind = RPC_UNARY, .on_request = on_list},
+        WATCH_PEER_METHODS,
+        {.path = NULL}};
     struct rpc_options rpc = {.listen = "127.0.0.1:0", .threads = 1, .methods = methods};
     struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
     struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 4,
+                                .connections = 8,
                                 .reserve = 1,
                                 .max_body = 1000,
                                 .request_timeout_ms = 10000,
@@ -93,6 +148,9 @@ int status_peer_start(void **state)
     rpc_health_set(processor, "", true);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
     gateway.settings.shared.source = STATUS_PEER_SOURCE;
+    gateway.settings.max_wait_ms = STATUS_PEER_MAX_WAIT_S * 1000;
+    gateway.settings.stream_keepalive_ms = STATUS_PEER_KEEPALIVE_MS;
+    gateway.followers_max = STATUS_PEER_FOLLOWERS;
     assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
     assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
     assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);

@@ -4,12 +4,18 @@
 #ifndef TESTS_STATUS_PEER_H
 #define TESTS_STATUS_PEER_H
 
-#include "common/event_status.h"
+#include "common/event_query.h"
 #include "http-gateway/gateway.h"
 #include "tests/lib/raw_client.h"
 
 #define STATUS_PEER_ID "01890a5d-ac96-774b-bcce-b302099a8057"
 #define STATUS_PEER_SOURCE "/the default" /* the gateway's --source */
+
+enum {
+    STATUS_PEER_FOLLOWERS = 4,      /* its --max-followers */
+    STATUS_PEER_MAX_WAIT_S = 30,    /* its --max-wait */
+    STATUS_PEER_KEEPALIVE_MS = 1000 /* its --stream-keepalive */
+};
 
 /* For cmocka: one for all tests of a program. */
 int status_peer_start(void **state);
@@ -30,6 +36,9 @@ struct status_question status_peer_asked(void);
 /* How it answers from now on: with an error, or a status (NULL: the one before). The texts must
  * stay. */
 void status_peer_answer(enum err e, const char *message, const struct event_status *status);
+/* The page that it answers lists with, and what was asked for; views stay until the next list. */
+void status_peer_page(const struct event_page *page);
+struct event_list_request status_peer_listed(void);
 /* A processed event, in brief. */
 struct event_status status_peer_basic(void);
 

@@ -274,7 +274,7 @@ static void parameters_that_there_are_not(void **state)
     status_peer_must_be(422);
     assert_string_equal(
         status_peer_member("detail"),
-        "there is no query parameter \"veiw\" here; allowed: min_position, source, view");
+        "there is no query parameter \"veiw\" here; allowed: min_position, source, view, wait");
     status_peer_get("/api/v1/replays/" ID "?view=full");
     status_peer_must_be(422);
     assert_non_null(strstr(status_peer_member("detail"), "allowed: none"));
