@@ -57,8 +57,10 @@ static enum err write_answer(const struct http_request *request, struct view ans
     if (e)
         return event_call_unreadable(e, detail);
     write_tag(&status, tag);
-    if (!http_not_modified(request, response, view_of(tag)))
+    if (!http_not_modified(request, response, view_of(tag))) {
         event_document_write(&status, &response->body);
+        buf_add_text(&response->body, "\n");
+    }
     event_status_holder_free(holder);
     return ERR_NONE;
 }

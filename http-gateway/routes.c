@@ -1,6 +1,7 @@
 #include "http-gateway/handlers.h"
 
 const struct http_route gateway_routes[] = {
+    {"GET", "/api/v1/events", get_events, "application/json"},
     {"POST", "/api/v1/events", post_event, "application/json"},
     {"OPTIONS", "/api/v1/events", options_event, NULL},
     {"GET", "/api/v1/events/{id}", get_event, "application/json"},
