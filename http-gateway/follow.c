@@ -58,6 +58,7 @@ static enum err open_stream(struct follow *f, struct err_detail *detail)
         err_set(detail, e, "no memory to ask for events");
     buf_free(&request);
     f->turn += e ? 0 : 1;
+    f->heard = false;
     return e;
 }
 
@@ -76,6 +77,8 @@ static enum follow_news lose(struct follow *f, enum err e, enum err *ret_end)
     f->reader = NULL;
     if (f->lost_ms == 0)
         f->lost_ms = now;
+    if (e == ERR_BUSY && f->turn > 1 && !f->heard)
+        e = ERR_UNAVAILABLE; /* that one has too much to do; the client is not to blame */
     if (is_passing(e) && now - f->lost_ms < FOLLOW_PATIENCE_MS) {
         f->retry_ms = now + RETRY_MS;
         return FOLLOW_NOTHING;
@@ -101,6 +104,7 @@ enum follow_news follow_next(struct follow *f, int64_t timeout_ms, enum err *ret
     switch (rpc_reader_next(f->reader, timeout_ms, &f->message, &e, detail)) {
     case RPC_READ_MESSAGE:
         f->lost_ms = 0;
+        f->heard = true;
         return FOLLOW_MESSAGE;
     case RPC_READ_NOTHING:
         return FOLLOW_NOTHING;

@@ -27,6 +27,7 @@ struct follow {
     unsigned turn;      /* how often the stream was opened; messages of one turn have no gaps */
     /* its own: */
     struct rpc_reader *reader;
+    bool heard;       /* a message has come since the stream was opened last */
     int64_t lost_ms;  /* since when there is no processor; 0: there is one */
     int64_t retry_ms; /* when to look for one again */
 };

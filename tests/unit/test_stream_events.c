@@ -171,6 +171,25 @@ static void another_processor_goes_on(void **state)
     close_stream();
 }
 
+static void a_processor_that_has_no_place_is_no_end(void **state)
+{
+    struct event_status one = change_at(8, 1);
+
+    (void)state;
+    watch_peer_say_changes(NULL, 0, 7);
+    open_stream(STREAM, "");
+    id_is("7");
+    watch_peer_fail(ERR_UNAVAILABLE, "stopping");
+    assert_until(watch_peer_open() == 0);
+    watch_peer_reset();
+    watch_peer_fail(ERR_BUSY, "too many follow");
+    assert_until(watch_peer_opened() >= 2);
+    watch_peer_fail(ERR_NONE, NULL);
+    watch_peer_say_changes(&one, 1, 8);
+    next_is("8", 1);
+    close_stream();
+}
+
 /* Where nothing matches for long, the place to begin anew moves on all the same. */
 static void the_place_moves_on_without_events(void **state)
 {
@@ -312,6 +331,7 @@ int main(void)
         TEST(a_filter_is_passed_on),
         TEST(who_comes_back_is_told_the_rest),
         TEST(another_processor_goes_on),
+        TEST(a_processor_that_has_no_place_is_no_end),
         TEST(the_place_moves_on_without_events),
         TEST(one_that_reads_too_slowly_is_told),
         TEST(one_that_does_not_read_is_in_nobodys_way),
