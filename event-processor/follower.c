@@ -79,6 +79,8 @@ void follower_rebuild(struct follower *follower, uint64_t epoch, const char *why
         status_table_reset(follower->table);
     if (begins && follower->replays)
         replays_reset(follower->replays);
+    if (begins && follower->changes)
+        changes_reset(follower->changes);
     status_table_write_end(follower->table);
     if (begins)
         pace_rebuild(follower);
@@ -263,9 +265,16 @@ static void register_side(struct side *side, struct metrics *metrics)
 
 /* ---- life ---- */
 
-static enum err pass_statuses(struct status_table *table, uint64_t first)
+static enum err forget_events(struct follower *follower, uint64_t first)
 {
-    status_table_passed_status(table, first - 1);
+    return status_table_forget(follower->table, first);
+}
+
+static enum err pass_statuses(struct follower *follower, uint64_t first)
+{
+    status_table_passed_status(follower->table, first - 1);
+    if (follower->changes)
+        changes_begin(follower->changes, first - 1);
     return ERR_NONE;
 }
 
@@ -278,7 +287,7 @@ static void init_sides(struct follower *follower, const struct follower_options 
         .log = options->event_log,
         .is_event_log = true,
         .fold = follower_fold_events,
-        .drop_head = status_table_forget,
+        .drop_head = forget_events,
     };
     follower->sides[FOLLOWER_STATUSES] = (struct side){
         .follower = follower,
@@ -301,6 +310,7 @@ enum err follower_start(const struct follower_options *options, struct follower 
     }
     follower->table = options->table;
     follower->replays = options->replays;
+    follower->changes = options->changes;
     follower->event_stream = options->event_stream;
     follower->ns = options->ns;
     follower->still_ms = options->still_ms ? options->still_ms : STILL_MS;

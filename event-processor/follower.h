@@ -20,6 +20,7 @@
 
 #include "common/bus.h"
 #include "common/metrics.h"
+#include "event-processor/changes.h"
 #include "event-processor/replays.h"
 #include "event-processor/status_table.h"
 
@@ -32,6 +33,7 @@ struct follower_options {
     struct bus_log *status_log;
     struct status_table *table; /* written by nobody else */
     struct replays *replays;    /* the same; NULL: replays are not followed */
+    struct changes *changes;    /* the same; NULL: nobody watches */
     struct metrics *metrics;
     int64_t still_ms; /* see follower_stands; 0: 10 s */
 };

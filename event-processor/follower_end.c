@@ -91,7 +91,7 @@ enum err follower_drop_head(struct side *side, uint64_t epoch, const struct bus_
         return ERR_NONE;
     status_table_write_begin(table);
     if (status_table_epoch(table) == epoch)
-        e = side->drop_head(table, end->first);
+        e = side->drop_head(side->follower, end->first);
     status_table_write_end(table);
     if (e)
         log_error("cannot forget what the log has dropped", LOG_TEXT("log", side->what),

@@ -122,8 +122,8 @@ static bool wait_for_event(struct side *side, uint64_t position)
 }
 
 /* With the table's lock held. ERR_MEMORY: nothing was applied. */
-static enum err apply(struct side *side, const struct status_change *change, uint64_t position,
-                      uint32_t place)
+static enum err apply_to_table(struct side *side, const struct status_change *change,
+                               uint64_t position, uint32_t place)
 {
     struct status_table *table = side->follower->table;
     struct event_id own;
@@ -135,6 +135,19 @@ static enum err apply(struct side *side, const struct status_change *change, uin
     if (!id_equal(&change->id, &own)) /* of another stream: the operator has renamed something */
         return ERR_NONE;
     return status_table_apply_conflict(table, change, position, place);
+}
+
+/* The same, and tells those who watch. */
+static enum err apply(struct side *side, const struct status_change *change, uint64_t position,
+                      uint32_t place)
+{
+    struct follower *follower = side->follower;
+    struct status_entry entry;
+    enum err e = apply_to_table(side, change, position, place);
+    if (!e && follower->changes &&
+        status_table_changed(follower->table, change->event_position, position, place, &entry))
+        changes_add(follower->changes, &entry);
+    return e;
 }
 
 /* Applies what is at this place of the batch: its changes, then those of replays. */
@@ -164,6 +177,8 @@ static enum err apply_changes(struct side *side, uint64_t position,
             ++*done;
         if (!e)
             status_table_passed_status(table, position);
+        if (!e && side->follower->changes)
+            changes_pass(side->follower->changes, position);
     }
     status_table_write_end(table);
     follower_announce(side->follower);

@@ -21,7 +21,7 @@ struct side {
     /* Folds records into the table, or returns early when the side is no longer current. */
     void (*fold)(struct side *side, struct bus_record **records, size_t count);
     /* Passes, and forgets, what the log has dropped before its first position. ERR_MEMORY. */
-    enum err (*drop_head)(struct status_table *table, uint64_t first);
+    enum err (*drop_head)(struct follower *follower, uint64_t first);
     bool started;
     pthread_t thread;
 
@@ -48,6 +48,7 @@ struct follower {
     struct wait wait; /* woken whenever a position, the epoch or `stopping` changes */
     struct status_table *table;
     struct replays *replays; /* may be NULL */
+    struct changes *changes; /* may be NULL */
     const char *event_stream;
     const char *ns;
     struct side sides[FOLLOWER_SIDES];

@@ -27,6 +27,7 @@ struct service {
     struct processor processor;
     bool processor_running;
     struct replay_watch *watch;
+    struct event_watch *event_watch;
     struct rpc_events events;
     struct rpc_server *rpc;
     struct admin admin;
@@ -84,10 +85,18 @@ static enum err start_processor(struct service *s, struct err_detail *detail)
 static enum err start_rpc(struct service *s, struct err_detail *detail)
 {
     enum err e = replay_watch_new(s->processor.desk, &s->watch);
+    if (!e)
+        e = event_watch_start(&(struct event_watch_options){.query = s->processor.query,
+                                                            .follower = s->processor.follower,
+                                                            .table = s->processor.table,
+                                                            .changes = s->processor.changes,
+                                                            .metrics = s->metrics},
+                              &s->event_watch);
     if (e)
         return err_set(detail, e, "out of memory");
     s->events = (struct rpc_events){
         .query = s->processor.query,
+        .event_watch = s->event_watch,
         .desk = s->processor.desk,
         .watch = s->watch,
         .table = s->processor.table,
@@ -196,6 +205,8 @@ static void stop(struct service *s, int64_t drain_ms)
         processor_give_up(&s->processor);
     if (s->watch)
         replay_watch_end(s->watch);
+    if (s->event_watch)
+        event_watch_end(s->event_watch);
     int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
         rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
@@ -204,6 +215,7 @@ static void stop(struct service *s, int64_t drain_ms)
         http_stop(s->http);
     if (s->processor_running)
         processor_stop(&s->processor);
+    event_watch_free(s->event_watch);
     bus_close(s->bus);
     processor_free(&s->processor);
     metrics_free(s->metrics);

@@ -30,12 +30,15 @@ static enum err start_answering(const struct processor_options *o, struct proces
     if (!e)
         e = replays_new(&p->replays);
     if (!e)
+        e = changes_new(CHANGES_KEPT, &p->changes);
+    if (!e)
         e = follower_start(&(struct follower_options){.event_log = p->event_log,
                                                       .event_stream = p->event_names.stream,
                                                       .ns = ns,
                                                       .status_log = p->status_records,
                                                       .table = p->table,
                                                       .replays = p->replays,
+                                                      .changes = p->changes,
                                                       .metrics = o->metrics},
                            &p->follower);
     if (!e)
@@ -208,6 +211,7 @@ void processor_stop(struct processor *processor)
 void processor_free(struct processor *processor)
 {
     status_log_free(processor->status_log);
+    changes_free(processor->changes);
     replays_free(processor->replays);
     status_table_free(processor->table);
 }

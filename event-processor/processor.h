@@ -26,6 +26,7 @@ struct processor {
     struct bus_log *event_log, *status_records, *retry_items, *dead_letters;
     struct status_table *table;
     struct replays *replays;
+    struct changes *changes;
     struct follower *follower;
     struct query *query;
     struct replay_desk *desk;

@@ -57,6 +57,8 @@ must_check enum err query_start(const struct query_options *options, struct quer
 void query_ask(struct query *query, const struct query_ask *ask);
 /* All ids are looked up at one moment; those that are unknown share one look. */
 void query_batch(struct query *query, const struct query_batch_ask *ask);
+/* A BASIC view, which reflects the status log up to this position. */
+struct event_status query_basic(const struct status_entry *entry, uint64_t position);
 /* Answers what waits with ERR_UNAVAILABLE, waits for what is being looked into, ends the threads
  * and frees. */
 void query_stop(struct query *query);

@@ -92,7 +92,6 @@ void query_answer(struct query *query, struct lookup *lookup, const struct event
 extern const struct waiter_kind query_lookup_kind;
 /* Answers a lookup whose entry is set: at once, or by a reader. */
 void query_found(struct query *query, struct lookup *lookup);
-struct event_status query_basic(const struct status_entry *entry, uint64_t position);
 
 /* Thread functions; they end when stopping and nothing is left. */
 void *query_run_looker(void *query);

@@ -81,6 +81,26 @@ static void batch_get_event_status(struct rpc_call *call, struct view request, v
     event_status_holder_free(holder);
 }
 
+/* ---- WatchEvent ---- */
+
+static void watch_event(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_open(events->event_watch, call, request);
+}
+
+static void watch_event_writable(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_writable(events->event_watch, call);
+}
+
+static void watch_event_closed(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    event_watch_closed(events->event_watch, call);
+}
+
 /* ---- GetStats ---- */
 
 static void get_stats(struct rpc_call *call, struct view request, void *ctx)
@@ -113,6 +133,11 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
+    {.path = EVENT_WATCH_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = watch_event,
+     .on_writable = watch_event_writable,
+     .on_closed = watch_event_closed},
     {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,

@@ -3,7 +3,7 @@
 #ifndef TIDINGS_RPC_EVENTS_H
 #define TIDINGS_RPC_EVENTS_H
 
-#include "event-processor/query.h"
+#include "event-processor/event_watch.h"
 #include "event-processor/rpc_replays.h"
 
 #define RPC_EVENTS_SERVICE "events.EventService"
@@ -11,6 +11,7 @@
 /* The context of the methods (rpc_options.ctx); must outlive the server. */
 struct rpc_events {
     struct query *query;
+    struct event_watch *event_watch;
     struct replay_desk *desk;
     struct replay_watch *watch;
     struct status_table *table;

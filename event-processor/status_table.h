@@ -28,6 +28,7 @@
 #include "common/status_batch.h"
 
 struct status_table;
+struct status_entry;
 
 #define STATUS_TABLE_POSITION_MAX ((UINT64_C(1) << 40) - 1)
 
@@ -58,6 +59,10 @@ bool status_table_apply(struct status_table *table, const struct status_change *
 must_check enum err status_table_apply_conflict(struct status_table *table,
                                                 const struct status_change *change,
                                                 uint64_t position, uint32_t place);
+/* What a change, applied before, has made of its event; false: it did not win, or does not show. For
+ * writers, which hold the lock. */
+bool status_table_changed(const struct status_table *table, uint64_t event_position,
+                          uint64_t position, uint32_t place, struct status_entry *ret);
 /* Forgets all events before this position, the event log's first one, and passes them. Unless it is
  * higher than ever before nothing changes. ERR_MEMORY: only some were forgotten, try again. */
 must_check enum err status_table_forget(struct status_table *table, uint64_t first);

@@ -18,6 +18,17 @@ static void read_cell(const struct status_table *table, const struct status_cell
     ret->change_place = (uint32_t)STATUS_CELL_GET(cell, change_place);
 }
 
+bool status_table_changed(const struct status_table *table, uint64_t event_position,
+                          uint64_t position, uint32_t place, struct status_entry *ret)
+{
+    const struct status_cell *cell = status_table_cell(table, event_position, NULL);
+    if (!cell || cell->copy || STATUS_CELL_GET(cell, change_position) != position ||
+        STATUS_CELL_GET(cell, change_place) != place)
+        return false;
+    read_cell(table, cell, event_position, ret);
+    return true;
+}
+
 bool status_table_find(struct status_table *table, const struct event_id *id,
                        struct status_entry *ret, struct status_reflects *ret_reflects)
 {

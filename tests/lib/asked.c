@@ -7,8 +7,11 @@
 
 /* ---- a replica that is asked ---- */
 
+size_t asked_changes_kept = CHANGES_KEPT;
+
 static void asked_start(struct asked *asked)
 {
+    assert_int_equal(changes_new(asked_changes_kept, &asked->changes), ERR_NONE);
     assert_int_equal(metrics_new(&asked->metrics), ERR_NONE);
     assert_int_equal(status_table_new(&asked->table), ERR_NONE);
     assert_int_equal(follower_start(&(struct follower_options){.event_log = asked->world.events,
@@ -16,6 +19,7 @@ static void asked_start(struct asked *asked)
                                                                .ns = MEM_WORLD_NS,
                                                                .status_log = asked->world.statuses,
                                                                .table = asked->table,
+                                                               .changes = asked->changes,
                                                                .metrics = asked->metrics},
                                     &asked->follower),
                      ERR_NONE);
@@ -40,14 +44,21 @@ int asked_begin(void **state)
     return 0;
 }
 
-int asked_end(void **state)
+void asked_stop(struct asked *asked)
 {
-    struct asked *asked = *state;
     mem_world_open_gate(&asked->world);
     follower_stop(asked->follower);
     query_stop(asked->query);
+    asked->query = NULL;
+}
+
+int asked_end(void **state)
+{
+    struct asked *asked = *state;
+    asked_stop(asked);
     follower_free(asked->follower);
     status_table_free(asked->table);
+    changes_free(asked->changes);
     metrics_free(asked->metrics);
     mem_world_close(&asked->world);
     return 0;

@@ -14,9 +14,12 @@ struct asked {
     struct mem_world world;
     struct metrics *metrics;
     struct status_table *table;
+    struct changes *changes; /* the latest ones, as many as asked_changes_kept */
     struct follower *follower;
     struct query *query;
 };
+
+extern size_t asked_changes_kept; /* CHANGES_KEPT at first */
 
 struct answer {
     atomic_bool come;
@@ -34,6 +37,7 @@ struct answer {
 /* For cmocka: a struct asked in *state, and its end. */
 int asked_begin(void **state);
 int asked_end(void **state);
+void asked_stop(struct asked *asked); /* the first half of the end: nobody is answered any more */
 /* query_ask's done, for a struct answer. */
 void asked_on_answer(void *ctx, enum err e, const char *message, const struct event_status *status);
 void until_ready(struct asked *asked);

@@ -176,6 +176,7 @@ GRPC_API = {
     """$GRPC -d '{"event_ids":["$ID","123"]}' $SERVICE/BatchGetEventStatus""": says(
         '"status": "PROCESSED"', '"code": 5'
     ),
+    """$GRPC -d '{"event_id":"$ID"}' $SERVICE/WatchEvent""": says('"status": "PROCESSED"'),
     "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
