@@ -17,7 +17,7 @@ static void read_exactly(int fd, char *to, size_t len)
             fail_msg("nothing comes");
         got = read(fd, to, len);
         if (got <= 0)
-            fail_msg("the stream breaks: %s", got < 0 ? strerror(errno) : "end");
+            fail_msg("the stream breaks: %s", got < 0 ? strerrordesc_np(errno) : "end");
         to += got;
         len -= (size_t)got;
     }
@@ -89,7 +89,7 @@ static void take_line(const char *line, struct sse_event *ret)
 
 bool sse_reader_next(struct sse_reader *r, struct sse_event *ret)
 {
-    char *end;
+    char *end, *rest;
 
     while (!(end = strstr(r->pending, "\n\n")))
         if (r->ended || !read_chunk(r)) {
@@ -98,7 +98,7 @@ bool sse_reader_next(struct sse_reader *r, struct sse_event *ret)
         }
     *ret = (struct sse_event){.id = ""};
     *end = '\0';
-    for (char *line = strtok(r->pending, "\n"); line; line = strtok(NULL, "\n"))
+    for (char *line = strtok_r(r->pending, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         take_line(line, ret);
     end += 2;
     r->pending_len -= (size_t)(end - r->pending);

@@ -93,6 +93,8 @@ def replays_an_event(reader, command):
     assert re.search('"state":"(running|done)"', succeeds(reader.shell(command), command))
 
 
+FINDS = says('"events":\\[{"event_id":', '"name":"order.created"', '"position":')
+TELLS = says("^retry: 2000\n\nid: [0-9]+-0.1.processed\nevent: status\ndata: {.*}\n\n$")
 COMPOSE = elsewhere("tests/compose/test_compose.py", "def test_the_documents_commands_are_run(")
 # Short for what many commands have; `expanded` puts it back.
 SHORT = {
@@ -158,6 +160,12 @@ HTTP_API = {
     "curl -s '$EVENTS/$ID?view=full'": says('"payload":{"order":7}', '"history":\\['),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
+    ),
+    "curl -s '$EVENTS/$ID?wait=10'": says('"status":"processed"'),
+    "curl -s '$EVENTS?status=processed,dead&name=order.%3E&limit=10'": FINDS,
+    "curl -sN $EVENTS/$ID/stream": TELLS,
+    "curl -sN '$EVENTS/stream?status=processed,dead&name=order.%3E'": goes_on(
+        '(?s)id: .*"name":"order.created"', after="examples/curl-session.sh"
     ),
     "curl -s -X POST $EVENTS/$ID/replay": replays_an_event,
     """curl -s $REPLAYS $JSON -d '{"statuses":["dead"],"name":"order.>","dry_run":true}'""": says(
@@ -287,7 +295,8 @@ def way(block, command):
 
 def elsewhere_shown(command):
     """Where the block that follows is not its output: its check looks at it."""
-    return CHECKS.get(command) in (gives_consent, checks_a_configuration, replays)
+    check = CHECKS.get(command)
+    return check in (gives_consent, checks_a_configuration, replays, FINDS, TELLS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
