@@ -131,14 +131,11 @@ static const char *reason_of(enum err e)
     }
 }
 
-enum err sse_fail(struct sse *s, enum err e, const struct event_status_request *asked,
-                  const struct err_detail *why, struct err_detail *detail)
+enum err sse_fail(struct sse *s, enum err e, const struct err_detail *told,
+                  struct err_detail *detail)
 {
-    struct err_detail told = {""};
-
-    e = event_call_explain(e, asked, why, &told);
     if (!s->begun)
-        return err_set(detail, e, "%s", told.text);
-    finish(s, reason_of(e), told.text);
+        return err_set(detail, e, "%s", told->text);
+    finish(s, reason_of(e), told->text);
     return ERR_NONE;
 }

@@ -137,10 +137,13 @@ static enum err catch_up(struct story *s, uint64_t position, struct err_detail *
     asked.min_position = position;
     buf_init(&answer, RPC_ANSWER_MAX);
     e = event_call_status(s->sse.g, &asked, &answer, detail);
-    if (!e && event_status_read(buf_view(&answer), &holder, &full))
-        e = event_call_unreadable(ERR_INTERNAL, detail);
-    if (!e)
-        tell_history(s, &full);
+    if (!e) {
+        e = event_status_read(buf_view(&answer), &holder, &full);
+        if (e)
+            e = event_call_unreadable(e, detail);
+        else
+            tell_history(s, &full);
+    }
     event_status_holder_free(holder);
     buf_free(&answer);
     return e;
@@ -174,26 +177,20 @@ static enum err write_request(const void *ctx, struct buf *out)
     return event_watch_request_write(ctx, out);
 }
 
-/* A failure while the stream goes on is its last event. */
-static enum err fail(struct story *s, enum err e, const struct err_detail *why,
-                     struct err_detail *detail)
-{
-    return sse_fail(&s->sse, e ? e : ERR_UNAVAILABLE, &s->asked, why, detail);
-}
-
 static enum err step(struct story *s, struct err_detail *detail)
 {
-    struct err_detail why = {""};
+    struct err_detail why = {""}, told = {""};
     enum err e = ERR_NONE;
 
     switch (follow_next(&s->follow, sse_patience(&s->sse), &e, &why)) {
     case FOLLOW_MESSAGE:
-        e = take(s, buf_view(&s->follow.message), &why);
-        return e ? fail(s, e, &why, detail) : ERR_NONE;
+        e = take(s, buf_view(&s->follow.message), &told);
+        return e ? sse_fail(&s->sse, e, &told, detail) : ERR_NONE;
     case FOLLOW_NOTHING:
         return sse_idle(&s->sse, detail);
     default:
-        return fail(s, e, &why, detail);
+        e = event_call_explain(e ? e : ERR_UNAVAILABLE, &s->asked, &why, &told);
+        return sse_fail(&s->sse, e, &told, detail);
     }
 }
 

@@ -134,20 +134,21 @@ static enum err write_request(const void *ctx, struct buf *out)
 
 static enum err step(struct news *n, struct err_detail *detail)
 {
-    struct err_detail why = {""};
+    struct err_detail why = {""}, told = {""};
     enum err e = ERR_NONE;
 
     switch (follow_next(&n->follow, sse_patience(&n->sse), &e, &why)) {
     case FOLLOW_MESSAGE:
-        e = take(n, buf_view(&n->follow.message), &why);
-        return e ? sse_fail(&n->sse, e, NULL, &why, detail) : ERR_NONE;
+        e = take(n, buf_view(&n->follow.message), &told);
+        return e ? sse_fail(&n->sse, e, &told, detail) : ERR_NONE;
     case FOLLOW_NOTHING:
         if (sse_patience(&n->sse) == 0)
             send_mark(n);
         return sse_idle(&n->sse, detail);
     default:
         send_mark(n);
-        return sse_fail(&n->sse, e ? e : ERR_UNAVAILABLE, NULL, &why, detail);
+        e = event_call_explain(e ? e : ERR_UNAVAILABLE, NULL, &why, &told);
+        return sse_fail(&n->sse, e, &told, detail);
     }
 }
 

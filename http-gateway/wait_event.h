@@ -14,8 +14,8 @@ must_check enum err wait_event_read(const struct gateway *g, const struct http_r
                                     struct err_detail *detail);
 
 /* Waits until the event has ended, at most so long; returns early when the client goes, and when
- * the gateway stops. asked->min_position becomes the position that the last status reflects, so that
- * an answer from any processor is not behind it. ERR_UNAVAILABLE (too many wait already, or no
+ * the gateway stops. asked->min_position becomes the position that the last status reflects, so
+ * that an answer from any processor is not behind it. ERR_UNAVAILABLE (too many wait already, or no
  * processor is reachable) and all that the processor says of the event. */
 must_check enum err wait_event(struct gateway *g, struct http_request *request,
                                struct event_status_request *asked, int64_t wait_ms,

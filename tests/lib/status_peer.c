@@ -233,6 +233,11 @@ uint16_t status_peer_port(void)
     return http_port(server);
 }
 
+uint16_t status_peer_processor_port(void)
+{
+    return rpc_port(processor);
+}
+
 void status_peer_must_be(int status)
 {
     if (status_peer_reply.status != status)

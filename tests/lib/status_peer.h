@@ -24,6 +24,7 @@ int status_peer_stop(void **state);
 void status_peer_use(const char *target);
 void status_peer_set_health(bool serving);
 uint16_t status_peer_port(void); /* the gateway's */
+uint16_t status_peer_processor_port(void);
 
 /* What the processor was asked last. */
 struct status_question {

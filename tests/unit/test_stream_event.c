@@ -223,6 +223,27 @@ static void no_processor_is_the_last_event(void **state)
     ends();
 }
 
+static void a_history_that_cannot_be_had_is_the_last_event(void **state)
+{
+    struct event_status processing = status_of(STATUS_PROCESSING, 1, 9);
+
+    (void)state;
+    watch_peer_say(&processing);
+    status_peer_answer(ERR_UNAVAILABLE, "away", NULL);
+    status_peer_send("GET", STREAM, "Last-Event-ID: 8-0.0.accepted\r\n");
+    status_peer_must_be(503);
+    assert_string_equal(status_peer_member("detail"), "no processor can say: away");
+    open_stream(STREAM, "");
+    next_is("9-0.1.processing", "processing");
+    watch_peer_fail(ERR_UNAVAILABLE, "stopping");
+    assert_until(watch_peer_open() == 0);
+    watch_peer_fail(ERR_NONE, NULL);
+    assert_true(sse_reader_next(&reader, &event));
+    assert_string_equal(event.data, "{\"reason\":\"unavailable\",\"detail\":\"no processor can "
+                                    "say: away\"}");
+    ends();
+}
+
 static void it_says_that_it_lives(void **state)
 {
     struct event_status processing = status_of(STATUS_PROCESSING, 1, 9);
@@ -312,6 +333,7 @@ int main(void)
         TEST(a_resumed_stream_goes_on),
         TEST(another_processor_goes_on),
         TEST(no_processor_is_the_last_event),
+        TEST(a_history_that_cannot_be_had_is_the_last_event),
         TEST(it_says_that_it_lives),
         TEST(failures_are_problems_before_it_begins),
         TEST(ids_that_are_none),
