@@ -165,6 +165,11 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
 
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(PARTS_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(PARTS_A) $(LIBS)
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	    /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

@@ -54,13 +54,12 @@ static enum err start_answering(const struct processor_options *o, struct proces
     return e;
 }
 
-static struct replay_walk_options walk_options(const struct processor_options *o,
-                                               const struct processor *p)
+static struct event_find walk_options(const struct processor_options *o, const struct processor *p)
 {
-    return (struct replay_walk_options){.event_log = p->event_log,
-                                        .event_stream = p->event_names.stream,
-                                        .ns = o->settings->shared.ns,
-                                        .table = p->table};
+    return (struct event_find){.event_log = p->event_log,
+                               .event_stream = p->event_names.stream,
+                               .ns = o->settings->shared.ns,
+                               .table = p->table};
 }
 
 static struct replay_letters_options letters_options(const struct processor_options *o,

@@ -8,6 +8,7 @@ enum {
     PATIENCE_MS = 10000,
     WAITING_MAX = 10000, /* misses waiting for a look */
     READING_MAX = 1000,  /* full views waiting for a reader */
+    LISTING_MAX = 200,   /* lists waiting for the lister */
 };
 
 static const char *const result_labels[QUERY_RESULTS] = {
@@ -66,6 +67,21 @@ void query_wait_for_look(struct query *query, struct waiter *waiter)
 {
     enqueue(query, &query->waiting, WAITING_MAX, "too many look-ups of unknown ids; try again",
             waiter);
+}
+
+void query_wait_for_lister(struct query *query, struct waiter *waiter)
+{
+    enqueue(query, &query->to_list, LISTING_MAX, "too many lists at once; try again", waiter);
+}
+
+struct waiter *query_take(struct query *query, struct waiter_list *list)
+{
+    wait_lock(&query->wait);
+    while (!list->first && !query->stopping)
+        wait_on(&query->wait);
+    struct waiter *waiter = waiter_pop(list);
+    wait_unlock(&query->wait);
+    return waiter;
 }
 
 struct timespec query_patience(int64_t timeout_ms)
@@ -242,15 +258,15 @@ enum err query_start(const struct query_options *options, struct query **ret)
     }
     query->use = *options;
     register_metrics(query);
-    bool ok = pthread_create(&query->looker, NULL, query_run_looker, query) == 0;
-    query->started = ok;
-    for (size_t i = 0; ok && i < QUERY_READERS; i++) {
-        ok = pthread_create(&query->readers[i], NULL, query_run_reader, query) == 0;
-        query->started += ok;
-    }
-    if (!ok) {
-        query_stop(query);
-        return ERR_MEMORY;
+    for (size_t i = 0; i < QUERY_THREADS; i++) {
+        void *(*function)(void *) = i == 0   ? query_run_looker
+                                    : i == 1 ? query_run_lister
+                                             : query_run_reader;
+        if (pthread_create(&query->threads[i], NULL, function, query) != 0) {
+            query_stop(query);
+            return ERR_MEMORY;
+        }
+        query->started++;
     }
     *ret = query;
     return ERR_NONE;
@@ -264,10 +280,8 @@ void query_stop(struct query *query)
     query->stopping = true;
     wait_wake_all(&query->wait);
     wait_unlock(&query->wait);
-    if (query->started > 0)
-        pthread_join(query->looker, NULL);
-    for (size_t i = 0; i + 1 < query->started; i++)
-        pthread_join(query->readers[i], NULL);
+    for (size_t i = 0; i < query->started; i++)
+        pthread_join(query->threads[i], NULL);
     wait_destroy(&query->wait);
     mem_free(query);
 }

@@ -1,11 +1,12 @@
-/* Queries: what became of an event. The answers of GetEventStatus and BatchGetEventStatus, without
- * gRPC.
+/* Queries: what became of an event. The answers of GetEventStatus, BatchGetEventStatus and
+ * ListEvents, without gRPC.
  *
  * What the table knows is answered at once. A miss, or a min_position that is ahead, is first
  * looked into: the look thread takes all that wait, reads both logs' ends once, and waits until the
  * table has passed them; only what is unknown then is NOT_FOUND. Queries that come meanwhile wait
  * for the next look, so unknown ids are no way to load the bus. A FULL view is read from the logs
- * by a few reader threads.
+ * by a few reader threads; lists are made by a thread of their own, a bounded piece of the table at
+ * a time.
  *
  * Thread-safe.
  */
@@ -53,10 +54,21 @@ struct query_batch_ask {
     void *ctx;
 };
 
+struct query_list_ask {
+    struct event_list_request request; /* its views need to live only until query_list returns */
+    int64_t timeout_ms;                /* as above */
+    /* As above; page is set if e is ERR_NONE. ERR_INVALID: a status, name, page_size or page_token
+     * that cannot be. */
+    void (*done)(void *ctx, enum err e, const char *message, const struct event_page *page);
+    bool (*gone)(void *ctx);
+    void *ctx;
+};
+
 must_check enum err query_start(const struct query_options *options, struct query **ret);
 void query_ask(struct query *query, const struct query_ask *ask);
 /* All ids are looked up at one moment; those that are unknown share one look. */
 void query_batch(struct query *query, const struct query_batch_ask *ask);
+void query_list(struct query *query, const struct query_list_ask *ask);
 /* A BASIC view, which reflects the status log up to this position. */
 struct event_status query_basic(const struct status_entry *entry, uint64_t position);
 /* Answers what waits with ERR_UNAVAILABLE, waits for what is being looked into, ends the threads

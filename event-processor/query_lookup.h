@@ -41,7 +41,7 @@ struct lookup {
     char text[];
 };
 
-enum { QUERY_READERS = 2 };
+enum { QUERY_READERS = 2, QUERY_THREADS = QUERY_READERS + 2 };
 
 enum query_result {
     QUERY_ANSWERED,
@@ -58,10 +58,11 @@ struct query {
     struct wait wait;           /* guards the following; woken when any of it changes */
     struct waiter_list waiting; /* for the next look */
     struct waiter_list to_read; /* for a reader: lookups, FULL */
+    struct waiter_list to_list; /* for the lister: lists */
     bool stopping;
 
-    pthread_t looker, readers[QUERY_READERS];
-    size_t started; /* threads: the looker, then the readers */
+    pthread_t threads[QUERY_THREADS];
+    size_t started;
     struct metric *results[QUERY_RESULTS];
     struct metric *misses, *looks;
 };
@@ -70,6 +71,10 @@ void waiter_push(struct waiter_list *list, struct waiter *waiter);
 struct waiter *waiter_pop(struct waiter_list *list); /* NULL: empty */
 /* Leaves it to the looker, or fails it. */
 void query_wait_for_look(struct query *query, struct waiter *waiter);
+/* Leaves it to the lister, or fails it. */
+void query_wait_for_lister(struct query *query, struct waiter *waiter);
+/* Waits for one of a list; NULL: stopping, and none is left. */
+struct waiter *query_take(struct query *query, struct waiter_list *list);
 /* When a caller with that much patience is told that it cannot be known. */
 struct timespec query_patience(int64_t timeout_ms);
 /* Counts a look-up's end. */
@@ -96,5 +101,6 @@ void query_found(struct query *query, struct lookup *lookup);
 /* Thread functions; they end when stopping and nothing is left. */
 void *query_run_looker(void *query);
 void *query_run_reader(void *query);
+void *query_run_lister(void *query);
 
 #endif

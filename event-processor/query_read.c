@@ -20,16 +20,6 @@ struct full {
     struct event_status_change changes[HISTORY_MAX + 1]; /* ACCEPTED, then the history */
 };
 
-static struct lookup *take_next(struct query *query)
-{
-    wait_lock(&query->wait);
-    while (!query->to_read.first && !query->stopping)
-        wait_on(&query->wait);
-    struct waiter *waiter = waiter_pop(&query->to_read);
-    wait_unlock(&query->wait);
-    return (struct lookup *)waiter; /* its first member */
-}
-
 /* Whether a record that came with this id is what the table has at its position. */
 static bool is_entry(struct query *query, const struct status_entry *entry,
                      const struct event_id *id)
@@ -119,7 +109,7 @@ void *query_run_reader(void *arg)
     struct query *query = arg;
     struct full full;
     struct lookup *lookup;
-    while ((lookup = take_next(query)) != NULL) {
+    while ((lookup = (struct lookup *)query_take(query, &query->to_read)) != NULL) {
         if (lookup->waiter.kind->gone(&lookup->waiter))
             query_fail(query, lookup, ERR_CANCELLED, "the caller has gone away");
         else if (wait_left_ms(lookup->waiter.until) == 0)

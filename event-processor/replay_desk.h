@@ -18,7 +18,7 @@
 struct replay_desk;
 
 struct replay_desk_options {
-    struct replay_walk_options walk;
+    struct event_find walk;
     struct replay_letters_options letters;
     struct bus_log *status_records;
     const char *status_subject;

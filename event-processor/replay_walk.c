@@ -2,17 +2,10 @@
 
 #include "common/mem.h"
 #include "event-processor/follower.h"
-#include "event-processor/handlers.h"
-#include "event-processor/status_names.h"
 
 #include <stdlib.h>
 
-enum {
-    READ_MS = 2000,
-    PASS_AFTER = 4096, /* events that don't match */
-    HOLE_MAX = 64,     /* events that the table knows, but its log doesn't: tried in a row */
-};
-#define ANY ((1u << STATUS_COUNT) - 1)
+enum { PASS_AFTER = 4096 /* events that don't match */ };
 
 /* ---- one event ---- */
 
@@ -30,80 +23,6 @@ enum replay_step replay_judge(const struct status_entry *entry, const struct rep
     return id_equal(&own, &entry->id) ? REPLAY_SKIP : REPLAY_TAKE;
 }
 
-/* Of names that the table does not keep the event log knows which it is. */
-static enum err name_matches(const struct replay_walk *walk, const struct status_entry *entry,
-                             bool *ret)
-{
-    *ret = walk->filter.name.len == 0 || handlers_match(walk->pattern, entry->name);
-    if (*ret || !view_equal(entry->name, VIEW(STATUS_NAMES_OTHER)))
-        return ERR_NONE;
-    struct bus_record *record;
-    struct event_id id;
-    struct view name;
-    enum err e = bus_log_read(walk->use.event_log, entry->event_position, READ_MS, &record);
-    if (e == ERR_NOT_FOUND)
-        return ERR_NONE;
-    if (e)
-        return e;
-    *ret = event_identity(record, walk->use.ns, walk->use.event_stream, &id, &name) &&
-           handlers_match(walk->pattern, name);
-    bus_record_free(record);
-    return ERR_NONE;
-}
-
-/* ---- times ---- */
-
-/* When the first event from a position on was stored. *ret_position: where it is; 0: there is none
- * up to `last`. */
-static enum err time_at(const struct replay_walk *walk, uint64_t from, uint64_t last,
-                        uint64_t *ret_position, int64_t *ret_ms)
-{
-    struct status_entry entry;
-    struct status_reflects reflects;
-    *ret_position = 0;
-    for (int i = 0; i < HOLE_MAX; i++) {
-        if (from > last ||
-            !status_table_first_of(walk->use.table, ANY, from, last, &entry, &reflects))
-            return ERR_NONE;
-        struct bus_record *record;
-        enum err e = bus_log_read(walk->use.event_log, entry.event_position, READ_MS, &record);
-        if (!e) {
-            *ret_position = entry.event_position;
-            *ret_ms = record->time_ms;
-            bus_record_free(record);
-            return ERR_NONE;
-        }
-        if (e != ERR_NOT_FOUND)
-            return e;
-        from = entry.event_position + 1;
-    }
-    *ret_position = from - 1; /* dropped from the log's head, or a hole: as good as older */
-    *ret_ms = INT64_MIN;
-    return ERR_NONE;
-}
-
-/* The first position from `low` on at which what was stored at that time or later may be; last + 1:
- * nothing was up to `last`. */
-static enum err position_of_time(const struct replay_walk *walk, int64_t time_ms, uint64_t low,
-                                 uint64_t last, uint64_t *ret)
-{
-    uint64_t high = last + 1;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        uint64_t position;
-        int64_t stored_ms = 0;
-        enum err e = time_at(walk, middle, high - 1, &position, &stored_ms);
-        if (e)
-            return e;
-        if (position == 0 || stored_ms >= time_ms)
-            high = middle;
-        else
-            low = position + 1;
-    }
-    *ret = low;
-    return ERR_NONE;
-}
-
 /* ---- the bounds ---- */
 
 static enum err find_bounds(struct replay_walk *walk)
@@ -115,9 +34,9 @@ static enum err find_bounds(struct replay_walk *walk)
         last = filter->to_position;
     enum err e = ERR_NONE;
     if (filter->accepted_since_ms != 0 && first <= last)
-        e = position_of_time(walk, filter->accepted_since_ms, first, last, &first);
+        e = event_find_time(&walk->use, filter->accepted_since_ms, first, last, &first);
     if (!e && filter->accepted_until_ms != 0 && first <= last) {
-        e = position_of_time(walk, filter->accepted_until_ms, first, last, &last);
+        e = event_find_time(&walk->use, filter->accepted_until_ms, first, last, &last);
         last--;
     }
     walk->last = last;
@@ -149,7 +68,7 @@ static enum err find_ids(struct replay_walk *walk)
     return ERR_NONE;
 }
 
-enum err replay_walk_open(struct replay_walk *walk, const struct replay_walk_options *options,
+enum err replay_walk_open(struct replay_walk *walk, const struct event_find *options,
                           const struct replay_filter *filter, uint64_t begin_position,
                           uint64_t cursor)
 {
@@ -209,7 +128,7 @@ enum err replay_walk_next(struct replay_walk *walk, enum replay_step *ret_step,
             *ret_step = REPLAY_END;
             return ERR_NONE;
         }
-        enum err e = name_matches(walk, &entry, &matches);
+        enum err e = event_find_name(&walk->use, walk->pattern, &entry, &matches);
         if (e)
             return e;
         walk->next = entry.event_position + 1;

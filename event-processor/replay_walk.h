@@ -6,17 +6,10 @@
 
 #include "common/bus.h"
 #include "common/event.h"
-#include "event-processor/status_table.h"
-
-struct replay_walk_options {
-    struct bus_log *event_log; /* to find times in it */
-    const char *event_stream;
-    const char *ns;
-    struct status_table *table;
-};
+#include "event-processor/event_find.h"
 
 struct replay_walk {
-    struct replay_walk_options use;
+    struct event_find use;
     struct replay_filter filter; /* its views must live on */
     char pattern[EVENT_NAME_MAX + 1];
     uint64_t begin_position;
@@ -39,8 +32,7 @@ enum replay_step replay_judge(const struct status_entry *entry, const struct rep
 
 /* A walk behind the cursor. Where the filter has times, looks them up in the event log, which takes
  * some round trips. ERR_UNAVAILABLE, ERR_DEADLINE: not now. ERR_MEMORY. */
-must_check enum err replay_walk_open(struct replay_walk *walk,
-                                     const struct replay_walk_options *options,
+must_check enum err replay_walk_open(struct replay_walk *walk, const struct event_find *options,
                                      const struct replay_filter *filter, uint64_t begin_position,
                                      uint64_t cursor);
 void replay_walk_close(struct replay_walk *walk);

@@ -29,7 +29,7 @@ struct replayer;
 #define REPLAYER_CHUNK_MAX 512 /* events in one batch */
 
 struct replayer_options {
-    struct replay_walk_options walk;
+    struct event_find walk;
     struct replay_letters_options letters;
     struct bus_log *status_records;
     const char *status_subject;

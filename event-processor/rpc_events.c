@@ -81,6 +81,35 @@ static void batch_get_event_status(struct rpc_call *call, struct view request, v
     event_status_holder_free(holder);
 }
 
+/* ---- ListEvents ---- */
+
+static void on_page(void *ctx, enum err e, const char *message, const struct event_page *page)
+{
+    struct rpc_call *call = ctx;
+    if (e) {
+        rpc_fail(call, e, message);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, RPC_ANSWER_MAX);
+    reply_with(call, &out, event_page_write(page, &out));
+}
+
+static void list_events(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    struct event_status_holder *holder;
+    struct query_list_ask ask = {
+        .timeout_ms = rpc_time_left_ms(call), .done = on_page, .gone = is_gone, .ctx = call};
+    enum err e = event_list_request_read(request, &holder, &ask.request);
+    if (e) {
+        refuse(call, e, "ListEventsRequest");
+        return;
+    }
+    query_list(events->query, &ask);
+    event_status_holder_free(holder);
+}
+
 /* ---- WatchEvent ---- */
 
 static void watch_event(struct rpc_call *call, struct view request, void *ctx)
@@ -133,6 +162,7 @@ static void get_stats(struct rpc_call *call, struct view request, void *ctx)
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
+    {.path = EVENT_LIST_METHOD, .kind = RPC_UNARY, .on_request = list_events},
     {.path = EVENT_WATCH_METHOD,
      .kind = RPC_SERVER_STREAM,
      .on_request = watch_event,

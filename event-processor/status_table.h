@@ -116,6 +116,21 @@ bool status_table_first_of(struct status_table *table, unsigned statuses, uint64
                            uint64_t to, struct status_entry *ret,
                            struct status_reflects *ret_reflects);
 
+/* A walk down the event log's positions, the latest first. */
+struct status_scan {
+    unsigned statuses; /* 1u << a status, added up; copies are none */
+    /* Called with the table's lock held: must not block. NULL: all names. */
+    bool (*matches)(void *ctx, struct view name);
+    void *ctx;
+    uint64_t next, last; /* still to be looked at; last >= 1; next < last: it is done */
+};
+/* Takes the scan on until `max` events are found, or about `cells_max` cells were looked at, which
+ * bounds how long the lock is held: a segment without the statuses costs as much as one cell.
+ * Returns how many are in `ret`; *ret_cells grows by those looked at. */
+size_t status_table_scan(struct status_table *table, struct status_scan *scan, uint64_t cells_max,
+                         struct status_entry *ret, size_t max, uint64_t *ret_cells,
+                         struct status_reflects *ret_reflects);
+
 /* How many events there are at positions up to `to` whose status is one of these; copies are none.
  */
 uint64_t status_table_count_of(struct status_table *table, unsigned statuses, uint64_t to);

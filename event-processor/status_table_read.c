@@ -140,6 +140,73 @@ bool status_table_first_of(struct status_table *table, unsigned statuses, uint64
     return found != 0;
 }
 
+/* ---- the latest first ---- */
+
+/* How many events of these statuses the segment has, at all of its positions. */
+static uint32_t count_whole(const struct status_segment *segment, unsigned statuses)
+{
+    uint32_t count = 0;
+    for (unsigned i = STATUS_ACCEPTED; i < STATUS_COUNT; i++)
+        count += (statuses >> i & 1) != 0 ? segment->counts[i] : 0;
+    return count;
+}
+
+/* What is found, and what it may cost. */
+struct found {
+    struct status_entry *entries;
+    size_t count, max;
+    uint64_t cells, cells_max;
+};
+
+/* Looks at the segment's cells from scan->next down. Most cells are of other statuses, and after
+ * the last one of these nothing is left to find. */
+static void scan_segment(const struct status_table *table, const struct status_segment *segment,
+                         struct status_scan *scan, struct found *found)
+{
+    uint64_t begin = segment->number * STATUS_SEGMENT_CELLS;
+    uint64_t last = scan->last > begin ? scan->last : begin;
+    uint32_t left = count_whole(segment, scan->statuses);
+    while (scan->next >= last && left > 0 && found->count < found->max &&
+           found->cells < found->cells_max) {
+        uint64_t position = scan->next--;
+        const struct status_cell *cell = &segment->cells[position - begin];
+        found->cells++;
+        if ((scan->statuses >> status_cell_state(cell).status & 1) == 0 || cell->copy)
+            continue;
+        left--;
+        struct status_entry *entry = &found->entries[found->count];
+        read_cell(table, cell, position, entry);
+        found->count += !scan->matches || scan->matches(scan->ctx, entry->name);
+    }
+    if (left == 0)
+        scan->next = last - 1;
+}
+
+size_t status_table_scan(struct status_table *table, struct status_scan *scan, uint64_t cells_max,
+                         struct status_entry *ret, size_t max, uint64_t *ret_cells,
+                         struct status_reflects *ret_reflects)
+{
+    struct found found = {.entries = ret, .max = max, .cells_max = cells_max};
+    pthread_rwlock_rdlock(&table->lock);
+    size_t left = find_segment(table, scan->next + STATUS_SEGMENT_CELLS); /* that begin before it */
+    while (left > 0 && scan->next >= scan->last && found.count < max && found.cells < cells_max) {
+        const struct status_segment *segment = table->segments[left - 1];
+        uint64_t end = segment->number * STATUS_SEGMENT_CELLS + STATUS_SEGMENT_CELLS - 1;
+        if (end < scan->last)
+            break;
+        scan->next = scan->next < end ? scan->next : end;
+        found.cells++;
+        scan_segment(table, segment, scan, &found);
+        left--;
+    }
+    if (found.count < max && found.cells < cells_max)
+        scan->next = scan->last - 1;
+    *ret_cells += found.cells;
+    *ret_reflects = table->reflects;
+    pthread_rwlock_unlock(&table->lock);
+    return found.count;
+}
+
 /* Of a segment, positions up to `to`. */
 static uint64_t count_any(const struct status_segment *segment, unsigned statuses, uint64_t to)
 {

@@ -96,6 +96,19 @@ class Client:
         )
         return self.events.BatchGetEventStatus(question, timeout=timeout_s)
 
+    def page(self, timeout_s=20, **filter_):
+        return self.events.ListEvents(pb.ListEventsRequest(**filter_), timeout=timeout_s)
+
+    def pages(self, **filter_):
+        """All pages, one after the other."""
+        token = ""
+        while True:
+            page = self.page(page_token=token, **filter_)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
     def stats(self, floor_position=0):
         return self.events.GetStats(pb.GetStatsRequest(floor_position=floor_position), timeout=10)
 

@@ -184,6 +184,12 @@ GRPC_API = {
     """$GRPC -d '{"event_ids":["$ID","123"]}' $SERVICE/BatchGetEventStatus""": says(
         '"status": "PROCESSED"', '"code": 5'
     ),
+    """$GRPC -d '{"statuses":["DEAD"],"name":"order.>"}' $SERVICE/ListEvents""": says(
+        '"position"'
+    ),
+    """$GRPC -d '{"name":"order.*","page_size":1}' $SERVICE/ListEvents""": says(
+        '"nextPageToken": "1'
+    ),
     """$GRPC -d '{"event_id":"$ID"}' $SERVICE/WatchEvent""": says('"status": "PROCESSED"'),
     "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
