@@ -4,6 +4,7 @@
  *                                                              http_route.c    whose is it?
  *                                                              http_accept.c   will it be taken?
  *                                                              the handler     http_request.c reads
+ *                                                              http_stream.c   sends bit by bit
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
  *   beside it, on a thread of its own: http_watch.c            deadlines, idle connections
