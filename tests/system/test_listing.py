@@ -17,6 +17,15 @@ handlers:
 """
 
 
+def until_listed(gateway, query, count):
+    """A list knows what its processor has followed so far, some milliseconds after a 202."""
+    until(
+        lambda: len(gateway.http.get(f"{EVENTS}?{query}").json()["events"]) == count,
+        PATIENCE_S,
+        f"{count} are listed",
+    )
+
+
 def all_pages(gateways, query, between=lambda: None):
     """Each page from the next gateway, by its Link."""
     path, pages = f"{EVENTS}?{query}", []
@@ -43,11 +52,9 @@ def test_pages_stay_as_they_are_while_events_arrive(tidings):
 
     ids = [post("order.created") for _ in range(57)]
     failed = [post("fails.always") for _ in range(5)]
-    until(
-        lambda: len(gateways[0].http.get(f"{EVENTS}?status=dead").json()["events"]) == 5,
-        PATIENCE_S,
-        "five are dead",
-    )
+    for gateway in gateways * 2:  # each processor
+        until_listed(gateway, "name=order.*", 57)
+        until_listed(gateway, "status=dead", 5)
     pages = all_pages(gateways, "name=order.*&limit=10", lambda: post("order.created"))
     listed = [event["event_id"] for page in pages for event in page]
     assert listed == ids[::-1], "each once, the latest first, and none that came later"
@@ -70,6 +77,7 @@ def test_a_restart_changes_no_page(tidings):
         processor.kill()
         processor.start().until_ready()
 
+    until_listed(gateway, "limit=10", 7)
     pages = all_pages([gateway], "limit=3", restart)
     assert [e["event_id"] for page in pages for e in page] == ids[::-1]
 
@@ -88,6 +96,7 @@ def test_by_time(gateway):
         assert reply.status == 200, reply
         return [event["event_id"] for event in reply.json()["events"]]
 
+    until_listed(gateway, "name=times.a", 2)
     assert listed(f"since={stored}") == [second, first]
     assert listed(f"until={stored}") == []
     assert listed("since=2999-01-01T00:00:00Z") == []
@@ -96,6 +105,7 @@ def test_by_time(gateway):
 def test_a_token_goes_with_its_filter(gateway):
     for _ in range(3):
         gateway.http.post({"name": "tokens.a"})
+    until_listed(gateway, "name=tokens.a", 3)
     token = gateway.http.get(f"{EVENTS}?name=tokens.a&limit=1").json()["next_page_token"]
     other = gateway.http.get(f"{EVENTS}?name=tokens.b&limit=1&page_token={token}")
     none = gateway.http.get(f"{EVENTS}?page_token=nonsense")
