@@ -26,12 +26,24 @@ def until_listed(gateway, query, count):
     )
 
 
+def answer(gateway, path):
+    """One who is told 503, since a processor has just gone, asks again."""
+    replies = []
+
+    def answered():
+        replies.append(gateway.http.get(path))
+        return replies[-1].status != 503
+
+    until(answered, PATIENCE_S, lambda: f"an answer: {replies[-1]}")
+    assert replies[-1].status == 200, replies[-1]
+    return replies[-1]
+
+
 def all_pages(gateways, query, between=lambda: None):
     """Each page from the next gateway, by its Link."""
     path, pages = f"{EVENTS}?{query}", []
     while path:
-        reply = gateways[len(pages) % len(gateways)].http.get(path)
-        assert reply.status == 200, reply
+        reply = answer(gateways[len(pages) % len(gateways)], path)
         page = reply.json()
         pages.append(page["events"])
         link = re.fullmatch(r'<([^>]+)>; rel="next"', reply.headers.get("link", ""))
