@@ -180,6 +180,14 @@ enum changes_end changes_read(struct changes *changes, struct changes_cursor *cu
     return end;
 }
 
+bool changes_keeps(struct changes *changes, const struct changes_cursor *cursor)
+{
+    wait_lock(&changes->wait);
+    bool keeps = cursor->life == changes->life && cursor->next >= changes->first;
+    wait_unlock(&changes->wait);
+    return keeps;
+}
+
 uint64_t changes_wait(struct changes *changes, uint64_t seen, struct timespec until)
 {
     wait_lock(&changes->wait);

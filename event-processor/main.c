@@ -28,6 +28,7 @@ struct service {
     bool processor_running;
     struct replay_watch *watch;
     struct event_watch *event_watch;
+    struct changes_watch *changes_watch;
     struct rpc_events events;
     struct rpc_server *rpc;
     struct admin admin;
@@ -82,21 +83,36 @@ static enum err start_processor(struct service *s, struct err_detail *detail)
     return e;
 }
 
-static enum err start_rpc(struct service *s, struct err_detail *detail)
+static enum err start_watching(struct service *s)
 {
-    enum err e = replay_watch_new(s->processor.desk, &s->watch);
+    const struct processor *p = &s->processor;
+    enum err e = replay_watch_new(p->desk, &s->watch);
     if (!e)
-        e = event_watch_start(&(struct event_watch_options){.query = s->processor.query,
-                                                            .follower = s->processor.follower,
-                                                            .table = s->processor.table,
-                                                            .changes = s->processor.changes,
+        e = event_watch_start(&(struct event_watch_options){.query = p->query,
+                                                            .follower = p->follower,
+                                                            .table = p->table,
+                                                            .changes = p->changes,
                                                             .metrics = s->metrics},
                               &s->event_watch);
+    if (!e)
+        e = changes_watch_start(&(struct changes_watch_options){.query = p->query,
+                                                                .table = p->table,
+                                                                .changes = p->changes,
+                                                                .status_log = p->status_records,
+                                                                .metrics = s->metrics},
+                                &s->changes_watch);
+    return e;
+}
+
+static enum err start_rpc(struct service *s, struct err_detail *detail)
+{
+    enum err e = start_watching(s);
     if (e)
         return err_set(detail, e, "out of memory");
     s->events = (struct rpc_events){
         .query = s->processor.query,
         .event_watch = s->event_watch,
+        .changes_watch = s->changes_watch,
         .desk = s->processor.desk,
         .watch = s->watch,
         .table = s->processor.table,
@@ -207,6 +223,8 @@ static void stop(struct service *s, int64_t drain_ms)
         replay_watch_end(s->watch);
     if (s->event_watch)
         event_watch_end(s->event_watch);
+    if (s->changes_watch)
+        changes_watch_end(s->changes_watch);
     int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
         rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
@@ -216,6 +234,7 @@ static void stop(struct service *s, int64_t drain_ms)
     if (s->processor_running)
         processor_stop(&s->processor);
     event_watch_free(s->event_watch);
+    changes_watch_free(s->changes_watch);
     bus_close(s->bus);
     processor_free(&s->processor);
     metrics_free(s->metrics);

@@ -64,11 +64,22 @@ struct query_list_ask {
     void *ctx;
 };
 
+struct query_position_ask {
+    uint64_t min_position; /* 0: any; the table must have caught up all the same */
+    int64_t timeout_ms;    /* as above */
+    /* As above; epoch: the table's in which it is true. */
+    void (*done)(void *ctx, enum err e, const char *message, uint64_t epoch);
+    bool (*gone)(void *ctx);
+    void *ctx;
+};
+
 must_check enum err query_start(const struct query_options *options, struct query **ret);
 void query_ask(struct query *query, const struct query_ask *ask);
 /* All ids are looked up at one moment; those that are unknown share one look. */
 void query_batch(struct query *query, const struct query_batch_ask *ask);
 void query_list(struct query *query, const struct query_list_ask *ask);
+/* Waits until the table reflects the status log up to a position. */
+void query_position(struct query *query, const struct query_position_ask *ask);
 /* A BASIC view, which reflects the status log up to this position. */
 struct event_status query_basic(const struct status_entry *entry, uint64_t position);
 /* Answers what waits with ERR_UNAVAILABLE, waits for what is being looked into, ends the threads

@@ -130,6 +130,26 @@ static void watch_event_closed(struct rpc_call *call, void *ctx)
     event_watch_closed(events->event_watch, call);
 }
 
+/* ---- WatchEvents ---- */
+
+static void watch_events(struct rpc_call *call, struct view request, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    changes_watch_open(events->changes_watch, call, request);
+}
+
+static void watch_events_writable(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    changes_watch_writable(events->changes_watch, call);
+}
+
+static void watch_events_closed(struct rpc_call *call, void *ctx)
+{
+    const struct rpc_events *events = ctx;
+    changes_watch_closed(events->changes_watch, call);
+}
+
 /* ---- GetStats ---- */
 
 static void get_stats(struct rpc_call *call, struct view request, void *ctx)
@@ -168,6 +188,11 @@ const struct rpc_method rpc_events_methods[] = {
      .on_request = watch_event,
      .on_writable = watch_event_writable,
      .on_closed = watch_event_closed},
+    {.path = EVENT_CHANGES_METHOD,
+     .kind = RPC_SERVER_STREAM,
+     .on_request = watch_events,
+     .on_writable = watch_events_writable,
+     .on_closed = watch_events_closed},
     {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,

@@ -3,6 +3,7 @@
 #ifndef TIDINGS_RPC_EVENTS_H
 #define TIDINGS_RPC_EVENTS_H
 
+#include "event-processor/changes_watch.h"
 #include "event-processor/event_watch.h"
 #include "event-processor/rpc_replays.h"
 
@@ -12,6 +13,7 @@
 struct rpc_events {
     struct query *query;
     struct event_watch *event_watch;
+    struct changes_watch *changes_watch;
     struct replay_desk *desk;
     struct replay_watch *watch;
     struct status_table *table;

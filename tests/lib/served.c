@@ -19,8 +19,17 @@ int served_begin(void **state)
                                                         .metrics = served.asked->metrics},
                           &served.event_watch),
         ERR_NONE);
+    assert_int_equal(changes_watch_start(
+                         &(struct changes_watch_options){.query = served.asked->query,
+                                                         .table = served.asked->table,
+                                                         .changes = served.asked->changes,
+                                                         .status_log = served.asked->world.statuses,
+                                                         .metrics = served.asked->metrics},
+                         &served.changes_watch),
+                     ERR_NONE);
     served.events = (struct rpc_events){.query = served.asked->query,
                                         .event_watch = served.event_watch,
+                                        .changes_watch = served.changes_watch,
                                         .table = served.asked->table,
                                         .processor = VIEW("one"),
                                         .group = VIEW("default")};
@@ -42,9 +51,11 @@ int served_end(void **state)
     struct served *served = *state;
     void *asked = served->asked;
     event_watch_end(served->event_watch);
+    changes_watch_end(served->changes_watch);
     rpc_stop(served->server, 1000);
     asked_stop(served->asked);
     event_watch_free(served->event_watch);
+    changes_watch_free(served->changes_watch);
     buf_free(&served->message);
     return asked_end(&asked);
 }

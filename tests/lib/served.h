@@ -11,6 +11,7 @@
 struct served {
     struct asked *asked;
     struct event_watch *event_watch;
+    struct changes_watch *changes_watch;
     struct rpc_events events;
     struct rpc_server *server;
     uint16_t port;

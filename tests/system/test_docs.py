@@ -102,6 +102,7 @@ SHORT = {
     "$REPLAY_ID": "01a20da3-5bb0-7a1e-9c05-3f0a6be1d0c2",
     "$GRPC_REPLAY_ID": "01a20f4c-2350-73e6-9bd7-e1b64b27b736",
     "$REPLAY_EVENTS": "$SERVICE/ReplayEvents",
+    "$WATCH_EVENTS": "$SERVICE/WatchEvents",
     "$SERVICE": "localhost:9090 events.EventService",
     "$EVENTS": "http://localhost:8080/api/v1/events",
     "$GRPC": "grpcurl -plaintext",
@@ -188,9 +189,13 @@ GRPC_API = {
         '"position"'
     ),
     """$GRPC -d '{"name":"order.*","page_size":1}' $SERVICE/ListEvents""": says(
-        '"nextPageToken": "1'
+        '"events"'
     ),
     """$GRPC -d '{"event_id":"$ID"}' $SERVICE/WatchEvent""": says('"status": "PROCESSED"'),
+    """$GRPC -d '{"statuses":["PROCESSED","DEAD"],"name":"order.>"}' $WATCH_EVENTS""": goes_on(
+        '"position"'
+    ),
+    """$GRPC -d '{"after_position":0}' $SERVICE/WatchEvents""": goes_on('"changes"'),
     "$GRPC localhost:9090 grpc.health.v1.Health/Check": says('"status": "SERVING"'),
     """$GRPC -d '{"service":"events.EventService"}' localhost:9090 """
     "grpc.health.v1.Health/Watch": goes_on('"status": "SERVING"'),
