@@ -77,8 +77,8 @@ static enum follow_news lose(struct follow *f, enum err e, enum err *ret_end)
     f->reader = NULL;
     if (f->lost_ms == 0)
         f->lost_ms = now;
-    if (e == ERR_BUSY && f->turn > 1 && !f->heard)
-        e = ERR_UNAVAILABLE; /* that one has too much to do; the client is not to blame */
+    if (e == ERR_BUSY && !f->heard)
+        e = ERR_UNAVAILABLE; /* that one has too many; the client is not to blame */
     if (is_passing(e) && now - f->lost_ms < FOLLOW_PATIENCE_MS) {
         f->retry_ms = now + RETRY_MS;
         return FOLLOW_NOTHING;

@@ -39,7 +39,8 @@ void follow_begin(struct follow *f);
 void follow_end(struct follow *f);
 /* Waits for the next message, at most so long. END: *ret_end says why, in the processor's words:
  * ERR_NONE, or what stands in the way of following it (ERR_UNAVAILABLE once no processor was found
- * for FOLLOW_PATIENCE_MS). */
+ * for FOLLOW_PATIENCE_MS, or none that had a place left; ERR_BUSY: this client reads too slowly).
+ */
 enum follow_news follow_next(struct follow *f, int64_t timeout_ms, enum err *ret_end,
                              struct err_detail *detail);
 

@@ -265,7 +265,7 @@ static void failures_are_problems_before_it_begins(void **state)
     static const struct {
         enum err e;
         int status;
-    } failures[] = {{ERR_NOT_FOUND, 404}, {ERR_OUT_OF_RANGE, 400}, {ERR_BUSY, 429}};
+    } failures[] = {{ERR_NOT_FOUND, 404}, {ERR_OUT_OF_RANGE, 400}, {ERR_BUSY, 503}};
 
     (void)state;
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {

@@ -258,7 +258,7 @@ static void failures_are_problems_before_it_begins(void **state)
     static const struct {
         enum err e;
         int status;
-    } failures[] = {{ERR_OUT_OF_RANGE, 400}, {ERR_BUSY, 429}, {ERR_INVALID, 422}};
+    } failures[] = {{ERR_OUT_OF_RANGE, 400}, {ERR_BUSY, 503}, {ERR_INVALID, 422}};
     static const struct {
         const char *query, *says;
     } bad[] = {

@@ -125,7 +125,7 @@ static void failures_become_problems(void **state)
         enum err e;
         int status;
     } failures[] = {{ERR_NOT_FOUND, 404}, {ERR_OUT_OF_RANGE, 400},  {ERR_INVALID, 422},
-                    {ERR_BUSY, 429},      {ERR_UNIMPLEMENTED, 500}, {ERR_UNAVAILABLE, 503}};
+                    {ERR_BUSY, 503},      {ERR_UNIMPLEMENTED, 500}, {ERR_UNAVAILABLE, 503}};
 
     (void)state;
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
