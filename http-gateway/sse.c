@@ -6,6 +6,8 @@
 
 #define RETRY "2000" /* milliseconds after which a browser comes back */
 #define OUT_MAX (64 << 20)
+/* To find a processor, and to have its answer. */
+#define BEGIN_MS (FOLLOW_PATIENCE_MS + EVENT_CALL_MS)
 
 static int64_t now_ms(void)
 {
@@ -104,10 +106,9 @@ enum err sse_idle(struct sse *s, struct err_detail *detail)
     if (!s->begun) {
         if (http_draining(s->request))
             return err_set(detail, ERR_UNAVAILABLE, "the gateway is stopping");
-        if (now_ms() - s->opened_ms < EVENT_CALL_MS)
+        if (now_ms() - s->opened_ms < BEGIN_MS)
             return ERR_NONE;
-        return err_set(detail, ERR_DEADLINE, "no processor has answered within %d ms",
-                       EVENT_CALL_MS);
+        return err_set(detail, ERR_DEADLINE, "no processor has answered within %d ms", BEGIN_MS);
     }
     if (http_draining(s->request))
         finish(s, "stopping", "this gateway is stopping; come back, to another one");
