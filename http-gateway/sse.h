@@ -49,8 +49,8 @@ int64_t sse_patience(const struct sse *s);
  * the client has gone or the gateway is stopping. ERR_DEADLINE: it has not begun, and there was no
  * answer for too long. */
 must_check enum err sse_idle(struct sse *s, struct err_detail *detail);
-/* A failure: of a stream that has begun its last event, and ERR_NONE; else the error that the client
- * is told. `told` is what it is told in any case. */
+/* A failure: of a stream that has begun its last event, and ERR_NONE; else the error that the
+ * client is told. `told` is what it is told in any case. */
 must_check enum err sse_fail(struct sse *s, enum err e, const struct err_detail *told,
                              struct err_detail *detail);
 
