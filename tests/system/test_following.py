@@ -10,7 +10,7 @@ import pytest
 
 from conftest import rounds
 from http_client import EVENTS, Connection, Load, request
-from program import PATIENCE_S
+from program import PATIENCE_S, SANITIZED
 from sse_client import STREAM, Follower, Stream
 from tidings import Tidings
 from wait import until
@@ -185,7 +185,7 @@ def test_one_that_does_not_read_is_in_nobodys_way(tidings):
             lambda: f"the other is told all: {len(follower.told)} of {len(accepted)}",
         )
         assert follower.connections == 1, follower.closings
-        assert gateway.resident_kb() - before < 64 * 1024
+        assert SANITIZED or gateway.resident_kb() - before < 64 * 1024
 
 
 def test_places_are_counted(tidings):
@@ -204,11 +204,11 @@ def test_places_are_counted(tidings):
 
 
 def test_a_thousand_streams_are_resumed(tidings):
-    """Two hundred at a time, as after a gateway's restart; nothing stays behind. The first thousand
-    pass through all threads of the gateway, which keep what they once needed."""
+    """Fifty at a time, as after a gateway's restart; nothing stays behind. Those before them pass
+    through all threads of the gateway, which keep what they once needed."""
     tidings.nats()
     processor = tidings.processor()
-    gateway = tidings.gateway(max_connections=400)
+    gateway = tidings.gateway(max_connections=100)
     ids = {post(gateway, "a") for _ in range(20)}
     path = f"{STREAM}?last_event_id=0"
 
@@ -221,7 +221,7 @@ def test_a_thousand_streams_are_resumed(tidings):
                 return
 
     def resume():
-        streams = [Stream(gateway.http_port, path) for _ in range(200)]
+        streams = [Stream(gateway.http_port, path) for _ in range(50)]
         for stream in streams:
             read_all(stream)
         threads = len(os.listdir(f"/proc/{gateway.pid}/task"))
@@ -230,9 +230,10 @@ def test_a_thousand_streams_are_resumed(tidings):
         until(lambda: gateway.metrics()["tidings_followers"] == 0, PATIENCE_S, "all are gone")
         return threads, gateway.descriptors(), gateway.resident_kb(), processor.resident_kb()
 
-    first = [resume() for _ in range(5)][-1]
-    last = [resume() for _ in range(5)][-1]
+    first = [resume() for _ in range(10)][-1]
+    last = [resume() for _ in range(20)][-1]
     assert last[0] <= first[0], "threads"
     assert last[1] <= first[1] + 8, "descriptors"
-    assert last[2] < first[2] + 8 * 1024, "the gateway's memory"
-    assert last[3] < first[3] + 8 * 1024, "the processor's memory"
+    if not SANITIZED:  # which keep what was freed
+        assert last[2] < first[2] + 8 * 1024, "the gateway's memory"
+        assert last[3] < first[3] + 8 * 1024, "the processor's memory"
