@@ -62,7 +62,6 @@ LABEL org.opencontainers.image.title="Tidings grpc" \
 RUN apt-get -qq update && \
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends haproxy && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY scripts/healthcheck /usr/local/bin/
 COPY docker/haproxy.cfg /etc/haproxy/
 USER 10001:10001
 EXPOSE 9090

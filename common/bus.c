@@ -143,6 +143,11 @@ enum bus_state bus_state(struct bus *bus, struct err_detail *detail)
     return bus->driver->state(bus, detail);
 }
 
+bool bus_is_connected(struct bus *bus, struct err_detail *detail)
+{
+    return bus->driver->is_connected(bus, detail);
+}
+
 enum err bus_wait_ready(struct bus *bus, int64_t timeout_ms, struct err_detail *detail)
 {
     return bus->driver->wait_ready(bus, bounded(timeout_ms, LONGEST_TIMEOUT_MS), detail);

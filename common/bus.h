@@ -54,6 +54,9 @@ must_check enum err bus_open(const struct bus_options *options, struct bus **ret
 void bus_close(struct bus *bus);
 /* detail (may be NULL): why it isn't ready */
 enum bus_state bus_state(struct bus *bus, struct err_detail *detail);
+/* Whether the bus itself is there and answers, whatever there is to say of its logs: with a true
+ * here, a bus_state that isn't BUS_READY is about a log. detail (may be NULL): why not. */
+bool bus_is_connected(struct bus *bus, struct err_detail *detail);
 /* Waits until connected and all opened logs exist and are sound. ERR_DEADLINE: not yet.
  * ERR_INVALID: BUS_BROKEN. */
 must_check enum err bus_wait_ready(struct bus *bus, int64_t timeout_ms, struct err_detail *detail);

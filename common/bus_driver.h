@@ -14,6 +14,7 @@ struct bus_driver {
                      struct err_detail *detail);
     void (*close)(struct bus *bus);
     enum bus_state (*state)(struct bus *bus, struct err_detail *detail);
+    bool (*is_connected)(struct bus *bus, struct err_detail *detail);
     enum err (*wait_ready)(struct bus *bus, int64_t timeout_ms, struct err_detail *detail);
     uint32_t (*in_flight)(struct bus *bus);
     uint64_t (*max_payload)(struct bus *bus);

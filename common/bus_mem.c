@@ -85,6 +85,17 @@ static bool is_away(struct mem_bus *bus)
     return away;
 }
 
+static bool mem_is_connected(struct bus *base, struct err_detail *detail)
+{
+    struct mem_bus *bus = (struct mem_bus *)base;
+    pthread_mutex_lock(&bus->lock);
+    bool connected = !bus->away || bus->logless;
+    pthread_mutex_unlock(&bus->lock);
+    if (!connected)
+        (void)err_set(detail, ERR_UNAVAILABLE, "the bus in memory was told to be away");
+    return connected;
+}
+
 static enum bus_state mem_state(struct bus *base, struct err_detail *detail)
 {
     bool away = is_away((struct mem_bus *)base);
@@ -123,15 +134,26 @@ static uint64_t mem_max_payload(struct bus *bus)
 
 /* ---- what tests do to it ---- */
 
-void bus_mem_set_away(struct bus *base, bool away)
+static void set_away(struct bus *base, bool away, bool logless)
 {
     struct mem_bus *bus = (struct mem_bus *)base;
     pthread_mutex_lock(&bus->lock);
     bus->away = away;
+    bus->logless = logless;
     pthread_cond_broadcast(&bus->changed);
     pthread_mutex_unlock(&bus->lock);
     if (away)
         complete_held(bus, true);
+}
+
+void bus_mem_set_away(struct bus *base, bool away)
+{
+    set_away(base, away, false);
+}
+
+void bus_mem_set_logless(struct bus *base, bool logless)
+{
+    set_away(base, logless, logless);
 }
 
 void bus_mem_set_held(struct bus *base, bool held)
@@ -372,6 +394,7 @@ const struct bus_driver bus_mem_driver = {
     .open = mem_open,
     .close = mem_close,
     .state = mem_state,
+    .is_connected = mem_is_connected,
     .wait_ready = mem_wait_ready,
     .in_flight = mem_in_flight,
     .max_payload = mem_max_payload,

@@ -13,6 +13,8 @@
 /* As if the connection were lost: BUS_AWAY, all calls fail with ERR_UNAVAILABLE and held
  * publishes complete as BUS_UNKNOWN. */
 void bus_mem_set_away(struct bus *bus, bool away);
+/* The same for lack of a log: the bus itself is connected. */
+void bus_mem_set_logless(struct bus *bus, bool logless);
 /* While held, publishes are stored but their receipts wait: they are in flight. Letting go
  * completes them in order. */
 void bus_mem_set_held(struct bus *bus, bool held);

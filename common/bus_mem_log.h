@@ -56,6 +56,7 @@ struct mem_bus {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool away;
+    bool logless; /* `away` is for lack of a log */
     bool held;
     enum err unreadable; /* what bus_log_read fails with; ERR_NONE: it doesn't */
     uint32_t in_flight;

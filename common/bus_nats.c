@@ -57,6 +57,13 @@ static bool is_silent(struct nats_bus *bus, struct err_detail *detail)
     return ms > NATS_SILENT_MS;
 }
 
+static bool nats_is_connected(struct bus *base, struct err_detail *detail)
+{
+    struct nats_bus *bus = (struct nats_bus *)base;
+    return nats_link_is_up(&bus->publisher.link, detail) &&
+           nats_link_is_up(&bus->service, detail) && !is_silent(bus, detail);
+}
+
 static enum bus_state nats_state(struct bus *base, struct err_detail *detail)
 {
     struct nats_bus *bus = (struct nats_bus *)base;
@@ -64,8 +71,7 @@ static enum bus_state nats_state(struct bus *base, struct err_detail *detail)
         detail->text[0] = '\0';
     if (nats_logs_broken(bus, detail))
         return BUS_BROKEN;
-    if (nats_link_is_up(&bus->publisher.link, detail) && nats_link_is_up(&bus->service, detail) &&
-        nats_logs_sound(bus, detail) && !is_silent(bus, detail)) {
+    if (nats_is_connected(base, detail) && nats_logs_sound(bus, detail)) {
         atomic_store(&bus->was_ready, true);
         return BUS_READY;
     }
@@ -178,6 +184,7 @@ const struct bus_driver bus_nats_driver = {
     .open = nats_open,
     .close = nats_close,
     .state = nats_state,
+    .is_connected = nats_is_connected,
     .wait_ready = nats_wait_ready,
     .in_flight = nats_in_flight,
     .max_payload = nats_max_payload,

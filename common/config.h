@@ -27,7 +27,8 @@ enum config_kind {
     CONFIG_DURATION,
     /* int: index into words */
     CONFIG_WORD,
-    /* double from 0 to 1: 0, 0.25, 1; at most 9 decimals */
+    /* double from 0 to 1: 0, 0.25, 1; at most 9 decimals. With words: the first of them stands for
+     * -1, the second for 0, the third for 1 */
     CONFIG_SHARE,
 };
 
@@ -39,7 +40,7 @@ struct config_setting {
     enum config_kind kind;
     size_t offset; /* of the member in the service's struct */
     uint64_t min, max;
-    const char *const *words; /* CONFIG_WORD: NULL-terminated */
+    const char *const *words; /* CONFIG_WORD, CONFIG_SHARE: NULL-terminated */
     const char *section; /* heading in --help and docs; NULL: the one before's, or "Settings" */
 };
 

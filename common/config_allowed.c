@@ -50,6 +50,16 @@ static void allowed_words(const struct config_setting *setting, char *text)
                                 setting->words[i]);
 }
 
+static void allowed_share(const struct config_setting *setting, char *text)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; setting->words && setting->words[i] && len < CONFIG_ALLOWED_SIZE; i++)
+        len += (size_t)snprintf(text + len, CONFIG_ALLOWED_SIZE - len, "%s, ", setting->words[i]);
+    snprintf(text + len, CONFIG_ALLOWED_SIZE - len, "%sa number from 0 to 1, like 0.25",
+             len > 0 ? "or " : "");
+}
+
 void config_value_allowed(const struct config_setting *setting, char text[CONFIG_ALLOWED_SIZE])
 {
     switch (setting->kind) {
@@ -80,7 +90,7 @@ void config_value_allowed(const struct config_setting *setting, char text[CONFIG
         allowed_words(setting, text);
         break;
     case CONFIG_SHARE:
-        snprintf(text, CONFIG_ALLOWED_SIZE, "a number from 0 to 1, like 0.25");
+        allowed_share(setting, text);
         break;
     }
 }

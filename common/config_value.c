@@ -237,7 +237,9 @@ enum err config_value_set(const struct config_setting *setting, struct view text
         memcpy(member, &word, sizeof word);
         return ERR_NONE;
     case CONFIG_SHARE:
-        if (!parse_share(text, &share))
+        if (setting->words && parse_word(setting, text, &word))
+            share = word - 1;
+        else if (!parse_share(text, &share))
             break;
         memcpy(member, &share, sizeof share);
         return ERR_NONE;

@@ -1,14 +1,14 @@
 #include "common/event_json.h"
 
 #include "common/attribute.h"
+#include "common/json_object.h"
 #include "common/json_string.h"
 
 #include <stddef.h>
 
-#define MEMBER_NAME_MAX 64
 #define HOLDER_MAX                                                                  \
     JSON_STRING_RAW_MAX(EVENT_NAME_MAX + EVENT_PRODUCER_ID_MAX + EVENT_SOURCE_MAX + \
-                        EVENT_KEY_MAX + EVENT_TIME_MAX + MEMBER_NAME_MAX)
+                        EVENT_KEY_MAX + EVENT_TIME_MAX)
 
 struct reader {
     struct event_json *holder;
@@ -30,9 +30,13 @@ static const struct rule {
     {"source", offsetof(struct event, source), ATTRIBUTE_URI, EVENT_SOURCE_MAX},
 };
 #define RULES (sizeof rules / sizeof rules[0])
-#define ALLOWED "name, payload, key, time, id and source"
-/* One more than there are names: then one is unknown or comes twice. */
-#define MEMBERS_KEPT (RULES + 1)
+static const struct json_object object = {
+    .rules = rules,
+    .size = sizeof rules[0],
+    .count = RULES,
+    .allowed = "name, payload, key, time, id and source",
+    .is = "an event is a JSON object such as {\"name\":\"order.created\"}",
+};
 
 /* `raw` is what stands between the quotes in the body. */
 static enum err decode(struct reader *r, struct view raw, struct view *ret)
@@ -76,44 +80,15 @@ static enum err take_member(struct reader *r, const struct rule *rule,
     return ERR_NONE;
 }
 
-static enum err find_rule(struct reader *r, const struct json_member *member,
-                          const struct rule **ret)
+static enum err take_members(struct reader *r, const struct json_member *members)
 {
-    struct view name = member->name;
-    enum err e = ERR_NONE;
-
-    if (name.len <= JSON_STRING_RAW_MAX(MEMBER_NAME_MAX))
-        e = decode(r, name, &name);
-    if (e)
-        return e;
     for (size_t i = 0; i < RULES; i++) {
-        if (!view_equal(name, view_of(rules[i].name)))
-            continue;
-        *ret = &rules[i];
-        return ERR_NONE;
-    }
-    return err_set(r->detail, ERR_INVALID, "unknown member \"%.*s\"; allowed are " ALLOWED,
-                   (int)(name.len < MEMBER_NAME_MAX ? name.len : MEMBER_NAME_MAX), name.data);
-}
-
-static enum err take_members(struct reader *r, const struct json_member *members, size_t count)
-{
-    bool seen[RULES] = {false};
-
-    for (size_t i = 0; i < count; i++) {
-        const struct rule *rule = NULL;
-        enum err e = find_rule(r, &members[i], &rule);
+        enum err e = members[i].value.len > 0 ? take_member(r, &rules[i], &members[i]) : ERR_NONE;
 
         if (e)
             return e;
-        if (seen[rule - rules])
-            return err_set(r->detail, ERR_MALFORMED, "the member %s comes twice", rule->name);
-        seen[rule - rules] = true;
-        e = take_member(r, rule, &members[i]);
-        if (e)
-            return e;
     }
-    if (!seen[0])
+    if (members[0].value.len == 0)
         return err_set(r->detail, ERR_INVALID,
                        "name is missing; an example is {\"name\":\"order.created\"}");
     return ERR_NONE;
@@ -132,24 +107,18 @@ void event_json_free(struct event_json *holder)
 enum err event_json_read(struct event_json *holder, struct view body, struct event *ret,
                          struct err_detail *detail)
 {
-    struct json_member members[MEMBERS_KEPT];
-    struct json_text text = {.members = members, .capacity = MEMBERS_KEPT};
+    struct json_member members[RULES];
     struct reader r = {
         .holder = holder,
         .event = {.id = ret->id, .digest = ret->digest},
         .detail = detail,
     };
-    enum err e = json_scan(body, &text, detail);
+    enum err e = json_object_read(body, &object, members, detail);
 
-    if (e)
-        return e;
-    if (text.kind != JSON_OBJECT)
-        return err_set(detail, ERR_INVALID,
-                       "an event is a JSON object such as {\"name\":\"order.created\"}");
     buf_clear(&holder->text);
-    e = take_members(&r, members, text.count < MEMBERS_KEPT ? text.count : MEMBERS_KEPT);
-    if (e)
-        return e;
-    *ret = r.event;
-    return ERR_NONE;
+    if (!e)
+        e = take_members(&r, members);
+    if (!e)
+        *ret = r.event;
+    return e;
 }

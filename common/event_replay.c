@@ -1,5 +1,6 @@
 #include "common/event_replay.h"
 
+#include "common/event.h"
 #include "common/mem.h"
 #include "common/proto_arena.h"
 #include "common/proto_value.h"
@@ -7,7 +8,8 @@
 #include "events.pb-c.h"
 
 #define TEXT_MAX (64u * 1024) /* bytes of one string; longer ones are cut */
-/* Of ReplayEventsRequest: */
+/* Of ReplayEventsRequest, and what it can have at most: */
+#define REQUEST_MAX (REPLAY_IDS_MAX * (EVENT_PRODUCER_ID_MAX + 4) + TEXT_MAX)
 #define EVENT_IDS_FIELD 1
 #define SOURCE_FIELD 2
 #define NAME_FIELD 4
@@ -177,6 +179,9 @@ static bool request_from_message(const Events__ReplayEventsRequest *m, struct pr
 enum err replay_request_read(struct view bytes, struct event_replay_holder **holder,
                              struct replay_request *ret)
 {
+    /* Unpacking takes many times an empty id's two bytes. */
+    if (bytes.len > REQUEST_MAX || proto_count(bytes, EVENT_IDS_FIELD) > REPLAY_IDS_MAX)
+        return ERR_INVALID;
     struct event_replay_holder *h = holder_new(bytes.len + 512);
     if (!h)
         return ERR_MEMORY;

@@ -2,8 +2,7 @@
  * encoding. Encoders append to `out` (ERR_MEMORY; text that isn't UTF-8 is repaired with U+FFFD).
  * Decoders: ERR_MALFORMED (not this message, a state, status or time that does not exist, an id
  * that is no UUID where we made it, or text that is cut by a NUL), ERR_MEMORY. Decoded structs hold
- * views into a holder that the caller frees. How many event_ids there are, and whether a request
- * makes sense, is not checked here.
+ * views into a holder that the caller frees. They do not check whether a request makes sense.
  */
 #ifndef TIDINGS_EVENT_REPLAY_H
 #define TIDINGS_EVENT_REPLAY_H
@@ -51,8 +50,12 @@ struct event_replay_holder; /* owns what a decoded message's views point to */
 void event_replay_holder_free(struct event_replay_holder *holder);
 
 must_check enum err replay_request_write(const struct replay_request *request, struct buf *out);
+/* ERR_INVALID: more than REPLAY_IDS_MAX event_ids, or more bytes than so many ids can take. */
 must_check enum err replay_request_read(struct view bytes, struct event_replay_holder **holder,
                                         struct replay_request *ret);
+/* Whether a request's values, each of which may be, make sense together: ERR_INVALID. Pure. */
+must_check enum err replay_request_check_whole(const struct replay_request *request,
+                                               struct err_detail *detail);
 must_check enum err replay_progress_write(const struct replay_progress *progress, struct buf *out);
 must_check enum err replay_progress_read(struct view bytes, struct event_replay_holder **holder,
                                          struct replay_progress *ret);

@@ -323,6 +323,15 @@ enum err event_stats_write(const struct event_stats *stats, struct buf *out)
     counts.processed = stats->counts[STATUS_PROCESSED];
     counts.dead = stats->counts[STATUS_DEAD];
 
+    Events__GetStatsResponse__Work work;
+    events__get_stats_response__work__init(&work);
+    work.processed = stats->processed;
+    work.retried = stats->retried;
+    work.dead = stats->dead;
+
+    Timestamp started_at;
+    proto_time_write(stats->started_ms, &started_at);
+
     Events__GetStatsResponse m;
     events__get_stats_response__init(&m);
     m.processor = proto_arena_text(&arena, stats->processor, TEXT_MAX);
@@ -334,6 +343,17 @@ enum err event_stats_write(const struct event_stats *stats, struct buf *out)
     m.digest = stats->digest;
     m.events = stats->events;
     m.table_bytes = stats->table_bytes;
+    m.version = proto_arena_text(&arena, stats->version, TEXT_MAX);
+    m.started_at = &started_at;
+    m.uptime_seconds = stats->uptime_s;
+    m.ready = stats->ready;
+    m.event_log_end = stats->event_log_end;
+    m.status_log_end = stats->status_log_end;
+    m.handlers_running = stats->handlers_running;
+    m.handlers_max = stats->handlers_max;
+    m.event_watchers = stats->event_watchers;
+    m.watchers = stats->watchers;
+    m.work = &work;
     enum err e = arena.failed ? ERR_MEMORY : proto_append(&m.base, out);
     proto_arena_free(&arena);
     return e;

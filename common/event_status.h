@@ -43,6 +43,13 @@ struct event_stats {
     struct view processor, group;
     uint64_t event_position, status_position, first_event_position, events, table_bytes, digest;
     uint64_t counts[STATUS_COUNT];
+    struct view version;
+    int64_t started_ms; /* wall clock */
+    uint64_t uptime_s;
+    bool ready;
+    uint64_t event_log_end, status_log_end; /* 0: not known */
+    uint32_t handlers_running, handlers_max, event_watchers, watchers;
+    uint64_t processed, retried, dead; /* by this processor, since its start */
 };
 
 #define EVENT_STATUS_METHOD "/events.EventService/GetEventStatus"

@@ -62,6 +62,7 @@ static int on_connection(const struct mg_connection *conn, void **data)
 
     (void)data;
     worker->refused = false;
+    http_meters_accepted(worker->server);
     http_watch_open(worker);
     return 0;
 }

@@ -35,6 +35,9 @@ struct http_response {
 void http_add_header(struct http_response *response, const char *name, struct view value);
 /* Adds a string member to the problem document that an error will become, e.g. event_id. */
 void http_add_member(struct http_response *response, const char *name, struct view value);
+/* What a problem document says of an error: the members type, title, status and, unless it is
+ * empty, detail, without braces; for answers that hold several problems. */
+void http_add_problem(struct buf *out, enum err e, struct view detail);
 
 typedef enum err (*http_handler)(struct http_request *request, struct http_response *response,
                                  struct err_detail *detail, void *ctx);
@@ -66,6 +69,12 @@ struct http_options {
     void *ctx;                       /* for handlers */
     struct metrics *metrics;         /* tidings_http_requests_total{method,route,code}, durations,
                                 connections; NULL: none */
+    /* The access log, a line a request when its answer has left ("request", of level info): of those
+     * answered with a status from 400 on, */
+    bool log_errors;
+    /* and, if so, this share of the others, 0 to 1. Which they are is told by their request ids, so
+     * that what one request does at several servers is logged by all of them or none. */
+    double log_share;
     bool batch_scheduling; /* SCHED_BATCH for connection threads: fewer preemptions under load */
 };
 
@@ -140,12 +149,16 @@ must_check bool http_stream_begin(struct http_request *r);
 must_check bool http_stream_write(struct http_request *r, struct view bytes);
 
 /* Ready-made handlers for both services. */
-struct http_probe { /* what /ready says: {"ready":true,"checks":{"bus":"ok",…}} */
+struct http_probe { /* what /ready says: {"ready":true,"reads":false,"checks":{"bus":"ok",…}} */
     const char *name;
     bool (*check)(void *ctx, struct err_detail *detail); /* false: not ready, why */
     bool advisory; /* its failure is reported but does not make the service unready */
+    /* What works only while it passes, "reads": a member of the answer, true while all probes of
+     * that name pass; NULL: none. */
+    const char *serves;
 };
-/* Writes 200 or 503 by the probes; `probes` ends with name NULL. */
+#define HTTP_PROBES_MAX 8
+/* Writes 200 or 503 by the probes, at most HTTP_PROBES_MAX; `probes` ends with name NULL. */
 void http_write_ready(struct http_response *response, const struct http_probe *probes, void *ctx);
 /* ERR_MEMORY. */
 must_check enum err http_write_metrics(struct http_response *response,

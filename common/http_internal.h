@@ -7,6 +7,7 @@
  *                                                              http_stream.c   sends bit by bit
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
+ *                                                              http_meters.c, http_access.c
  *   beside it, on a thread of its own: http_watch.c            deadlines, idle connections
  */
 #ifndef TIDINGS_HTTP_INTERNAL_H
@@ -49,6 +50,9 @@ struct http_request {
     bool streaming;                 /* the answer is sent bit by bit, and has begun */
     bool broken;                    /* nothing more of it can be sent */
     int fd;                         /* the connection's socket, once it was looked for; else -1 */
+    enum err problem;               /* what it was refused for; ERR_NONE: it was not */
+    uint64_t body_received;         /* bytes of the body so far, without the chunks' frames */
+    uint64_t body_sent;             /* bytes of the answer's body */
     enum http_framing framing;
     uint64_t content_length;
     struct view parameters[HTTP_PARAMETERS_MAX];
@@ -210,7 +214,11 @@ void http_problem(struct http_request *r, enum err e, const struct err_detail *d
 /* http_meters.c */
 must_check enum err http_meters_new(struct http_server *server);
 void http_meters_free(struct http_server *server);
-void http_meters_count(const struct http_request *r, int status);
-void http_meters_refused(struct http_server *server);
+void http_meters_count(const struct http_request *r, int status, int64_t duration_us);
+void http_meters_accepted(struct http_server *server); /* a connection */
+void http_meters_refused(struct http_server *server);  /* a connection beyond the limit */
+
+/* http_access.c: the access log's line, if there is to be one */
+void http_access_log(const struct http_request *r, int status, int64_t duration_us);
 
 #endif

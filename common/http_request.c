@@ -327,6 +327,7 @@ static enum err read_length(struct http_request *r, struct err_detail *detail)
         if (got <= 0)
             return fail_reading(r, detail);
         buf_advance(body, (size_t)got);
+        r->body_received += (uint64_t)got;
     }
     return ERR_NONE;
 }
@@ -348,6 +349,7 @@ static enum err read_chunked(struct http_request *r, struct err_detail *detail)
         got = mg_read(r->conn, to, room > 0 ? room : 1);
         if (got < 0)
             return fail_reading(r, detail);
+        r->body_received += (uint64_t)got;
         if (got == 0) {
             /* civetweb looks at two bytes behind the last chunk, and does not tell whether they
              * were the end, a trailer's beginning or nothing: so nothing may follow */
@@ -403,6 +405,7 @@ void http_request_discard(struct http_request *r, uint64_t limit, int64_t deadli
     http_watch_enter(r->worker, HTTP_READING, deadline_ms);
     while (total < limit && (got = mg_read(r->conn, bytes, sizeof bytes)) > 0)
         total += (uint64_t)got;
+    r->body_received += total;
     http_watch_enter(r->worker, HTTP_WORKING, 0);
     if (r->worker->was_cut)
         return;

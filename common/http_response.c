@@ -162,6 +162,8 @@ static void write_bare(struct http_request *r)
                                 "Connection: close\r\n\r\n";
 
     r->close = true;
+    r->problem = ERR_MEMORY;
+    r->body_sent = 0;
     r->worker->response.status = 503;
     mg_write(r->conn, reply, sizeof reply - 1);
 }
@@ -173,8 +175,10 @@ void http_response_write(struct http_request *r)
 
     buf_clear(out);
     http_response_head(r, out);
-    if (has_content(response) && !view_equal(r->method, VIEW("HEAD")))
+    if (has_content(response) && !view_equal(r->method, VIEW("HEAD"))) {
         buf_add_view(out, buf_view(&response->body));
+        r->body_sent = response->body.len;
+    }
     if (buf_failed(out) || buf_failed(&response->body) || buf_failed(&response->headers)) {
         write_bare(r);
         return;

@@ -111,6 +111,15 @@ static void write_answer(struct http_request *r)
         http_response_write(r);
 }
 
+static void account(const struct http_request *r)
+{
+    int status = r->worker->response.status;
+    int64_t duration_us = http_now_us() - r->started_us;
+
+    http_meters_count(r, status, duration_us);
+    http_access_log(r, status, duration_us);
+}
+
 static void give_back(struct buf *b)
 {
     if (b->capacity > BIG_BUFFER)
@@ -120,12 +129,12 @@ static void give_back(struct buf *b)
 static void finish(struct http_request *r)
 {
     struct http_worker *worker = r->worker;
-    int status = worker->response.status;
 
     r->close = r->close || atomic_load(&worker->server->draining) ||
                threads_short(worker->server) || !client_keeps(r);
     write_answer(r);
-    http_meters_count(r, status);
+    log_context_clear();
+    account(r);
     if (r->close) {
         linger(r);
         mg_disable_connection_keep_alive(r->conn);
@@ -133,11 +142,6 @@ static void finish(struct http_request *r)
     give_back(&worker->body);
     give_back(&worker->out);
     give_back(&worker->response.body);
-    log_context_clear();
-    if (log_enabled(LOG_DEBUG))
-        log_debug("request", LOG_VIEW("method", r->method), LOG_VIEW("path", r->path),
-                  LOG_I64("status", status), LOG_VIEW("request_id", http_request_id(r)),
-                  LOG_I64("us", http_now_us() - r->started_us));
     http_watch_enter(worker, HTTP_IDLE, http_now_ms());
 }
 
@@ -261,6 +265,6 @@ int http_serve_error(struct mg_connection *conn, int status, const char *message
     e = explain(r, status, message, slow, &detail);
     http_problem(r, e, &detail);
     write_answer(r);
-    http_meters_count(r, worker->response.status);
+    account(r);
     return 0;
 }

@@ -106,7 +106,10 @@ bool http_stream_write(struct http_request *r, struct view bytes)
     buf_add_view(out, bytes);
     if (is_chunked(r))
         buf_add_text(out, "\r\n");
-    return send_out(r);
+    if (!send_out(r))
+        return false;
+    r->body_sent += bytes.len;
+    return true;
 }
 
 void http_stream_end(struct http_request *r)

@@ -211,11 +211,6 @@ static bool in_object(const struct scan *s)
     return s->objects >> (s->depth - 1) & 1;
 }
 
-static bool outermost_member(const struct scan *s)
-{
-    return s->depth == 1 && in_object(s);
-}
-
 static bool scan_scalar(struct scan *s)
 {
     switch (*s->at) {
@@ -262,7 +257,7 @@ static enum step on_name(struct scan *s, bool may_end)
         return fail(s, may_end ? "a member's name or } was expected" : "a name was expected");
     if (!scan_string(s))
         return STEP_FAILED;
-    if (outermost_member(s))
+    if (s->depth == 1)
         s->member.name = (struct view){start, (size_t)(s->at - 1 - start)};
     skip_space(s);
     if (!at_char(s, ':'))
@@ -271,12 +266,13 @@ static enum step on_name(struct scan *s, bool may_end)
     return STEP_VALUE;
 }
 
-/* A value has ended just before s->at; if it was a member of the outermost object, keep it. */
+/* A value has ended just before s->at; if it was a member of the outermost object, or an element of
+ * the outermost array, keep it. */
 static void keep_member(struct scan *s)
 {
     struct json_text *text = s->text;
 
-    if (!outermost_member(s) || !s->member.value.data)
+    if (s->depth != 1 || !s->member.value.data)
         return;
     s->member.value.len = (size_t)(s->at - s->member.value.data);
     if (text->count < text->capacity)

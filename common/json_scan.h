@@ -1,4 +1,5 @@
-/* A strict scanner of JSON texts: whether one is valid, and where the members of its object stand.
+/* A strict scanner of JSON texts: whether one is valid, and where the members of its object, or the
+ * elements of its array, stand.
  *
  * It accepts exactly what RFC 8259 calls a JSON text, less what would hurt further on: a nesting
  * deeper than JSON_DEPTH_MAX, a NUL (\u0000), and a surrogate without its other half. One pass, no
@@ -14,14 +15,15 @@
 enum json_kind { JSON_NULL, JSON_BOOLEAN, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 struct json_member {
-    struct view name;  /* between its quotes, escapes as they are */
+    struct view name;  /* between its quotes, escapes as they are; of an element: empty */
     struct view value; /* with its quotes or brackets, byte for byte */
     enum json_kind kind;
 };
 
 struct json_text {
     enum json_kind kind; /* of the whole text */
-    /* Of the outermost object, in order; those beyond `capacity` are counted but not kept. */
+    /* Of the outermost object or array, in order; those beyond `capacity` are counted but not kept.
+     */
     struct json_member *members;
     size_t capacity;
     size_t count;

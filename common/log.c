@@ -130,6 +130,9 @@ static void put_value(struct line *line, const struct log_field *field)
     }
     if (field->kind == LOG_KIND_U64)
         snprintf(number, sizeof number, "%" PRIu64, field->number);
+    else if (field->kind == LOG_KIND_MILLI)
+        snprintf(number, sizeof number, "%" PRIu64 ".%03" PRIu64, field->number / 1000,
+                 field->number % 1000);
     else
         snprintf(number, sizeof number, "%" PRId64, (int64_t)field->number);
     put_text(line, number);

@@ -34,9 +34,9 @@ enum log_format {
 
 struct log_field {
     const char *key; /* snake_case; the last of a list has key NULL */
-    enum { LOG_KIND_TEXT, LOG_KIND_U64, LOG_KIND_I64 } kind;
+    enum { LOG_KIND_TEXT, LOG_KIND_U64, LOG_KIND_I64, LOG_KIND_MILLI } kind;
     struct view text;
-    uint64_t number; /* an int64_t in two's complement for LOG_KIND_I64 */
+    uint64_t number; /* an int64_t in two's complement for LOG_KIND_I64; thousandths for MILLI */
 };
 #define LOG_TEXT(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_TEXT, .text = view_of(v)})
 #define LOG_VIEW(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_TEXT, .text = (v)})
@@ -44,6 +44,9 @@ struct log_field {
     ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .number = (uint64_t)(v)})
 #define LOG_I64(k, v) \
     ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .number = (uint64_t)(int64_t)(v)})
+/* A number of microseconds, written in milliseconds: 12.345 */
+#define LOG_US_AS_MS(k, v) \
+    ((struct log_field){.key = (k), .kind = LOG_KIND_MILLI, .number = (uint64_t)(v)})
 
 /* Before other threads start. `program` must live on; NULL leaves it out. Until then: text, from
  * info on. */

@@ -42,31 +42,53 @@ static void varint_take(struct view *rest, uint64_t *ret)
     rest->len -= used;
 }
 
-/* Wire format: https://protobuf.dev/programming-guides/encoding/ */
+/* Takes the next field; *ret is what it holds, if it has a length.
+ * Wire format: https://protobuf.dev/programming-guides/encoding/ */
+static void field_take(struct view *rest, uint64_t *ret_field, struct view *ret)
+{
+    uint64_t tag, size = 0;
+    varint_take(rest, &tag);
+    switch (tag & 7) {
+    case 0:
+        varint_take(rest, &(uint64_t){0});
+        break;
+    case 1:
+        size = 8;
+        break;
+    case 2:
+        varint_take(rest, &size);
+        break;
+    default: /* 5: unpacking takes no others */
+        size = 4;
+    }
+    if (size > rest->len)
+        size = rest->len;
+    *ret_field = tag >> 3;
+    *ret = (struct view){rest->data, (tag & 7) == 2 ? size : 0};
+    rest->data += size;
+    rest->len -= size;
+}
+
 bool proto_text_has_nul(struct view message, uint32_t field)
 {
     while (message.len > 0) {
-        uint64_t tag, size = 0;
-        varint_take(&message, &tag);
-        switch (tag & 7) {
-        case 0:
-            varint_take(&message, &(uint64_t){0});
-            break;
-        case 1:
-            size = 8;
-            break;
-        case 2:
-            varint_take(&message, &size);
-            break;
-        default: /* 5: unpacking takes no others */
-            size = 4;
-        }
-        if (size > message.len)
-            size = message.len;
-        if (tag >> 3 == field && (tag & 7) == 2 && size && memchr(message.data, '\0', size))
+        uint64_t found;
+        struct view text;
+        field_take(&message, &found, &text);
+        if (found == field && text.len > 0 && memchr(text.data, '\0', text.len))
             return true;
-        message.data += size;
-        message.len -= size;
     }
     return false;
+}
+
+size_t proto_count(struct view message, uint32_t field)
+{
+    size_t count = 0;
+    while (message.len > 0) {
+        uint64_t found;
+        struct view value;
+        field_take(&message, &found, &value);
+        count += found == field;
+    }
+    return count;
 }

@@ -17,5 +17,8 @@ must_check bool proto_time_read(const Google__Protobuf__Timestamp *time, int64_t
 /* Whether a string (any of a repeated one's) of the message, which must have been unpacked well,
  * holds a NUL: what stands behind it is not in protobuf-c's string. */
 bool proto_text_has_nul(struct view message, uint32_t field);
+/* How often the field comes in the message, which need not be one: as many as unpacking would find
+ * before it refuses. */
+size_t proto_count(struct view message, uint32_t field);
 
 #endif

@@ -90,8 +90,9 @@ struct rpc_channel;
 /* Bytes of the largest answer: an event of the largest size, with its history. */
 #define RPC_ANSWER_MAX (128 << 20)
 /* target: "dns:///host:port", "ipv4:1.2.3.4:5,6.7.8.9:5"; calls go round robin over all its
- * addresses. Connects with the first call, and again by itself. Does not wait. ERR_INVALID: not a
- * target. */
+ * addresses. One that is UNAVAILABLE is made up to three times, some 10 ms apart, so most likely at
+ * others: calls must be harmless to repeat. Connects with the first call, and again by itself. Does
+ * not wait. ERR_INVALID: not a target. */
 must_check enum err rpc_channel_open(const char *target, struct rpc_channel **ret,
                                      struct err_detail *detail);
 void rpc_channel_close(struct rpc_channel *channel); /* when no call or reader is in progress */

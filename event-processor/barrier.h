@@ -38,7 +38,8 @@ enum barrier_end {
     BARRIER_STOPPED,
     BARRIER_TOO_LONG, /* said in the log: the batch should go to other processors */
 };
-/* Waits for it. Deliveries from beyond the event log's end are left and taken out of the batch.
+/* Waits for it. Deliveries from beyond the event log's end are left or put off, and taken out of
+ * the batch.
  * *ret_epoch: the table's in which it was passed. */
 enum barrier_end barrier_pass(struct barrier *barrier, struct batch *batch, uint64_t *ret_epoch);
 /* Whether a batch fetched now may be expected to pass; may take some seconds to find out if the

@@ -31,6 +31,7 @@ struct consumer {
 static void to_letters(void *ctx, struct held *held)
 {
     struct consumer *consumer = ctx;
+    runner_let_go(consumer->runner, held); /* it may wait for long */
     letters_add(consumer->letters, held);
 }
 
@@ -44,6 +45,18 @@ static void to_runner(void *ctx, struct held *held)
 {
     struct consumer *consumer = ctx;
     runner_add(consumer->runner, held);
+}
+
+static bool reserve(void *ctx, struct held *held)
+{
+    struct consumer *consumer = ctx;
+    return runner_reserve(consumer->runner, held);
+}
+
+static void let_go(void *ctx, struct held *held)
+{
+    struct consumer *consumer = ctx;
+    runner_let_go(consumer->runner, held);
 }
 
 static void end_alone(void *ctx, const struct held *held)
@@ -82,6 +95,15 @@ static void *run_reporter(void *arg)
     return NULL;
 }
 
+struct consumer_work consumer_work(struct consumer *consumer)
+{
+    struct outcomes_work work = outcomes_work(consumer->outcomes);
+    return (struct consumer_work){.running = runner_running(consumer->runner),
+                                  .processed = work.processed,
+                                  .retried = work.retried,
+                                  .dead = work.dead};
+}
+
 /* ---- life ---- */
 
 static enum err start_letters(struct consumer *consumer)
@@ -113,6 +135,8 @@ static enum err start_parts(struct consumer *consumer)
                                                          .metrics = use->metrics,
                                                          .to_letters = to_letters,
                                                          .to_retries = to_retries,
+                                                         .reserve = reserve,
+                                                         .let_go = let_go,
                                                          .end_alone = end_alone,
                                                          .ctx = consumer},
                               &consumer->outcomes);
@@ -180,7 +204,11 @@ static enum err start_threads(struct consumer *consumer)
     enum err e = fetcher_start(consumer->fetchers[EVENTS]);
     if (!e)
         e = fetcher_start(consumer->fetchers[RETRIES]);
-    return e ? e : start_sweep(consumer);
+    if (!e)
+        e = start_sweep(consumer);
+    for (int i = 0; i < FETCHERS && !e; i++)
+        fetcher_go(consumer->fetchers[i]);
+    return e;
 }
 
 enum err consumer_start(const struct consumer_options *options, struct consumer **ret)
@@ -230,6 +258,8 @@ bool consumer_drain(struct consumer *consumer, int64_t timeout_ms)
         if (consumer->fetchers[i])
             empty = in_hand_wait_empty(fetcher_hand(consumer->fetchers[i]), wait_left_ms(until)) &&
                     empty;
+    if (consumer->letters)
+        letters_end(consumer->letters);
     if (consumer->runner)
         runner_end(consumer->runner);
     return empty;

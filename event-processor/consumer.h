@@ -45,6 +45,12 @@ struct consumer_options {
 
 /* Begins to fetch as soon as the follower is ready. */
 must_check enum err consumer_start(const struct consumer_options *options, struct consumer **ret);
+/* What it does now, and has done since it was started; see outcomes_work. Thread-safe. */
+struct consumer_work {
+    size_t running; /* handlers */
+    uint64_t processed, retried, dead;
+};
+struct consumer_work consumer_work(struct consumer *consumer);
 /* Fetches no more, starts no more handlers but for what was claimed, gives the rest of what waits
  * to other processors at once, and waits for what is in progress. False: the time is over, some
  * still is. Takes no longer than that, even if the bus has frozen. */

@@ -22,7 +22,8 @@ struct fetcher {
     struct barrier barrier;
     struct evidence evidence;
     struct wait_flag stop;
-    struct wait wait; /* guards `running`; woken when it changes */
+    struct wait wait; /* guards the following; woken when it changes, and for `stop` */
+    bool going;       /* fetcher_go */
     bool running;     /* the thread */
     bool started;
     pthread_t thread;
@@ -153,6 +154,8 @@ static size_t wait_for_room(struct fetcher *fetcher)
     size_t most = want.most < fetcher->with.limit ? want.most : fetcher->with.limit;
     size_t room = in_hand_wait_room(fetcher->hand, most, want.places, want.wait_ms);
     want = runner_wants(fetcher->with.runner);
+    if (room > 0 && want.fit == 0) /* all lanes are full of the other log's deliveries */
+        wait_flag_pause(&fetcher->stop, want.wait_ms);
     return room < want.fit ? room : want.fit;
 }
 
@@ -211,7 +214,7 @@ static void hand_on(struct fetcher *fetcher, struct batch *batch, uint64_t epoch
         } else if (run) {
             *end = held;
             end = &held->next;
-        } else if (held->decision != DECIDE_CLAIM || !runner_puts_off(fetcher->with.runner, held)) {
+        } else {
             outcomes_go_on(fetcher->with.outcomes, held);
         }
     }
@@ -249,11 +252,20 @@ static bool may_fetch(struct fetcher *fetcher)
     return fetcher->with.log != STATUS_DELIVERY_EVENT || restart_tend(&fetcher->restart);
 }
 
+static void wait_to_go(struct fetcher *fetcher)
+{
+    wait_lock(&fetcher->wait);
+    while (!fetcher->going && !wait_flag_is_set(&fetcher->stop))
+        wait_on(&fetcher->wait);
+    wait_unlock(&fetcher->wait);
+}
+
 static void *run_fetcher(void *arg)
 {
     struct fetcher *fetcher = arg;
     struct follower_target nothing = {0};
     struct batch batch;
+    wait_to_go(fetcher);
     while (!wait_flag_is_set(&fetcher->stop)) {
         if (follower_wait(fetcher->use->follower, &nothing, WAIT_MS, NULL))
             continue;
@@ -368,9 +380,20 @@ enum err fetcher_start(struct fetcher *fetcher)
     return ERR_MEMORY;
 }
 
+void fetcher_go(struct fetcher *fetcher)
+{
+    wait_lock(&fetcher->wait);
+    fetcher->going = true;
+    wait_wake_all(&fetcher->wait);
+    wait_unlock(&fetcher->wait);
+}
+
 void fetcher_stop(struct fetcher *fetcher)
 {
     wait_flag_set(&fetcher->stop);
+    wait_lock(&fetcher->wait);
+    wait_wake_all(&fetcher->wait);
+    wait_unlock(&fetcher->wait);
 }
 
 bool fetcher_wait_end(struct fetcher *fetcher, struct timespec until)

@@ -25,7 +25,10 @@ struct fetcher_options {
 
 /* Opens its consumer and prepares all else. */
 must_check enum err fetcher_new(const struct fetcher_options *options, struct fetcher **ret);
+/* Starts its thread, which waits for fetcher_go. */
 must_check enum err fetcher_start(struct fetcher *fetcher);
+/* From now on it fetches. Cannot fail, so that nothing is in hand before all has started. */
+void fetcher_go(struct fetcher *fetcher);
 /* Tells it to fetch no more. Does not wait. */
 void fetcher_stop(struct fetcher *fetcher);
 /* Waits for its end after fetcher_stop; false: the time is over, it waits for the bus. */

@@ -202,13 +202,30 @@ bool follower_stands(struct follower *follower, struct err_detail *detail)
     return stands;
 }
 
+/* With the lock held. */
+static bool is_fresh(const struct side *side)
+{
+    return side->end_at.tv_sec != 0 && ms_since(side->end_at) < FRESH_MS;
+}
+
+void follower_known_ends(struct follower *follower, uint64_t *ret_event_last,
+                         uint64_t *ret_status_last)
+{
+    const struct side *events = &follower->sides[FOLLOWER_EVENTS];
+    const struct side *statuses = &follower->sides[FOLLOWER_STATUSES];
+    wait_lock(&follower->wait);
+    *ret_event_last = is_fresh(events) ? events->end.last : 0;
+    *ret_status_last = is_fresh(statuses) ? statuses->end.last : 0;
+    wait_unlock(&follower->wait);
+}
+
 double follower_lag(struct side *side)
 {
     struct status_reflects reflects;
     wait_lock(&side->follower->wait);
     status_table_reflects(side->follower->table, &reflects);
     uint64_t last = side->end.last;
-    bool fresh = side->end_at.tv_sec != 0 && ms_since(side->end_at) < FRESH_MS;
+    bool fresh = is_fresh(side);
     wait_unlock(&side->follower->wait);
     uint64_t position = side_position(side, &reflects);
     if (!fresh)

@@ -10,6 +10,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
 
 static const int64_t HANG_MS = 365LL * 24 * 3600 * 1000;
 
@@ -28,10 +30,12 @@ struct simulate {
 static uint64_t make_seed(void)
 {
     uint64_t seed;
-    /* So few bytes come whole; only early at boot can the call be interrupted (getrandom(2)). */
-    while (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-        ;
-    return seed;
+    if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed)
+        return seed;
+    /* None at all, or not yet: chance is no secret, but processors should differ in theirs. */
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ((uint64_t)now.tv_sec << 30 | (uint64_t)now.tv_nsec) ^ (uint64_t)getpid() << 44;
 }
 
 /* splitmix64 (https://prng.di.unimi.it/splitmix64.c): a state that any thread may draw from. */

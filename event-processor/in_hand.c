@@ -18,8 +18,10 @@ struct in_hand {
     const struct clock *clock;
     size_t limit;
     size_t count;
+    size_t aside; /* of these */
     size_t bytes_limit;
     size_t bytes;
+    size_t bytes_aside;
     size_t expected; /* bytes of a delivery to come: the largest of late */
     struct held *places;
     size_t used; /* of them, so far */
@@ -117,8 +119,10 @@ static void touch(struct in_hand *hand, struct held *held, int64_t now_ms)
 /* With the lock held. */
 static size_t places_free(const struct in_hand *hand)
 {
-    size_t most = hand->most < hand->limit ? hand->most : hand->limit;
-    return hand->count < most ? most - hand->count : 0;
+    size_t left = hand->limit - hand->count;
+    size_t asked = hand->count - hand->aside;
+    size_t more = asked < hand->most ? hand->most - asked : 0;
+    return more < left ? more : left;
 }
 
 static size_t room(const struct in_hand *hand)
@@ -126,7 +130,7 @@ static size_t room(const struct in_hand *hand)
     size_t places = places_free(hand);
     size_t bytes = hand->bytes < hand->bytes_limit ? hand->bytes_limit - hand->bytes : 0;
     size_t fitting = bytes / hand->expected;
-    if (fitting == 0 && hand->count == 0)
+    if (fitting == 0 && hand->count == hand->aside)
         fitting = 1;
     return places < fitting ? places : fitting;
 }
@@ -136,6 +140,13 @@ static bool is_enough(const struct in_hand *hand, size_t places)
     size_t free = room(hand);
     bool bytes_are_short = free < places && places_free(hand) >= places;
     return free >= places || (free > 0 && bytes_are_short && hand->bytes <= hand->bytes_limit / 2);
+}
+
+/* With the lock held. */
+static void wake_if_enough(struct in_hand *hand)
+{
+    if (hand->count == 0 || (hand->wanted && is_enough(hand, hand->wanted)))
+        wait_wake_all(&hand->wait);
 }
 
 size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64_t timeout_ms)
@@ -221,6 +232,21 @@ void in_hand_set_record(struct in_hand *hand, struct held *held, struct bus_reco
     wait_unlock(&hand->wait);
 }
 
+bool in_hand_set_aside(struct in_hand *hand, struct held *held)
+{
+    wait_lock(&hand->wait);
+    if (!held->aside && hand->aside < hand->limit / 2 &&
+        hand->bytes_aside + held->bytes <= hand->bytes_limit / 2) {
+        held->aside = true;
+        hand->aside++;
+        hand->bytes_aside += held->bytes;
+        wake_if_enough(hand);
+    }
+    bool aside = held->aside;
+    wait_unlock(&hand->wait);
+    return aside;
+}
+
 /* With the lock held, which it lets go of. */
 static void let_go(struct in_hand *hand, struct held *held, enum bus_settlement how,
                    int64_t delay_ms)
@@ -233,9 +259,12 @@ static void let_go(struct in_hand *hand, struct held *held, enum bus_settlement 
     held->next = hand->free;
     hand->free = held;
     hand->count--;
+    if (held->aside) {
+        hand->aside--;
+        hand->bytes_aside -= held->bytes;
+    }
     hand->bytes -= first == newest ? held->bytes : 2 * held->bytes;
-    if (hand->count == 0 || (hand->wanted && is_enough(hand, hand->wanted)))
-        wait_wake_all(&hand->wait);
+    wake_if_enough(hand);
     wait_unlock(&hand->wait);
     bus_settle(newest, how, delay_ms);
     if (first != newest)

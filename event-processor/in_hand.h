@@ -10,6 +10,8 @@
 #include "event-processor/status_log.h"
 #include "event-processor/status_table.h"
 
+#include <time.h>
+
 struct in_hand;
 struct held;
 
@@ -19,6 +21,7 @@ struct run_place {
     size_t bytes;
     int64_t delay_ms; /* it comes back after: if it was put off; */
     bool for_long;    /* so it shall wait in the retry log */
+    bool reserved;    /* it was claimed, and waits for that, not in its lane */
     bool limited;     /* its time limit is to come */
     bool cancelling;  /* its time limit is over, and its handler is being told */
 };
@@ -61,6 +64,8 @@ struct held {
     int claim;                    /* outcomes' */
     bool alone;                   /* it may be run with no other handler only */
     int burial;                   /* enum letter_reason, once its attempts are over; -1 */
+    struct timespec again_at;   /* letters': the letter is tried again; zero: for the first time */
+    struct timespec hold_until; /* and no more after that */
 
     size_t bytes;      /* of one of its deliveries */
     struct held *next; /* in the list that it is in: free, or waiting for its handler */
@@ -69,6 +74,7 @@ struct held {
     struct bus_delivery
         *newest;        /* what is settled: another delivery of the same position, or the first */
     int64_t touched_ms; /* fetched, or last reported as in progress */
+    bool aside;
     bool noticed, noticing; /* the notice was appended; its end is awaited */
     bool settled;           /* meanwhile: */
     enum bus_settlement how;
@@ -84,8 +90,8 @@ must_check enum err in_hand_new(size_t limit, size_t bytes_limit, const struct c
 /* Leaves what is still in hand. */
 void in_hand_free(struct in_hand *hand);
 
-/* Waits until there is room for `places` more, `most` in all, or for fewer but with half of the
- * bytes free, or until the time is over; for how many there is room now. */
+/* Waits until there is room for `places` more, `most` in all but for those set aside, or for fewer
+ * but with half of the bytes free, or until the time is over; for how many there is room now. */
 size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64_t timeout_ms);
 /* Takes a delivery into a free place (the caller has seen to that there is one). Its source's
  * position is set, and `record` is the delivery's. NULL: its position is in hand already; the newer
@@ -93,6 +99,9 @@ size_t in_hand_wait_room(struct in_hand *hand, size_t most, size_t places, int64
 struct held *in_hand_take(struct in_hand *hand, struct bus_delivery *delivery);
 /* The record (may be NULL) of its event, which was not delivered; in_hand's from now on. */
 void in_hand_set_record(struct in_hand *hand, struct held *held, struct bus_record *record);
+/* From now on it takes no place of those that are asked for (in_hand_wait_room's `most`), only of
+ * the limits. False: it doesn't, or half of these would be taken that way. */
+must_check bool in_hand_set_aside(struct in_hand *hand, struct held *held);
 /* Settles the delivery and frees its place; the delay is that of BUS_RETRY. */
 void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement how,
                     int64_t delay_ms);

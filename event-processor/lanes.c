@@ -154,13 +154,11 @@ static size_t bytes_of(const struct held *held)
     return held->record ? held->record->payload.len : 0;
 }
 
-/* What was claimed isn't put off: the record of that would tell the next one to get it that its
- * runner has vanished. */
 static bool fits(const struct lanes *lanes, const struct lane *lane, const struct held *held,
                  int64_t now_ns)
 {
     size_t bytes = bytes_of(held);
-    if (lanes->count == 1 || lane->held == 0 || held->claim_position != 0 || held->alone)
+    if (lanes->count == 1 || lane->held == 0 || held->place.reserved || held->alone)
         return true;
     return lane_room(lanes, lane, now_ns) > 0 && lane->bytes + bytes <= lanes->bytes / lanes->count;
 }
@@ -220,12 +218,42 @@ static void append(struct held **first, struct held **last, struct held *held)
     *last = held;
 }
 
-static void add_one(struct lanes *lanes, struct held *held)
+static void take_place(struct lane *lane, struct held *held)
 {
-    struct lane *lane = lane_of(lanes, held);
     held->place = (struct run_place){.bytes = bytes_of(held)};
     lane->held++;
     lane->bytes += held->place.bytes;
+}
+
+static void free_place(struct lane *lane, const struct held *held)
+{
+    lane->held--;
+    lane->bytes -= held->place.bytes;
+}
+
+bool lanes_reserve(struct lanes *lanes, struct held *held, int64_t now_ns)
+{
+    if (lanes_put_off(lanes, held, now_ns))
+        return false;
+    if (!held->place.reserved)
+        take_place(lane_of(lanes, held), held);
+    held->place.reserved = true;
+    return true;
+}
+
+void lanes_give_up(struct lanes *lanes, struct held *held)
+{
+    if (held->place.reserved)
+        free_place(lane_of(lanes, held), held);
+    held->place.reserved = false;
+}
+
+static void add_one(struct lanes *lanes, struct held *held)
+{
+    struct lane *lane = lane_of(lanes, held);
+    if (!held->place.reserved)
+        take_place(lane, held);
+    held->place.reserved = false;
     if (held->alone) {
         struct held **end = &lanes->alone;
         while (*end)
@@ -360,8 +388,7 @@ void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns)
     lanes_forget_limit(lanes, held);
     if (held->began_ns)
         note_duration(lane, now_ns - held->began_ns + 1, now_ns);
-    lane->held--;
-    lane->bytes -= held->place.bytes;
+    free_place(lane, held);
     lane->running--;
     if (lane->running < lane->kept)
         lanes->owed++;
@@ -416,10 +443,7 @@ struct held *lanes_clear(struct lanes *lanes, bool claimed)
     sift(&lanes->alone, &last_alone, claimed, &first, &last);
     for (size_t i = 0; i < lanes->count; i++)
         sift(&lanes->list[i].first, &lanes->list[i].last, claimed, &first, &last);
-    for (struct held *held = first; held; held = held->next) {
-        struct lane *lane = lane_of(lanes, held);
-        lane->held--;
-        lane->bytes -= held->place.bytes;
-    }
+    for (struct held *held = first; held; held = held->next)
+        free_place(lane_of(lanes, held), held);
     return first;
 }

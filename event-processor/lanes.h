@@ -19,7 +19,7 @@
 struct lane {
     const struct handler *handler;
     struct held *first, *last; /* waiting, by `next` */
-    size_t held;               /* deliveries, those that run included */
+    size_t held;               /* deliveries, those that run or have reserved a place included */
     size_t bytes;              /* of their payloads */
     uint32_t running;
     uint32_t most;                /* runs at one time */
@@ -57,7 +57,13 @@ void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct he
 /* Whether a delivery doesn't fit. Then held->place says after what delay it should come back, and
  * whether from the retry log. */
 bool lanes_put_off(struct lanes *lanes, struct held *held, int64_t now_ns);
-/* The same of an item that is not in hand yet. */
+/* Gives a delivery its place before it is claimed: once it is, it must be run here, since the next
+ * one to get it would think that its runner has vanished. lanes_add takes it up. False: it doesn't
+ * fit, see lanes_put_off. */
+bool lanes_reserve(struct lanes *lanes, struct held *held, int64_t now_ns);
+/* It won't be added: if it has reserved a place that is free again. */
+void lanes_give_up(struct lanes *lanes, struct held *held);
+/* The same of an item that is not in hand yet: whether it doesn't fit, and its delay. */
 bool lanes_put_off_item(struct lanes *lanes, const struct handler *handler, int64_t now_ns,
                         int64_t *ret_delay_ms);
 /* The next that may start, from now on running; NULL: none may. */

@@ -10,7 +10,12 @@
 enum {
     THREADS = 2,
     PUT_OFF_MS = 1000,  /* until a delivery that was given back comes again */
+    AGAIN_MS = 1000,    /* until a letter is tried again */
     SILENCE_MS = 10000, /* between two warnings */
+};
+
+struct queue {
+    struct held *first, *last; /* by `next` */
 };
 
 struct letters {
@@ -19,12 +24,60 @@ struct letters {
     struct metric *found[LETTER_REASONS]; /* NULL: whoever finds them counts them */
     struct metric *failed;
     struct wait wait; /* guards the following; woken when there is something to do */
-    struct held *first, *last;
-    bool stopping;
+    struct queue next;
+    struct queue later; /* their letters are tried again, by held->again_at */
+    bool turn;          /* of `later`, if something is due */
+    bool stopping;      /* nothing is taken any more but what has failed for the last time, ... */
+    bool ending;        /* ... nor that */
     struct timespec silent_until;
     size_t started;
     pthread_t threads[THREADS];
 };
+
+/* ---- queues ---- */
+
+static void append(struct queue *queue, struct held *held)
+{
+    held->next = NULL;
+    if (queue->first)
+        queue->last->next = held;
+    else
+        queue->first = held;
+    queue->last = held;
+}
+
+static struct held *take_first(struct queue *queue)
+{
+    struct held *held = queue->first;
+    if (held)
+        queue->first = held->next;
+    return held;
+}
+
+/* With the lock held. */
+static bool takes(const struct letters *letters, const struct held *held)
+{
+    return !letters->ending && (!letters->stopping || held->burial >= 0);
+}
+
+/* Keeps an event whose last attempt has failed, until its letter is tried again. False: not any
+ * longer. */
+static bool hold(struct letters *letters, struct held *held)
+{
+    if (held->burial < 0 || !in_hand_set_aside(held->hand, held))
+        return false;
+    wait_lock(&letters->wait);
+    if (held->again_at.tv_sec == 0)
+        held->hold_until = wait_until(LETTERS_HOLD_MS);
+    bool holds = takes(letters, held) && wait_left_ms(held->hold_until) > 0;
+    if (holds) {
+        held->again_at = wait_until(AGAIN_MS);
+        append(&letters->later, held);
+        wait_wake_all(&letters->wait);
+    }
+    wait_unlock(&letters->wait);
+    return holds;
+}
 
 /* ---- writing a letter ---- */
 
@@ -106,7 +159,8 @@ static void bury(struct letters *letters, struct held *held, enum letter_reason 
         letter.conflict_position = first->event_position;
     }
     if (letters_store(letters, &letter, &death.letter_position)) {
-        outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
+        if (!hold(letters, held))
+            outcomes_return(letters->use.outcomes, held, PUT_OFF_MS);
         return;
     }
     log_warn("dead letter stored", LOG_U64("position", held->run.position),
@@ -211,15 +265,28 @@ static void examine(struct letters *letters, struct held *held)
 
 /* ---- threads ---- */
 
-/* NULL: stopping. */
+/* With the lock held; NULL: nothing can be done now. By turns, since each may take some seconds:
+ * what is tried again must not keep copies waiting, which fill the places in hand. */
+static struct held *take_now(struct letters *letters)
+{
+    const struct held *later = letters->later.first;
+    bool due = later && wait_left_ms(later->again_at) == 0;
+    letters->turn = !letters->turn;
+    return take_first(due && (letters->turn || !letters->next.first) ? &letters->later
+                                                                     : &letters->next);
+}
+
+/* NULL: it ends. */
 static struct held *take_next(struct letters *letters)
 {
+    struct held *held;
     wait_lock(&letters->wait);
-    while (!letters->first && !letters->stopping)
-        wait_on(&letters->wait);
-    struct held *held = letters->first;
-    if (held)
-        letters->first = held->next;
+    while ((held = take_now(letters)) == NULL && !letters->ending) {
+        if (letters->later.first)
+            (void)wait_on_until(&letters->wait, letters->later.first->again_at);
+        else
+            wait_on(&letters->wait);
+    }
     wait_unlock(&letters->wait);
     return held;
 }
@@ -235,19 +302,37 @@ static void *run_letters(void *arg)
 
 void letters_add(struct letters *letters, struct held *held)
 {
-    held->next = NULL;
     wait_lock(&letters->wait);
-    bool stopping = letters->stopping;
-    if (!stopping) {
-        if (letters->first)
-            letters->last->next = held;
-        else
-            letters->first = held;
-        letters->last = held;
+    bool taken = takes(letters, held);
+    if (taken) {
+        append(&letters->next, held);
         wait_wake_all(&letters->wait);
     }
     wait_unlock(&letters->wait);
-    if (stopping)
+    if (!taken)
+        outcomes_return(letters->use.outcomes, held, 0);
+}
+
+/* With the lock held: moves those out of a queue that are not taken any more. */
+static void sift(struct letters *letters, struct queue *queue, struct queue *late)
+{
+    struct queue all = *queue;
+    struct held *held;
+    *queue = (struct queue){0};
+    while ((held = take_first(&all)) != NULL)
+        append(takes(letters, held) ? queue : late, held);
+}
+
+/* With the lock held, which it lets go of. */
+static void return_late(struct letters *letters)
+{
+    struct queue late = {0};
+    struct held *held;
+    sift(letters, &letters->next, &late);
+    sift(letters, &letters->later, &late);
+    wait_wake_all(&letters->wait);
+    wait_unlock(&letters->wait);
+    while ((held = take_first(&late)) != NULL)
         outcomes_return(letters->use.outcomes, held, 0);
 }
 
@@ -291,7 +376,7 @@ enum err letters_start(const struct letters_options *options, struct letters **r
            pthread_create(&letters->threads[letters->started], NULL, run_letters, letters) == 0)
         letters->started++;
     if (letters->started < THREADS) {
-        letters_stop(letters);
+        letters_end(letters);
         letters_free(letters);
         return ERR_MEMORY;
     }
@@ -303,15 +388,14 @@ void letters_stop(struct letters *letters)
 {
     wait_lock(&letters->wait);
     letters->stopping = true;
-    struct held *rest = letters->first;
-    letters->first = NULL;
-    wait_wake_all(&letters->wait);
-    wait_unlock(&letters->wait);
-    while (rest) {
-        struct held *next = rest->next;
-        outcomes_return(letters->use.outcomes, rest, 0);
-        rest = next;
-    }
+    return_late(letters);
+}
+
+void letters_end(struct letters *letters)
+{
+    wait_lock(&letters->wait);
+    letters->ending = true;
+    return_late(letters);
 }
 
 void letters_free(struct letters *letters)

@@ -7,7 +7,9 @@
  *
  * Each step is awaited, so that after a crash anywhere the delivery comes again, and the same is
  * done again: the bus knows the letter by its message id. A letter that no record names does not
- * count. What cannot be done now (the bus is away, say) is given back and comes again.
+ * count. What cannot be done now (the bus is away, say) is given back and comes again. But an event
+ * whose last attempt has failed would be run again then, or charged with another attempt: it is
+ * held and its letter tried again, for LETTERS_HOLD_MS, as long as that leaves places in hand.
  *
  * Thread-safe. A few threads of its own, which wait for the bus; deliveries wait for them, no more
  * than are in hand.
@@ -17,6 +19,8 @@
 
 #include "event-processor/letter.h"
 #include "event-processor/outcomes.h"
+
+enum { LETTERS_HOLD_MS = 30000 };
 
 struct letters;
 
@@ -33,16 +37,20 @@ struct letters_options {
 };
 
 must_check enum err letters_start(const struct letters_options *options, struct letters **ret);
-/* Takes a delivery (outcomes_go_on). Does not wait. After letters_stop it is returned. */
+/* Takes a delivery (outcomes_go_on). Does not wait. After letters_stop it is returned unless its
+ * last attempt has failed, after letters_end in any case. */
 void letters_add(struct letters *letters, struct held *held);
 /* Stores a letter of an event that has no delivery here (sweep.h): as much of it as the bus takes.
  * *ret_position: in the log of dead letters. Waits for the bus, some seconds at most; why it isn't
  * stored is in the log. */
 must_check enum err letters_store(struct letters *letters, const struct letter *letter,
                                   uint64_t *ret_position);
-/* Returns what waits. What is being done goes on. Does not wait. */
+/* Returns what waits and was not run. What is being done goes on, and the letters of what has
+ * failed for the last time are still stored. Does not wait. */
 void letters_stop(struct letters *letters);
-/* After letters_stop. Waits for what is being done, some seconds if the bus has frozen. */
+/* Returns what waits: there is no time left. Does not wait. */
+void letters_end(struct letters *letters);
+/* After letters_end. Waits for what is being done, some seconds if the bus has frozen. */
 void letters_free(struct letters *letters);
 
 #endif

@@ -118,6 +118,11 @@ static enum err start_rpc(struct service *s, struct err_detail *detail)
         .table = s->processor.table,
         .processor = view_of(s->name),
         .group = view_of(s->settings.group),
+        .follower = s->processor.follower,
+        .consumer = s->processor.consumer,
+        .concurrency = (uint32_t)s->settings.concurrency,
+        .started_ms = clock_wall_ms(&clock_system),
+        .started_at = wait_until(0),
     };
     struct rpc_options options = {
         .listen = s->settings.listen,
@@ -221,6 +226,8 @@ static void stop(struct service *s, int64_t drain_ms)
         processor_give_up(&s->processor);
     if (s->watch)
         replay_watch_end(s->watch);
+    if (s->processor_running)
+        replay_desk_end(s->processor.desk); /* rpc_stop waits for its answers */
     if (s->event_watch)
         event_watch_end(s->event_watch);
     if (s->changes_watch)
@@ -228,11 +235,11 @@ static void stop(struct service *s, int64_t drain_ms)
     int64_t left_ms = wait_left_ms(until);
     if (s->rpc)
         rpc_stop(s->rpc, left_ms < RPC_GRACE_MS ? left_ms : RPC_GRACE_MS);
-    replay_watch_free(s->watch);
     if (s->http)
         http_stop(s->http);
     if (s->processor_running)
         processor_stop(&s->processor);
+    replay_watch_free(s->watch);
     event_watch_free(s->event_watch);
     changes_watch_free(s->changes_watch);
     bus_close(s->bus);

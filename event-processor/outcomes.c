@@ -39,6 +39,13 @@ void outcomes_free(struct outcomes *outcomes)
     mem_free(outcomes);
 }
 
+struct outcomes_work outcomes_work(const struct outcomes *outcomes)
+{
+    return (struct outcomes_work){.processed = metric_value(outcomes->counts[PROCESSED]),
+                                  .retried = metric_value(outcomes->counts[RETRIED]),
+                                  .dead = metric_value(outcomes->counts[DEAD])};
+}
+
 void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
                      int64_t delay_ms)
 {
@@ -50,6 +57,8 @@ void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome 
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
     metric_add(outcomes->counts[outcome], 1);
+    if (held->place.reserved)
+        outcomes->use.let_go(outcomes->use.ctx, held);
     if (held->alone)
         outcomes->use.end_alone(outcomes->use.ctx, held);
     in_hand_settle(held->hand, held, how[outcome], delay_ms);
@@ -235,7 +244,8 @@ void outcomes_go_on(struct outcomes *outcomes, struct held *held)
         outcomes->use.to_letters(outcomes->use.ctx, held);
         break;
     case DECIDE_CLAIM:
-        outcomes_claim(outcomes, held);
+        if (outcomes->use.reserve(outcomes->use.ctx, held))
+            outcomes_claim(outcomes, held);
         break;
     case DECIDE_CLAIM_ALONE:
         if (outcomes_end_claim(outcomes, held))

@@ -32,6 +32,11 @@ struct outcomes_options {
     /* Where deliveries go on (outcomes_go_on): to letters_add and retries_add. Must not block. */
     void (*to_letters)(void *ctx, struct held *held);
     void (*to_retries)(void *ctx, struct held *held);
+    /* One that is to be claimed gets its place in its lane: to runner_reserve. False: there is
+     * none, and it is no longer the caller's. */
+    bool (*reserve)(void *ctx, struct held *held);
+    /* One that has such a place is about to be settled: to runner_let_go. */
+    void (*let_go)(void *ctx, struct held *held);
     /* One that was to be run alone is about to be settled: to runner_end_alone. */
     void (*end_alone)(void *ctx, const struct held *held);
     void *ctx;
@@ -93,5 +98,13 @@ void outcomes_leave(struct outcomes *outcomes, struct held *held);
 void outcomes_put_off(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 /* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */
 void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
+
+/* What has become of deliveries so far. */
+struct outcomes_work {
+    uint64_t processed;
+    uint64_t retried; /* attempts that failed and are followed by another one */
+    uint64_t dead;
+};
+struct outcomes_work outcomes_work(const struct outcomes *outcomes);
 
 #endif

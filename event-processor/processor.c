@@ -167,6 +167,7 @@ enum err processor_start(const struct processor_options *options, struct process
 bool processor_drain(struct processor *processor, int64_t timeout_ms)
 {
     struct timespec until = wait_until(timeout_ms);
+    replay_desk_drain(processor->desk);
     replayer_stop(processor->replayer);
     bool done = consumer_drain(processor->consumer, timeout_ms);
     timer_stop(processor->timer);

@@ -43,7 +43,8 @@ struct processor {
  * after bus_close. */
 must_check enum err processor_start(const struct processor_options *options,
                                     struct processor *processor, struct err_detail *detail);
-/* Takes no more work and finishes what is in progress; queries are still answered. False: some was
+/* Takes no more work, starts no more replays and finishes what is in progress; queries are still
+ * answered. False: some was
  * left when the time was over; other processors will do it. */
 bool processor_drain(struct processor *processor, int64_t timeout_ms);
 /* For a bus that does not answer: from now on nothing waits for it, so queries that would have to

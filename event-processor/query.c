@@ -6,6 +6,7 @@
 
 enum {
     PATIENCE_MS = 10000,
+    BEHIND_MS = 1000,    /* while the table is being read anew, which takes long: others may know */
     WAITING_MAX = 10000, /* misses waiting for a look */
     READING_MAX = 1000,  /* full views waiting for a reader */
     LISTING_MAX = 200,   /* lists waiting for the lister */
@@ -84,9 +85,10 @@ struct waiter *query_take(struct query *query, struct waiter_list *list)
     return waiter;
 }
 
-struct timespec query_patience(int64_t timeout_ms)
+struct timespec query_patience(const struct query *query, int64_t timeout_ms)
 {
-    return wait_until(timeout_ms < PATIENCE_MS ? timeout_ms : PATIENCE_MS);
+    int64_t patience_ms = follower_ready(query->use.follower) ? PATIENCE_MS : BEHIND_MS;
+    return wait_until(timeout_ms < patience_ms ? timeout_ms : patience_ms);
 }
 
 /* ---- answers ---- */
@@ -202,7 +204,7 @@ static void ask_later(struct query *query, const struct query_ask *ask, const st
         return;
     }
     lookup->id = *id;
-    lookup->waiter.until = query_patience(ask->timeout_ms);
+    lookup->waiter.until = query_patience(query, ask->timeout_ms);
     if (entry) {
         lookup->entry = *entry;
         lookup->position = position;

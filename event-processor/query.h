@@ -31,7 +31,8 @@ struct query_options {
 
 struct query_ask {
     struct event_status_request request; /* its views need to live only until query_ask returns */
-    int64_t timeout_ms;                  /* the caller's patience; at most 10 s are spent */
+    /* The caller's patience. At most 10 s are spent; 1 s while the table is being read anew. */
+    int64_t timeout_ms;
     /* Called exactly once, perhaps before query_ask returns, on any thread. status is set if e is
      * ERR_NONE and lives until it returns; else message says why. ERR_INVALID: an event_id or a
      * source that nothing can have.

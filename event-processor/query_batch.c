@@ -79,8 +79,9 @@ static struct batch *batch_new(const struct query *query, const struct query_bat
     batch->ask = *ask;
     batch->ask.request.event_ids = batch->texts;
     batch->ask.request.source = add_text(&at, ask->request.source);
-    batch->waiter = (struct waiter){
-        .kind = &batch_kind, .until = query_patience(ask->timeout_ms), .weight = batch->count};
+    batch->waiter = (struct waiter){.kind = &batch_kind,
+                                    .until = query_patience(query, ask->timeout_ms),
+                                    .weight = batch->count};
     for (size_t i = 0; i < batch->count; i++) {
         struct event_status_request request = request_of(batch, i);
         batch->results[i].event_id = batch->texts[i];

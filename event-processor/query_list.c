@@ -71,14 +71,15 @@ static struct view add_text(char **at, struct view text)
 static const struct waiter_kind list_kind;
 
 /* NULL: no memory. */
-static struct list *list_new(const struct query_list_ask *ask)
+static struct list *list_new(const struct query *query, const struct query_list_ask *ask)
 {
     const struct event_list_request *request = &ask->request;
     struct list *list = mem_zero(1, sizeof *list + request->name.len + request->page_token.len);
     if (!list)
         return NULL;
     char *at = list->text;
-    list->waiter = (struct waiter){.kind = &list_kind, .until = query_patience(ask->timeout_ms)};
+    list->waiter =
+        (struct waiter){.kind = &list_kind, .until = query_patience(query, ask->timeout_ms)};
     list->ask = *ask;
     list->ask.request.name = add_text(&at, request->name);
     list->ask.request.page_token = add_text(&at, request->page_token);
@@ -320,7 +321,7 @@ void query_list(struct query *query, const struct query_list_ask *ask)
         refuse(query, ask, e, detail.text);
         return;
     }
-    struct list *list = list_new(ask);
+    struct list *list = list_new(query, ask);
     if (!list) {
         refuse(query, ask, ERR_MEMORY, "out of memory");
         return;

@@ -76,7 +76,7 @@ void query_wait_for_lister(struct query *query, struct waiter *waiter);
 /* Waits for one of a list; NULL: stopping, and none is left. */
 struct waiter *query_take(struct query *query, struct waiter_list *list);
 /* When a caller with that much patience is told that it cannot be known. */
-struct timespec query_patience(int64_t timeout_ms);
+struct timespec query_patience(const struct query *query, int64_t timeout_ms);
 /* Counts a look-up's end. */
 void query_count(struct query *query, enum err e, uint64_t look_ups);
 /* Whether a request's min_position is beyond the status log's end; the detail says so. */

@@ -60,7 +60,7 @@ void query_position(struct query *query, const struct query_position_ask *ask)
         return;
     }
     position->waiter =
-        (struct waiter){.kind = &position_kind, .until = query_patience(ask->timeout_ms)};
+        (struct waiter){.kind = &position_kind, .until = query_patience(query, ask->timeout_ms)};
     position->ask = *ask;
     query_wait_for_look(query, &position->waiter);
 }

@@ -8,89 +8,100 @@ enum {
 
 /* ---- answers ---- */
 
+void desk_done(struct task *task)
+{
+    replay_wanted_free(task->wanted);
+    mem_free(task);
+}
+
 void desk_fail(struct task *task, enum err e, const char *message)
 {
     task->ask.done(task->ask.ctx, e, message, NULL);
-    replay_wanted_free(task->wanted);
-    mem_free(task);
+    desk_done(task);
+}
+
+/* The epoch in which the table, and the replays with it, can be believed, and how far it has come;
+ * 0: they cannot be now. What was not there between two calls with the same answer is nowhere: a
+ * rebuild gives the table its next epoch before it takes the replays away. */
+static uint64_t believed_epoch(struct replay_desk *desk, uint64_t *ret_position)
+{
+    struct status_reflects reflects;
+    status_table_reflects(desk->use.walk.table, &reflects);
+    *ret_position = reflects.status_position;
+    return reflects.epoch == follower_ready(desk->use.follower) ? reflects.epoch : 0;
 }
 
 enum err replay_desk_look(struct replay_desk *desk, const struct event_id *id,
                           struct replay *ret_replay, struct replay_shown *ret)
 {
-    struct status_reflects reflects;
-    uint64_t ready = follower_ready(desk->use.follower);
-    status_table_reflects(desk->use.walk.table, &reflects);
-    if (reflects.epoch != ready)
-        return ERR_UNAVAILABLE;
     struct replay replay;
+    uint64_t position, later;
+    uint64_t epoch = believed_epoch(desk, &position);
+    if (epoch == 0)
+        return ERR_UNAVAILABLE;
     if (!replays_find(desk->use.replays, id, &replay))
-        return follower_ready(desk->use.follower) == ready ? ERR_NOT_FOUND : ERR_UNAVAILABLE;
+        return believed_epoch(desk, &later) == epoch ? ERR_NOT_FOUND : ERR_UNAVAILABLE;
     *ret_replay = replay;
-    enum err e = replay_show(ret_replay, reflects.status_position, true, ret);
+    enum err e = replay_show(ret_replay, position, true, ret);
     if (e)
         replay_release(ret_replay);
     return e;
 }
 
-/* Answers with what is known now; else says why not, and does nothing. */
-static enum err answer_now(struct replay_desk *desk, const struct replay_ask *ask,
-                           const struct event_id *id)
+enum err desk_answer(struct replay_desk *desk, struct task *task, const struct event_id *id,
+                     struct err_detail *detail)
 {
+    char text[ID_TEXT_SIZE];
     struct replay replay;
     struct replay_shown shown;
     enum err e = replay_desk_look(desk, id, &replay, &shown);
+    id_format(id, text);
+    if (e == ERR_NOT_FOUND)
+        return err_set(detail, e,
+                       "no replay %s; those that run are known, and the last %d that have ended",
+                       text, REPLAYS_KEPT);
     if (e)
-        return e;
-    ask->done(ask->ctx, ERR_NONE, "", &shown.progress);
+        return err_set(detail, e, "%s",
+                       e == ERR_MEMORY
+                           ? "out of memory"
+                           : "this processor has not caught up with the bus; try again");
+    if (task->wanted &&
+        !replay_filter_equal(&task->wanted->filter, replay_plan_filter(replay.plan)))
+        e = err_set(detail, ERR_INVALID,
+                    "replay_id %s belongs to another request, which asked for other events or "
+                    "another rate; give one of your own to this one, or none",
+                    text);
+    else
+        task->ask.done(task->ask.ctx, ERR_NONE, "", &shown.progress);
     replay_shown_free(&shown);
     replay_release(&replay);
-    return ERR_NONE;
-}
-
-void desk_answer(struct replay_desk *desk, struct task *task, const struct event_id *id)
-{
-    char text[ID_TEXT_SIZE];
-    struct err_detail detail;
-    enum err e = answer_now(desk, &task->ask, id);
-    if (e) {
-        id_format(id, text);
-        if (e == ERR_NOT_FOUND)
-            err_set(&detail, e,
-                    "no replay %s; those that run are known, and the last %d that have "
-                    "ended",
-                    text, REPLAYS_KEPT);
-        else
-            err_set(&detail, e, "%s",
-                    e == ERR_MEMORY ? "out of memory"
-                                    : "this processor has not caught up with the bus; try again");
-        desk_fail(task, e, detail.text);
-        return;
-    }
-    replay_wanted_free(task->wanted);
-    mem_free(task);
+    if (!e)
+        desk_done(task);
+    return e;
 }
 
 /* ---- asking ---- */
 
 static void enqueue(struct replay_desk *desk, struct task *task)
 {
+    struct desk_line *line =
+        &desk->lines[task->ask.wish == REPLAY_START ? DESK_STARTS : DESK_SHORT];
     task->next = NULL;
     wait_lock(&desk->wait);
     bool stopping = wait_flag_is_set(&desk->stop);
-    bool taken = !stopping && desk->count < WAITING_MAX;
+    bool taken = !stopping && line->count < WAITING_MAX;
     if (taken) {
-        if (desk->first)
-            desk->last->next = task;
+        if (line->first)
+            line->last->next = task;
         else
-            desk->first = task;
-        desk->last = task;
-        desk->count++;
+            line->first = task;
+        line->last = task;
+        line->count++;
         wait_wake_all(&desk->wait);
     }
     wait_unlock(&desk->wait);
     if (stopping)
-        desk_fail(task, ERR_UNAVAILABLE, "this processor is shutting down; ask another one");
+        desk_fail(task, ERR_UNAVAILABLE, desk_stopping);
     else if (!taken)
         desk_fail(task, ERR_BUSY, "too many requests about replays are waiting; try again");
 }
@@ -105,6 +116,7 @@ static enum err take_request(struct replay_desk *desk, const struct replay_ask *
     enum err e = replay_request_check(&ask->request, &id, detail);
     if (e)
         return e;
+    task->starts = !ask->request.dry_run;
     e = replay_wanted_new(&ask->request, &id, view_of(desk->use.source), &task->wanted);
     return e ? err_set(detail, e, "out of memory") : ERR_NONE;
 }
@@ -122,9 +134,7 @@ void replay_desk_ask(struct replay_desk *desk, const struct replay_ask *ask)
     enum err e = take_request(desk, ask, task, &detail);
     if (e)
         desk_fail(task, e, detail.text);
-    else if (ask->wish == REPLAY_GET && answer_now(desk, ask, &task->id) == ERR_NONE)
-        mem_free(task);
-    else
+    else if (ask->wish != REPLAY_GET || desk_answer(desk, task, &task->id, &detail))
         enqueue(desk, task);
 }
 
@@ -134,9 +144,9 @@ enum err replay_desk_list(struct replay_desk *desk, size_t max,
                           void (*use)(void *ctx, const struct replay_progress *list, size_t count),
                           void *ctx)
 {
-    struct status_reflects reflects;
-    status_table_reflects(desk->use.walk.table, &reflects);
-    if (reflects.epoch != follower_ready(desk->use.follower))
+    uint64_t position, later;
+    uint64_t epoch = believed_epoch(desk, &position);
+    if (epoch == 0)
         return ERR_UNAVAILABLE;
     struct replay *list = mem_zero(max, sizeof *list);
     struct replay_shown *shown = mem_zero(max, sizeof *shown);
@@ -145,8 +155,10 @@ enum err replay_desk_list(struct replay_desk *desk, size_t max,
     enum err e = list && shown && progress ? ERR_NONE : ERR_MEMORY;
     if (!e)
         count = replays_list(desk->use.replays, false, list, max);
+    if (!e && believed_epoch(desk, &later) != epoch)
+        e = ERR_UNAVAILABLE;
     for (size_t i = 0; i < count && !e; i++) {
-        e = replay_show(&list[i], reflects.status_position, false, &shown[i]);
+        e = replay_show(&list[i], position, false, &shown[i]);
         progress[i] = shown[i].progress;
     }
     if (!e)
@@ -177,12 +189,19 @@ static enum err init(struct replay_desk *desk, const struct replay_desk_options 
         return ERR_MEMORY;
     }
     desk->use = *options;
-    replay_recorder_init(&desk->recorder,
-                         &(struct replay_recorder_options){.log = options->status_records,
-                                                           .subject = options->status_subject,
-                                                           .processor = options->processor,
-                                                           .stop = &desk->stop});
     return ERR_NONE;
+}
+
+static enum err start_line(struct replay_desk *desk, struct desk_line *line)
+{
+    line->desk = desk;
+    replay_recorder_init(&line->recorder,
+                         &(struct replay_recorder_options){.log = desk->use.status_records,
+                                                           .subject = desk->use.status_subject,
+                                                           .processor = desk->use.processor,
+                                                           .stop = &desk->stop});
+    line->started = pthread_create(&line->thread, NULL, desk_run, line) == 0;
+    return line->started ? ERR_NONE : ERR_MEMORY;
 }
 
 enum err replay_desk_start(const struct replay_desk_options *options, struct replay_desk **ret)
@@ -192,26 +211,40 @@ enum err replay_desk_start(const struct replay_desk_options *options, struct rep
         mem_free(desk);
         return ERR_MEMORY;
     }
-    desk->started = pthread_create(&desk->thread, NULL, desk_run, desk) == 0;
-    if (!desk->started) {
+    enum err e = ERR_NONE;
+    for (int i = 0; i < DESK_LINES && !e; i++)
+        e = start_line(desk, &desk->lines[i]);
+    if (e)
         replay_desk_stop(desk);
-        return ERR_MEMORY;
-    }
-    *ret = desk;
-    return ERR_NONE;
+    else
+        *ret = desk;
+    return e;
+}
+
+void replay_desk_drain(struct replay_desk *desk)
+{
+    atomic_store(&desk->draining, true);
+}
+
+void replay_desk_end(struct replay_desk *desk)
+{
+    wait_flag_set(&desk->stop);
+    wait_lock(&desk->wait);
+    wait_wake_all(&desk->wait);
+    wait_unlock(&desk->wait);
 }
 
 void replay_desk_stop(struct replay_desk *desk)
 {
     if (!desk)
         return;
-    wait_flag_set(&desk->stop);
-    wait_lock(&desk->wait);
-    wait_wake_all(&desk->wait);
-    wait_unlock(&desk->wait);
-    if (desk->started)
-        pthread_join(desk->thread, NULL);
-    replay_recorder_free(&desk->recorder);
+    replay_desk_end(desk);
+    for (int i = 0; i < DESK_LINES; i++) {
+        struct desk_line *line = &desk->lines[i];
+        if (line->started)
+            pthread_join(line->thread, NULL);
+        replay_recorder_free(&line->recorder);
+    }
     wait_flag_destroy(&desk->stop);
     wait_destroy(&desk->wait);
     mem_free(desk);

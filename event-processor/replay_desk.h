@@ -1,8 +1,8 @@
 /* The desk of replays: starts and cancels them, and says how far they are. What gRPC's methods do,
  * without gRPC.
  *
- * What this replica knows is answered at once. Whatever else is asked waits for the desk's thread,
- * which first waits until the table has passed both logs' ends: so an event or a replay of a moment
+ * What this replica knows is answered at once. Whatever else is asked waits for one of the desk's
+ * two threads, that for starts or that for all else, which first waits until the table has passed both logs' ends: so an event or a replay of a moment
  * ago is known, on any processor. What is started or cancelled is recorded in the status log, and
  * answered when it has been folded here.
  *
@@ -40,7 +40,7 @@ struct replay_ask {
     int64_t timeout_ms;            /* the caller's patience; at most 10 s are spent */
     /* Called exactly once, perhaps before replay_desk_ask returns, on any thread. progress is set
      * if e is ERR_NONE and lives until it returns; else message says why. ERR_INVALID: what cannot
-     * be asked for. ERR_NOT_FOUND: no such event or replay. ERR_NOT_ENDED: of the event_ids none
+     * be asked for, also a replay_id that another request had. ERR_NOT_FOUND: no such event or replay. ERR_NOT_ENDED: of the event_ids none
      * can be replayed. ERR_UNAVAILABLE: not now. ERR_BUSY, ERR_MEMORY, ERR_CANCELLED,
      * ERR_TOO_LARGE. */
     void (*done)(void *ctx, enum err e, const char *message,
@@ -64,8 +64,13 @@ struct replay_shown;
 must_check enum err replay_desk_look(struct replay_desk *desk, const struct event_id *id,
                                      struct replay *ret_replay, struct replay_shown *ret);
 struct replays *replay_desk_replays(struct replay_desk *desk);
-/* Answers what waits with ERR_UNAVAILABLE, waits for what is being done, ends the thread and
- * frees. */
+/* From now on no replay is started, since it would not run here: ERR_UNAVAILABLE. All else is still
+ * done. */
+void replay_desk_drain(struct replay_desk *desk);
+/* From now on what waits for the bus, and what is asked and would, is answered with
+ * ERR_UNAVAILABLE. Does not wait. */
+void replay_desk_end(struct replay_desk *desk);
+/* The same; waits for what is being done, ends the threads and frees. */
 void replay_desk_stop(struct replay_desk *desk);
 
 #endif

@@ -2,6 +2,8 @@
  * a letter, and can be replayed. */
 #include "event-processor/replay_desk_parts.h"
 
+#include <stdio.h>
+
 /* ---- letters ---- */
 
 /* `message` is from desk_over; NULL: the bus has failed. */
@@ -36,26 +38,55 @@ static void say_unknown(const struct replay_wanted *wanted, size_t index, struct
 {
     enum { SHOWN = 64 };
     struct view id = wanted->event_ids[index];
+    char place[48] = "";
+    if (wanted->filter.event_id_count > 1)
+        snprintf(place, sizeof place, " (event_ids[%zu])", index);
     err_set(detail, ERR_NOT_FOUND,
-            "no event with id '%.*s' (event_ids[%zu]); ids are the event_id of the 202 response, "
-            "or the producer's id with its source",
-            id.len < SHOWN ? (int)id.len : SHOWN, id.data, index);
+            "no event with id '%.*s'%s; ids are the event_id of the 202 response, or the "
+            "producer's id with its source",
+            id.len < SHOWN ? (int)id.len : SHOWN, id.data, place);
 }
 
-/* The status of one event is told for all of them. */
-static enum err say_none(size_t count, const char *status, struct err_detail *detail)
+/* Why an event cannot be replayed that the table knows. */
+static const char *why_skipped(const struct status_entry *entry, const struct replay_filter *filter)
 {
+    switch (entry->state.status) {
+    case STATUS_ACCEPTED:
+        return "it has not ended yet, it is accepted";
+    case STATUS_PROCESSING:
+        return "it has not ended yet, it is processing";
+    case STATUS_RETRYING:
+        return "it has not ended yet, it is retrying";
+    default:
+        break;
+    }
+    if ((filter->statuses >> entry->state.status & 1) == 0)
+        return entry->state.status == STATUS_DEAD
+                   ? "it is dead, and only what is processed was asked for"
+                   : "it is processed, and only what is dead was asked for";
+    if (entry->state.generation >= STATUS_GENERATION_MAX)
+        return "it has been replayed as often as is possible";
+    return entry->conflict ? "it is a dead letter that came with another event's id"
+                           : "it is a message that is no event";
+}
+
+/* What is said of one event is said for all of them. */
+static enum err say_none(size_t count, const char *why, struct err_detail *detail)
+{
+    if (count == 1)
+        return err_set(detail, ERR_NOT_ENDED, "the event cannot be replayed: %s", why);
     return err_set(detail, ERR_NOT_ENDED,
                    "none of the %zu event_ids can be replayed: only events that have ended, with "
-                   "one of the statuses asked for, can; the last one is %s",
-                   count, status);
+                   "one of the statuses asked for, can; of the last one, %s",
+                   count, why);
 }
 
 enum err desk_check_ids(struct replay_desk *desk, const struct replay_wanted *wanted,
                         const struct replay_search *search, struct err_detail *detail)
 {
     const struct replay_filter *filter = &wanted->filter;
-    const char *status = "";
+    struct view stream = view_of(desk->use.walk.event_stream);
+    const char *why = "";
     size_t takes = 0;
     for (size_t i = 0; i < filter->event_id_count; i++) {
         const struct event_id *id = &filter->event_ids[i];
@@ -63,17 +94,15 @@ enum err desk_check_ids(struct replay_desk *desk, const struct replay_wanted *wa
         struct status_entry entry;
         if (letter && letter->position > 0) {
             takes += letter->matches;
-            status = "known by a dead letter only, which does not match or is without its payload";
+            why = "only its dead letter is left, which does not match or is without its payload";
         } else if (status_table_find(desk->use.walk.table, id, &entry, NULL)) {
-            takes += replay_judge(&entry, filter, view_of(desk->use.walk.event_stream),
-                                  UINT64_MAX) == REPLAY_TAKE;
-            status = status_word(entry.state.status);
+            takes += replay_judge(&entry, filter, stream, UINT64_MAX) == REPLAY_TAKE;
+            why = why_skipped(&entry, filter);
         } else {
             say_unknown(wanted, i, detail);
             return ERR_NOT_FOUND;
         }
     }
-    return filter->event_id_count == 0 || takes > 0
-               ? ERR_NONE
-               : say_none(filter->event_id_count, status, detail);
+    return filter->event_id_count == 0 || takes > 0 ? ERR_NONE
+                                                    : say_none(filter->event_id_count, why, detail);
 }

@@ -2,6 +2,7 @@
 
 #include "common/mem.h"
 #include "event-processor/handlers.h"
+#include "event-processor/replay_walk.h"
 
 #include <stdlib.h>
 
@@ -122,21 +123,13 @@ const struct replay_letter *replay_search_find(const struct replay_search *searc
     return find(search, id);
 }
 
-static int compare_positions(const void *a, const void *b)
-{
-    uint64_t one = *(const uint64_t *)a;
-    uint64_t other = *(const uint64_t *)b;
-    return (one > other) - (one < other);
-}
-
 size_t replay_search_positions(const struct replay_search *search, uint64_t *ret)
 {
     size_t count = 0;
     for (size_t i = 0; i < search->count; i++)
         if (search->letters[i].matches)
             ret[count++] = search->letters[i].position;
-    if (count > 0)
-        qsort(ret, count, sizeof *ret, compare_positions);
+    replay_positions_sort(ret, count);
     return count;
 }
 

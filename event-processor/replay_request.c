@@ -34,42 +34,16 @@ static enum err check_ids(const struct replay_request *request, struct err_detai
     }
     if (request->source.len == 0)
         return ERR_NONE;
-    if (request->event_id_count == 0)
-        return err_set(detail, ERR_INVALID,
-                       "source is that of event_ids, of which none are given; events cannot be "
-                       "selected by it");
     return attribute_check("source", request->source, ATTRIBUTE_TEXT, EVENT_SOURCE_MAX, detail)
                ? ERR_INVALID
                : ERR_NONE;
-}
-
-static enum err check_bounds(const struct replay_request *request, struct err_detail *detail)
-{
-    if (request->to_position > 0 && request->from_position > request->to_position)
-        return err_set(
-            detail, ERR_INVALID, "from_position %llu is beyond to_position %llu: nothing can match",
-            (unsigned long long)request->from_position, (unsigned long long)request->to_position);
-    if (request->accepted_since_ms != 0 && request->accepted_until_ms != 0 &&
-        request->accepted_since_ms >= request->accepted_until_ms)
-        return err_set(detail, ERR_INVALID,
-                       "accepted_since must be before accepted_until: nothing can match");
-    return ERR_NONE;
 }
 
 enum err replay_request_check(const struct replay_request *request, struct event_id *ret_id,
                               struct err_detail *detail)
 {
     struct event_id id = {{0}};
-    bool anything = request->event_id_count > 0 || request->statuses != 0 ||
-                    request->name.len > 0 || request->from_position > 0 ||
-                    request->to_position > 0 || request->accepted_since_ms != 0 ||
-                    request->accepted_until_ms != 0;
     enum err e = check_ids(request, detail);
-    if (!e && !anything)
-        e = err_set(detail, ERR_INVALID,
-                    "nothing says which events to replay; give one at least of event_ids, "
-                    "statuses, name, from_position, to_position, accepted_since and "
-                    "accepted_until (all that are dead: statuses [\"DEAD\"])");
     if (!e && (request->statuses & ~ENDED) != 0)
         e = err_set(detail, ERR_INVALID,
                     "statuses may have DEAD and PROCESSED only: nothing else has ended");
@@ -80,7 +54,7 @@ enum err replay_request_check(const struct replay_request *request, struct event
                     request->name.len < EVENT_NAME_MAX ? (int)request->name.len : EVENT_NAME_MAX,
                     request->name.data);
     if (!e)
-        e = check_bounds(request, detail);
+        e = replay_request_check_whole(request, detail);
     if (!e && request->replay_id.len > 0)
         e = replay_id_check(request->replay_id, &id, detail);
     if (!e)
@@ -171,6 +145,17 @@ void replay_wanted_free(struct replay_wanted *wanted)
     mem_free(whole->views);
     mem_free(whole->ids);
     mem_free(whole);
+}
+
+bool replay_filter_equal(const struct replay_filter *a, const struct replay_filter *b)
+{
+    return a->event_id_count == b->event_id_count &&
+           (a->event_id_count == 0 ||
+            memcmp(a->event_ids, b->event_ids, a->event_id_count * sizeof *a->event_ids) == 0) &&
+           a->statuses == b->statuses && view_equal(a->name, b->name) &&
+           a->from_position == b->from_position && a->to_position == b->to_position &&
+           a->accepted_since_ms == b->accepted_since_ms &&
+           a->accepted_until_ms == b->accepted_until_ms && a->rate == b->rate;
 }
 
 /* ---- what is shown ---- */

@@ -26,6 +26,8 @@ must_check enum err replay_wanted_new(const struct replay_request *request,
                                       const struct event_id *id, struct view source,
                                       struct replay_wanted **ret);
 void replay_wanted_free(struct replay_wanted *wanted);
+/* Whether both were asked for in the same words: what was looked up for them is not compared. */
+bool replay_filter_equal(const struct replay_filter *a, const struct replay_filter *b);
 
 /* A replay as callers see it. */
 struct replay_shown {

@@ -51,6 +51,12 @@ static int compare(const void *a, const void *b)
     return (one > other) - (one < other);
 }
 
+void replay_positions_sort(uint64_t *positions, size_t count)
+{
+    if (count > 0)
+        qsort(positions, count, sizeof *positions, compare);
+}
+
 /* Where the events with these ids are; what is not known any more is left out. */
 static enum err find_ids(struct replay_walk *walk)
 {
@@ -64,7 +70,7 @@ static enum err find_ids(struct replay_walk *walk)
     for (size_t i = 0; i < filter->event_id_count; i++)
         if (status_table_find(walk->use.table, &filter->event_ids[i], &entry, NULL))
             walk->positions[walk->count++] = entry.event_position;
-    qsort(walk->positions, walk->count, sizeof *walk->positions, compare);
+    replay_positions_sort(walk->positions, walk->count);
     return ERR_NONE;
 }
 

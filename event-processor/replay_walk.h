@@ -43,4 +43,6 @@ must_check enum err replay_walk_next(struct replay_walk *walk, enum replay_step 
 /* The position up to which all has been looked at. */
 uint64_t replay_walk_cursor(const struct replay_walk *walk);
 
+void replay_positions_sort(uint64_t *positions, size_t count); /* ascending */
+
 #endif

@@ -6,7 +6,10 @@
 
 #include <stdatomic.h>
 
-enum { APART_MS = 100 }; /* two messages of a stream, but for the last one */
+enum {
+    APART_MS = 100, /* two messages of a stream, but for the last one */
+    IDLE_MS = 60000 /* nothing is to be told then unless something changes */
+};
 
 struct replay_stream {
     struct replay_watch *watch;
@@ -14,6 +17,7 @@ struct replay_stream {
     bool once;
     bool asking;  /* the desk has it */
     bool sending; /* a message has not left yet */
+    bool late;    /* there is or may be something to tell that could not be told yet */
     bool ended;   /* the call was answered */
     bool listed;
     struct event_id id;
@@ -25,10 +29,14 @@ struct replay_stream {
 };
 
 struct replay_watch {
-    struct replay_desk *desk;
-    pthread_mutex_t lock; /* guards the streams */
+    struct replay_desk *desk; /* until replay_watch_end */
+    struct replays *replays;
+    pthread_mutex_t lock; /* guards the streams, and the following */
     struct replay_stream *streams;
+    struct replay_stream *next_up; /* whose turn it is in the thread's round */
     bool ending;
+    bool started;
+    pthread_t thread;
 };
 
 static const char shutting_down[] =
@@ -43,6 +51,8 @@ static void unlist(struct replay_stream *stream)
     *stream->at = stream->next;
     if (stream->next)
         stream->next->at = stream->at;
+    if (stream->watch->next_up == stream)
+        stream->watch->next_up = stream->next;
     stream->listed = false;
 }
 
@@ -86,42 +96,87 @@ static void send(struct replay_stream *stream, const struct replay_progress *pro
     buf_free(&out);
 }
 
-static bool is_news(const struct replay_stream *stream, const struct replay_progress *progress)
+static bool is_news(const struct replay_stream *stream, const struct replay *replay)
 {
-    return progress->event_position != stream->told_cursor ||
-           progress->updated_ms != stream->told_ms;
+    return replay->cursor != stream->told_cursor || replay->updated_ms != stream->told_ms;
 }
 
-/* Tells what has changed. */
+/* Whether there is anything to be told, as far as it costs little to know. */
+static bool is_worth_it(struct replay_stream *stream)
+{
+    struct replay replay;
+    if (!replays_find(stream->watch->replays, &stream->id, &replay))
+        return true;
+    bool last = replay.state != REPLAY_RUNNING;
+    bool news = last || is_news(stream, &replay);
+    replay_release(&replay);
+    stream->late = news && !last && wait_left_ms(stream->next_at) > 0;
+    return news && !stream->late;
+}
+
+/* Tells what has changed. Where that cannot be known, waiting might be for ever. */
 static void tell(struct replay_stream *stream)
 {
     struct replay replay;
     struct replay_shown shown;
-    if (stream->sending)
+    stream->late = stream->sending;
+    if (stream->sending || !is_worth_it(stream))
         return;
     enum err e = replay_desk_look(stream->watch->desk, &stream->id, &replay, &shown);
-    if (e == ERR_NOT_FOUND)
-        fail(stream, e, "the replay is not known any more: the status log no longer has it");
-    if (e)
+    if (e) {
+        fail(stream, e,
+             e == ERR_NOT_FOUND
+                 ? "the replay is not known any more: the status log no longer has it"
+             : e == ERR_UNAVAILABLE
+                 ? "this processor has not caught up with the bus; ask again, or another one"
+                 : err_title(e));
         return;
-    bool last = replay.state != REPLAY_RUNNING;
-    if (last || (wait_left_ms(stream->next_at) == 0 && is_news(stream, &shown.progress)))
-        send(stream, &shown.progress, last);
+    }
+    send(stream, &shown.progress, replay.state != REPLAY_RUNNING);
     replay_shown_free(&shown);
     replay_release(&replay);
 }
 
-/* ---- changes ---- */
+/* ---- the thread ---- */
 
-static void on_change(void *ctx)
+/* Looks at all streams, with the lock for one at a time. In how many milliseconds to do so again,
+ * at the latest. */
+static int64_t tell_all(struct replay_watch *watch)
 {
-    struct replay_watch *watch = ctx;
+    int64_t next_ms = IDLE_MS;
+    struct replay_stream *stream;
     pthread_mutex_lock(&watch->lock);
-    for (struct replay_stream *stream = watch->streams, *next; stream; stream = next) {
-        next = stream->next;
+    watch->next_up = watch->streams;
+    while ((stream = watch->next_up) != NULL) {
+        watch->next_up = stream->next;
         tell(stream);
+        int64_t left_ms = wait_left_ms(stream->next_at);
+        if (stream->late && !stream->sending && left_ms < next_ms)
+            next_ms = left_ms;
+        pthread_mutex_unlock(&watch->lock);
+        pthread_mutex_lock(&watch->lock);
     }
     pthread_mutex_unlock(&watch->lock);
+    return next_ms;
+}
+
+static bool is_ending(struct replay_watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    bool ending = watch->ending;
+    pthread_mutex_unlock(&watch->lock);
+    return ending;
+}
+
+static void *run_watch(void *arg)
+{
+    struct replay_watch *watch = arg;
+    uint64_t turn = 0;
+    while (!is_ending(watch)) {
+        int64_t next_ms = tell_all(watch);
+        turn = replays_wait(watch->replays, turn, wait_until(next_ms));
+    }
+    return NULL;
 }
 
 /* ---- a stream's life ---- */
@@ -160,8 +215,10 @@ void replay_stream_first(void *ctx, enum err e, const char *message,
     } else if (!over) {
         stream->id = progress->id;
         send(stream, progress, stream->once || progress->state != REPLAY_RUNNING);
-        if (!stream->ended)
+        if (!stream->ended) {
             list(stream);
+            replays_wake(watch->replays); /* it may have changed since it was looked at */
+        }
     }
     pthread_mutex_unlock(&watch->lock);
     if (over)
@@ -174,8 +231,8 @@ void replay_stream_writable(struct replay_watch *watch, struct rpc_call *call)
     pthread_mutex_lock(&watch->lock);
     if (stream)
         stream->sending = false;
-    if (stream && stream->listed)
-        tell(stream);
+    if (stream && stream->listed && stream->late)
+        replays_wake(watch->replays);
     pthread_mutex_unlock(&watch->lock);
 }
 
@@ -206,7 +263,12 @@ enum err replay_watch_new(struct replay_desk *desk, struct replay_watch **ret)
         return ERR_MEMORY;
     }
     watch->desk = desk;
-    replays_listen(replay_desk_replays(desk), on_change, watch);
+    watch->replays = replay_desk_replays(desk);
+    watch->started = pthread_create(&watch->thread, NULL, run_watch, watch) == 0;
+    if (!watch->started) {
+        replay_watch_free(watch);
+        return ERR_MEMORY;
+    }
     *ret = watch;
     return ERR_NONE;
 }
@@ -218,13 +280,16 @@ void replay_watch_end(struct replay_watch *watch)
     while (watch->streams)
         fail(watch->streams, ERR_UNAVAILABLE, shutting_down);
     pthread_mutex_unlock(&watch->lock);
+    replays_wake(watch->replays);
+    if (watch->started)
+        pthread_join(watch->thread, NULL);
+    watch->started = false;
 }
 
 void replay_watch_free(struct replay_watch *watch)
 {
     if (!watch)
         return;
-    replays_listen(replay_desk_replays(watch->desk), NULL, NULL);
     pthread_mutex_destroy(&watch->lock);
     mem_free(watch);
 }

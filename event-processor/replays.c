@@ -25,10 +25,6 @@ struct replays {
     uint64_t first; /* what began before it is forgotten */
     bool changed;   /* since the last announcement */
     uint64_t turn;
-
-    pthread_mutex_t telling; /* guards the listener; held while it is called */
-    void (*listener)(void *ctx);
-    void *ctx;
 };
 
 /* ---- plans ---- */
@@ -265,19 +261,12 @@ void replays_reset(struct replays *replays)
 void replays_announce(struct replays *replays)
 {
     wait_lock(&replays->wait);
-    bool changed = replays->changed;
-    replays->changed = false;
-    if (changed) {
+    if (replays->changed) {
+        replays->changed = false;
         replays->turn++;
         wait_wake_all(&replays->wait);
     }
     wait_unlock(&replays->wait);
-    if (!changed)
-        return;
-    pthread_mutex_lock(&replays->telling);
-    if (replays->listener)
-        replays->listener(replays->ctx);
-    pthread_mutex_unlock(&replays->telling);
 }
 
 /* ---- reading ---- */
@@ -331,14 +320,6 @@ void replays_wake(struct replays *replays)
     wait_unlock(&replays->wait);
 }
 
-void replays_listen(struct replays *replays, void (*changed)(void *ctx), void *ctx)
-{
-    pthread_mutex_lock(&replays->telling);
-    replays->listener = changed;
-    replays->ctx = ctx;
-    pthread_mutex_unlock(&replays->telling);
-}
-
 /* ---- life ---- */
 
 enum err replays_new(struct replays **ret)
@@ -347,11 +328,6 @@ enum err replays_new(struct replays **ret)
     if (!replays)
         return ERR_MEMORY;
     if (wait_init(&replays->wait)) {
-        mem_free(replays);
-        return ERR_MEMORY;
-    }
-    if (pthread_mutex_init(&replays->telling, NULL) != 0) {
-        wait_destroy(&replays->wait);
         mem_free(replays);
         return ERR_MEMORY;
     }
@@ -366,7 +342,6 @@ void replays_free(struct replays *replays)
         return;
     replays_reset(replays);
     mem_free(replays->list);
-    pthread_mutex_destroy(&replays->telling);
     wait_destroy(&replays->wait);
     mem_free(replays);
 }

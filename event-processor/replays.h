@@ -56,7 +56,7 @@ void replays_forget(struct replays *replays, uint64_t first);
 uint64_t replays_first(struct replays *replays); /* as told by that; 0: not yet */
 /* Forgets all, for a fold from the start. */
 void replays_reset(struct replays *replays);
-/* To be called without the table's lock after changes: tells waiters and the listener. */
+/* To be called without the table's lock after changes: wakes who waits for them. */
 void replays_announce(struct replays *replays);
 
 /* ---- reading ---- */
@@ -72,10 +72,8 @@ size_t replays_running(struct replays *replays);
 /* Waits until something has changed since the turn `seen` (0 at first), or the time is over;
  * returns the present turn. */
 uint64_t replays_wait(struct replays *replays, uint64_t seen, struct timespec until);
-/* Ends all waits. */
+/* Begins a turn although nothing has changed, which ends all waits: for who waits for changes and
+ * for something else too. */
 void replays_wake(struct replays *replays);
-/* Called after changes, by the follower's thread; must not block. NULL: nobody. Returns when the
- * former one is not being called any more. */
-void replays_listen(struct replays *replays, void (*changed)(void *ctx), void *ctx);
 
 #endif

@@ -1,12 +1,17 @@
 #include "event-processor/rpc_events.h"
 
-static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
+void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e)
 {
     if (e)
         rpc_fail(call, e, err_title(e));
     else
         rpc_reply(call, buf_view(out));
     buf_free(out);
+}
+
+bool rpc_events_gone(void *ctx)
+{
+    return rpc_cancelled(ctx);
 }
 
 /* Ends a call whose request could not be read. */
@@ -28,20 +33,17 @@ static void on_answer(void *ctx, enum err e, const char *message, const struct e
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_status_write(status, &out));
-}
-
-static bool is_gone(void *ctx)
-{
-    return rpc_cancelled(ctx);
+    rpc_events_reply(call, &out, event_status_write(status, &out));
 }
 
 static void get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_answer, .gone = is_gone, .ctx = call};
+    struct query_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                            .done = on_answer,
+                            .gone = rpc_events_gone,
+                            .ctx = call};
     enum err e = event_status_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "GetEventStatusRequest");
@@ -63,15 +65,17 @@ static void on_results(void *ctx, enum err e, const char *message,
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_batch_write(results, count, &out));
+    rpc_events_reply(call, &out, event_batch_write(results, count, &out));
 }
 
 static void batch_get_event_status(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_batch_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_results, .gone = is_gone, .ctx = call};
+    struct query_batch_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                  .done = on_results,
+                                  .gone = rpc_events_gone,
+                                  .ctx = call};
     enum err e = event_batch_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "BatchGetEventStatusRequest");
@@ -92,15 +96,17 @@ static void on_page(void *ctx, enum err e, const char *message, const struct eve
     }
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_page_write(page, &out));
+    rpc_events_reply(call, &out, event_page_write(page, &out));
 }
 
 static void list_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
     struct event_status_holder *holder;
-    struct query_list_ask ask = {
-        .timeout_ms = rpc_time_left_ms(call), .done = on_page, .gone = is_gone, .ctx = call};
+    struct query_list_ask ask = {.timeout_ms = rpc_time_left_ms(call),
+                                 .done = on_page,
+                                 .gone = rpc_events_gone,
+                                 .ctx = call};
     enum err e = event_list_request_read(request, &holder, &ask.request);
     if (e) {
         refuse(call, e, "ListEventsRequest");
@@ -150,35 +156,6 @@ static void watch_events_closed(struct rpc_call *call, void *ctx)
     changes_watch_closed(events->changes_watch, call);
 }
 
-/* ---- GetStats ---- */
-
-static void get_stats(struct rpc_call *call, struct view request, void *ctx)
-{
-    const struct rpc_events *events = ctx;
-    uint64_t floor_position;
-    enum err e = event_stats_request_read(request, &floor_position);
-    if (e) {
-        refuse(call, e, "GetStatsRequest");
-        return;
-    }
-    struct status_table_stats stats;
-    status_table_stats(events->table, floor_position, &stats);
-    struct event_stats answer = {
-        .processor = events->processor,
-        .group = events->group,
-        .event_position = stats.reflects.event_position,
-        .status_position = stats.reflects.status_position,
-        .first_event_position = stats.reflects.first_event_position,
-        .events = stats.events,
-        .table_bytes = stats.bytes,
-        .digest = stats.digest,
-    };
-    memcpy(answer.counts, stats.counts, sizeof answer.counts);
-    struct buf out;
-    buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, event_stats_write(&answer, &out));
-}
-
 const struct rpc_method rpc_events_methods[] = {
     {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
@@ -193,7 +170,7 @@ const struct rpc_method rpc_events_methods[] = {
      .on_request = watch_events,
      .on_writable = watch_events_writable,
      .on_closed = watch_events_closed},
-    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = get_stats},
+    {.path = EVENT_STATS_METHOD, .kind = RPC_UNARY, .on_request = rpc_get_stats},
     {.path = REPLAY_START_METHOD,
      .kind = RPC_SERVER_STREAM,
      .on_request = rpc_replay_events,

@@ -4,6 +4,7 @@
 #define TIDINGS_RPC_EVENTS_H
 
 #include "event-processor/changes_watch.h"
+#include "event-processor/consumer.h"
 #include "event-processor/event_watch.h"
 #include "event-processor/rpc_replays.h"
 
@@ -19,9 +20,21 @@ struct rpc_events {
     struct status_table *table;
     struct view processor; /* this one's name */
     struct view group;
+    struct follower *follower;
+    struct consumer *consumer;
+    uint32_t concurrency;
+    int64_t started_ms;         /* wall clock, */
+    struct timespec started_at; /* and monotonic */
 };
+
+void rpc_get_stats(struct rpc_call *call, struct view request, void *ctx);
 
 /* For rpc_options.methods; their ctx is a struct rpc_events. */
 extern const struct rpc_method rpc_events_methods[];
+
+/* Answers a unary call with what was written into `out`, or with why it was not, and frees that. */
+void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e);
+/* Whether a unary call's caller has gone away: for query_ask and replay_ask. */
+bool rpc_events_gone(void *call);
 
 #endif

@@ -1,16 +1,8 @@
+#include "common/event.h"
 #include "event-processor/replay_watch.h"
 #include "event-processor/rpc_events.h"
 
 enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
-
-static void reply_with(struct rpc_call *call, struct buf *out, enum err e)
-{
-    if (e)
-        rpc_fail(call, e, err_title(e));
-    else
-        rpc_reply(call, buf_view(out));
-    buf_free(out);
-}
 
 /* ---- GetReplay, CancelReplay ---- */
 
@@ -24,12 +16,7 @@ static void on_answer(void *ctx, enum err e, const char *message,
         return;
     }
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, replay_progress_write(progress, &out));
-}
-
-static bool is_gone(void *ctx)
-{
-    return rpc_cancelled(ctx);
+    rpc_events_reply(call, &out, replay_progress_write(progress, &out));
 }
 
 /* Reads the id and asks; the ask says all else. */
@@ -50,16 +37,16 @@ static void ask_by_id(struct rpc_call *call, struct view request, void *ctx, str
 
 void rpc_get_replay(struct rpc_call *call, struct view request, void *ctx)
 {
-    ask_by_id(
-        call, request, ctx,
-        (struct replay_ask){.wish = REPLAY_GET, .done = on_answer, .gone = is_gone, .ctx = call});
+    ask_by_id(call, request, ctx,
+              (struct replay_ask){
+                  .wish = REPLAY_GET, .done = on_answer, .gone = rpc_events_gone, .ctx = call});
 }
 
 void rpc_cancel_replay(struct rpc_call *call, struct view request, void *ctx)
 {
     ask_by_id(call, request, ctx,
               (struct replay_ask){
-                  .wish = REPLAY_CANCEL, .done = on_answer, .gone = is_gone, .ctx = call});
+                  .wish = REPLAY_CANCEL, .done = on_answer, .gone = rpc_events_gone, .ctx = call});
 }
 
 /* ---- WatchReplay, ReplayEvents ---- */
@@ -76,6 +63,23 @@ void rpc_watch_replay(struct rpc_call *call, struct view request, void *ctx)
                                       .ctx = stream});
 }
 
+static void refuse(struct rpc_call *call, enum err e)
+{
+    struct err_detail detail;
+    if (e == ERR_MEMORY)
+        err_set(&detail, e, "out of memory");
+    else if (e == ERR_INVALID)
+        err_set(&detail, e,
+                "event_ids are too many or too long; at most %d are allowed, each of at most %d "
+                "bytes",
+                REPLAY_IDS_MAX, EVENT_PRODUCER_ID_MAX);
+    else
+        err_set(&detail, e,
+                "the request is not a ReplayEventsRequest, or has a status or a time that does not "
+                "exist");
+    rpc_fail(call, e, detail.text);
+}
+
 void rpc_replay_events(struct rpc_call *call, struct view request, void *ctx)
 {
     const struct rpc_events *events = ctx;
@@ -86,10 +90,7 @@ void rpc_replay_events(struct rpc_call *call, struct view request, void *ctx)
                              .gone = replay_stream_gone};
     enum err e = replay_request_read(request, &holder, &ask.request);
     if (e) {
-        rpc_fail(call, e,
-                 e == ERR_MEMORY ? "out of memory"
-                                 : "the request is not a ReplayEventsRequest, or has a status or a "
-                                   "time that does not exist");
+        refuse(call, e);
         return;
     }
     ask.ctx = replay_stream_open(events->watch, call, ask.request.detach || ask.request.dry_run);
@@ -117,7 +118,7 @@ static void on_list(void *ctx, const struct replay_progress *replays, size_t cou
     struct rpc_call *call = ctx;
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    reply_with(call, &out, replay_list_write(replays, count, &out));
+    rpc_events_reply(call, &out, replay_list_write(replays, count, &out));
 }
 
 void rpc_list_replays(struct rpc_call *call, struct view request, void *ctx)

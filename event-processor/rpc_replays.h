@@ -6,13 +6,15 @@
 #include "common/rpc.h"
 #include "event-processor/replay_desk.h"
 
-/* The streams that watch replays. Thread-safe. */
+/* The streams that watch replays. Thread-safe, with a thread of its own that tells them what has
+ * changed. */
 struct replay_watch;
 must_check enum err replay_watch_new(struct replay_desk *desk, struct replay_watch **ret);
-/* Ends the streams, and those that are opened from now on, with ERR_UNAVAILABLE: another processor
- * tells the same. */
+/* Ends the thread and the streams, and those that are opened from now on, with ERR_UNAVAILABLE:
+ * another processor tells the same. From now on the desk is not used. */
 void replay_watch_end(struct replay_watch *watch);
-/* After replay_watch_end and rpc_stop, and before replay_desk_stop. */
+/* After replay_watch_end, rpc_stop and replay_desk_stop: the desk may have a stream whose call is
+ * over, and gives it back. */
 void replay_watch_free(struct replay_watch *watch);
 
 /* The methods' callbacks (rpc_method); their ctx is a struct rpc_events. */

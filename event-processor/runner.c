@@ -12,9 +12,8 @@ struct runner {
     struct metric *running_gauge, *time_outs, *put_offs;
 
     struct wait wait; /* guards the following; woken when the thread may have something to do, and
-                       * when it is done with what somebody may wait for */
+                       * when a cancellation is over */
     struct lanes lanes;
-    bool starting; /* the thread, a handler */
     bool stopping; /* no more handlers, but for what was claimed */
     bool ending;   /* nor for that, nor time limits */
 
@@ -159,13 +158,9 @@ static void start_run(struct runner *runner, struct held *held)
 static void start_next(struct runner *runner, struct held *held)
 {
     metric_set(runner->running_gauge, (uint32_t)runner->lanes.all_running);
-    runner->starting = true;
     wait_unlock(&runner->wait);
     start_run(runner, held);
     wait_lock(&runner->wait);
-    runner->starting = false;
-    if (runner->stopping)
-        wait_wake_all(&runner->wait);
 }
 
 static void wait_for_work(struct runner *runner, int64_t until_ns)
@@ -255,14 +250,24 @@ void runner_add(struct runner *runner, struct held *list)
     }
 }
 
-bool runner_puts_off(struct runner *runner, struct held *held)
+bool runner_reserve(struct runner *runner, struct held *held)
 {
     wait_lock(&runner->wait);
-    bool full = lanes_put_off(&runner->lanes, held, now_ns());
+    bool late = runner->stopping && held->claim_position == 0;
+    bool reserved = !late && lanes_reserve(&runner->lanes, held, now_ns());
     wait_unlock(&runner->wait);
-    if (full)
+    if (late)
+        outcomes_return(runner->outcomes, held, 0);
+    else if (!reserved)
         put_off(runner, held);
-    return full;
+    return reserved;
+}
+
+void runner_let_go(struct runner *runner, struct held *held)
+{
+    wait_lock(&runner->wait);
+    lanes_give_up(&runner->lanes, held);
+    wait_unlock(&runner->wait);
 }
 
 bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
@@ -282,6 +287,14 @@ struct lanes_want runner_wants(struct runner *runner)
     struct lanes_want want = lanes_want(&runner->lanes, now_ns());
     wait_unlock(&runner->wait);
     return want;
+}
+
+size_t runner_running(struct runner *runner)
+{
+    wait_lock(&runner->wait);
+    size_t running = runner->lanes.all_running;
+    wait_unlock(&runner->wait);
+    return running;
 }
 
 /* ---- life ---- */
@@ -331,8 +344,6 @@ void runner_stop(struct runner *runner)
 {
     wait_lock(&runner->wait);
     runner->stopping = true;
-    while (runner->starting)
-        wait_on(&runner->wait);
     struct held *rest = lanes_clear(&runner->lanes, false);
     wait_unlock(&runner->wait);
     return_all(runner, rest);

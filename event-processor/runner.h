@@ -27,15 +27,17 @@ must_check enum err runner_start(const struct runner_options *options, struct ru
  * claimed is neither before runner_end: the next one to get it would think that its runner has
  * vanished. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
-/* If a delivery does not fit into its lane now it is put off, and no longer the caller's. To be
- * asked before it is claimed. Thread-safe. */
-bool runner_puts_off(struct runner *runner, struct held *held);
-/* Whether that would be so of an item that is not in hand yet; then in how long it should come
- * back. Thread-safe. */
+/* Gives a delivery its place in its lane before it is claimed. False: it doesn't fit and is put
+ * off, or is returned since all ends; it is no longer the caller's. Thread-safe. */
+must_check bool runner_reserve(struct runner *runner, struct held *held);
+/* It won't come to its lane: the place that it may have is free again. Thread-safe. */
+void runner_let_go(struct runner *runner, struct held *held);
+/* Whether an item that is not in hand yet would be put off; then in how long it should come back.
+ * Thread-safe. */
 bool runner_puts_off_item(struct runner *runner, const struct handler *handler,
                           int64_t *ret_delay_ms);
-/* Starts no more handlers and returns what waits, but for what was claimed. Runs in progress go on,
- * until their time limits. */
+/* Starts no more handlers and returns what waits, but for what was claimed and what is about to
+ * start. Runs in progress go on, until their time limits. Does not wait. */
 void runner_stop(struct runner *runner);
 /* Nothing is started any more, and no time limits hold. After runner_stop. */
 void runner_end(struct runner *runner);
@@ -45,6 +47,7 @@ void runner_end(struct runner *runner);
 void runner_end_alone(struct runner *runner, const struct held *held);
 /* What should be fetched now. Thread-safe. */
 struct lanes_want runner_wants(struct runner *runner);
-void runner_free(struct runner *runner); /* after runner_end, when no run is in progress */
+size_t runner_running(struct runner *runner); /* handlers that run now */
+void runner_free(struct runner *runner);      /* after runner_end, when no run is in progress */
 
 #endif

@@ -94,12 +94,12 @@ static void set_error(struct simulate_step *step, struct view reason, const char
 
 static bool read_failure(struct view rest, struct simulate_step *step)
 {
-    struct view time = {rest.data + 6, rest.len - 6};
     step->kind = SIMULATE_FAIL;
     if (rest.len < 6 || memcmp(rest.data, "after=", 6) != 0) {
         set_error(step, rest, "it failed, as the payload asks for");
         return true;
     }
+    struct view time = {rest.data + 6, rest.len - 6};
     set_error(step, (struct view){NULL, 0}, "it failed, and wants to be tried again later");
     return config_duration_parse(time, DELAY_MAX_MS, &step->after_ms);
 }

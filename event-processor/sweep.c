@@ -7,14 +7,16 @@ enum {
     MARGIN_MS = 1000, /* the table knows whole seconds */
 };
 
-/* An attempt may take as long as its timeout, its failure is tried again after a backoff at most,
- * and if its processor vanishes the bus delivers it again after ack_wait. */
+/* An attempt may take as long as its timeout, its failure is tried again after a backoff at most or
+ * waits for its letter, and if its processor vanishes the bus delivers it again after ack_wait. */
 static int64_t unchanged_ms(const struct sweep_options *use)
 {
     int64_t most = 0;
     for (size_t i = 0; i < handlers_count(use->handlers); i++) {
         const struct retry_policy *policy = handlers_at(use->handlers, i)->retry;
-        int64_t ms = policy->backoff_max_ms + policy->timeout_ms;
+        int64_t after_ms =
+            policy->backoff_max_ms > LETTERS_HOLD_MS ? policy->backoff_max_ms : LETTERS_HOLD_MS;
+        int64_t ms = after_ms + policy->timeout_ms;
         most = ms > most ? ms : most;
     }
     return most + use->ack_wait_ms + MARGIN_MS;

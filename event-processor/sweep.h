@@ -41,7 +41,7 @@ struct sweep_options {
     const struct clock *clock;
     struct metrics *metrics;
     /* An event must not have changed for longer; 0: for the longest backoff_max + timeout of the
-     * handlers, an ack_wait and a second. */
+     * handlers (LETTERS_HOLD_MS where that is more than backoff_max), an ack_wait and a second. */
     int64_t unchanged_ms;
     int64_t every_ms; /* between two walks; 0: unchanged_ms, at least 10 s and at most an hour */
 };

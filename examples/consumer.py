@@ -12,7 +12,8 @@ async def main():
     while True:
         try:
             for event in await orders.fetch(100, timeout=60):
-                print(event.headers["Tidings-Event-Id"], event.subject, event.data, flush=True)
+                headers = event.headers or {}  # anybody may publish here, and without any
+                print(headers.get("Tidings-Event-Id"), event.subject, event.data, flush=True)
                 await event.ack()
         except nats.errors.TimeoutError:
             pass  # nothing new

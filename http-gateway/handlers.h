@@ -6,10 +6,6 @@
 
 #include "http-gateway/gateway.h"
 
-/* The header Accept-Post (https://www.w3.org/TR/ldp/#header-accept-post) of /api/v1/events; events
- * with ce- headers may be of any type. */
-#define POST_EVENT_TYPES "application/json, application/cloudevents+json, */*"
-
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx);
 enum err options_event(struct http_request *request, struct http_response *response,

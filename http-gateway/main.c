@@ -81,6 +81,8 @@ static enum err start_http(struct service *s, struct err_detail *detail)
         .routes = gateway_routes,
         .ctx = g,
         .metrics = g->metrics,
+        .log_errors = g->settings.access_log >= 0,
+        .log_share = g->settings.access_log,
         .batch_scheduling = true,
     };
     enum err e = http_start(&options, &s->http, detail);

@@ -6,6 +6,7 @@
  */
 #include "common/log.h"
 #include "http-gateway/handlers.h"
+#include "http-gateway/read_event.h"
 #include "http-gateway/webhook_origins.h"
 
 /* The one header of that name; *ret_found says whether there is one. */
@@ -45,7 +46,7 @@ enum err options_event(struct http_request *request, struct http_response *respo
 
     if (e)
         return e;
-    http_add_header(response, "Accept-Post", VIEW(POST_EVENT_TYPES));
+    http_add_header(response, "Accept-Post", VIEW(READ_EVENT_TYPES));
     if (!found)
         return ERR_NONE;
     if (!webhook_origin_is_valid(origin))

@@ -1,10 +1,13 @@
-/* POST /api/v1/events: one event. 202 means that the bus has stored it.
+/* POST /api/v1/events. 202 means that the bus has stored it. One event:
  *
  *     read_event -> idempotency_key, trace_context -> store_event: identify, store -> the answer
+ *
+ * Several in one body: post_batch.
  */
 #include "common/log.h"
 #include "http-gateway/handlers.h"
 #include "http-gateway/idempotency_key.h"
+#include "http-gateway/post_batch.h"
 #include "http-gateway/read_event.h"
 #include "http-gateway/request_body.h"
 #include "http-gateway/store_event.h"
@@ -12,44 +15,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-/* ---- trace context ---- */
-
-/* All of them, joined by commas (W3C Trace Context, section 3.3.1); empty if they are too long. */
-static struct view join_tracestates(const struct http_request *request, char text[TRACESTATE_MAX])
-{
-    struct view one;
-    size_t used = 0;
-
-    for (int at = 0; http_header_next(request, "tracestate", &at, &one);) {
-        size_t comma = used > 0 ? 1 : 0;
-
-        if (one.len == 0)
-            continue;
-        if (used + comma + one.len > TRACESTATE_MAX)
-            return (struct view){0};
-        memcpy(text + used, ",", comma);
-        memcpy(text + used + comma, one.data, one.len);
-        used += comma + one.len;
-    }
-    return (struct view){text, used};
-}
-
-/* The request's, unless the event brings its own. Without exactly one valid parent there is no
- * state either. */
-static void take_trace_context(const struct http_request *request, char text[TRACESTATE_MAX],
-                               struct event *event)
-{
-    struct view parent, state;
-    int at = 0;
-
-    if (event->traceparent.len > 0 || !http_header_next(request, "traceparent", &at, &parent) ||
-        !traceparent_is_valid(parent) || http_header_next(request, "traceparent", &at, &state))
-        return;
-    event->traceparent = parent;
-    state = join_tracestates(request, text);
-    event->tracestate = tracestate_is_valid(state) ? state : (struct view){0};
-}
 
 /* ---- the answer ---- */
 
@@ -94,7 +59,7 @@ static enum err take_event(struct http_request *request, struct http_response *r
         e = store_event_identify(g, key, &event, &identity, detail);
     if (e)
         return e;
-    take_trace_context(request, tracestate, &event);
+    trace_context_take(request, tracestate, &event);
     log_context_set(http_request_id(request), view_of(identity.id));
     e = store_event(g, &event, &identity, &duplicate, detail);
     write_result(e, &identity, duplicate, response, detail);
@@ -102,23 +67,39 @@ static enum err take_event(struct http_request *request, struct http_response *r
     return e;
 }
 
+static enum err take_body(struct read_event *holder, enum event_form form,
+                          struct http_request *request, struct http_response *response,
+                          struct err_detail *detail, struct gateway *g)
+{
+    struct event event = {0};
+    struct view body = {0};
+    enum err e = read_event_head(holder, request, form, &event, detail);
+
+    if (!e)
+        e = http_body(request, &body, detail);
+    if (e)
+        return e;
+    if (post_batch_is_meant(form, body))
+        return post_batch(g, request, form, body, response, detail);
+    e = read_event_body(holder, form, body, &event, detail);
+    return e ? e : take_event(request, response, detail, g, &event);
+}
+
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx)
 {
-    struct event event = {0};
     struct read_event *holder;
+    enum event_form form = EVENT_FORM_PLAIN;
     enum err e = request_body_check_coding(request, response, detail);
 
+    if (!e)
+        e = read_event_form(request, response, &form, detail);
     if (e)
         return e;
     e = read_event_new(&holder);
     if (e)
         return err_set(detail, e, "no memory to read the event");
-    e = read_event(holder, request, &event, detail);
-    if (e == ERR_MEDIA_TYPE)
-        http_add_header(response, "Accept-Post", VIEW(POST_EVENT_TYPES));
-    if (!e)
-        e = take_event(request, response, detail, ctx, &event);
+    e = take_body(holder, form, request, response, detail, ctx);
     read_event_free(holder);
     return e;
 }

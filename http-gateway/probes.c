@@ -21,10 +21,23 @@ static bool check_bus(void *ctx, struct err_detail *detail)
 {
     struct gateway *g = ctx;
 
-    if (bus_state(g->bus, detail) == BUS_READY)
+    if (bus_is_connected(g->bus, detail))
         return true;
     if (detail->text[0] == '\0')
         err_set(detail, ERR_UNAVAILABLE, "away");
+    return false;
+}
+
+static bool check_event_log(void *ctx, struct err_detail *detail)
+{
+    struct gateway *g = ctx;
+
+    if (bus_state(g->bus, detail) == BUS_READY)
+        return true;
+    if (!bus_is_connected(g->bus, NULL))
+        err_set(detail, ERR_UNAVAILABLE, "unknown while the bus is away");
+    else if (detail->text[0] == '\0')
+        err_set(detail, ERR_UNAVAILABLE, "not usable");
     return false;
 }
 
@@ -58,15 +71,17 @@ enum err get_health(struct http_request *request, struct http_response *response
     return ERR_NONE;
 }
 
-/* A processor that is away does not make the gateway unready: events are accepted all the same. */
+/* A processor that is away does not make the gateway unready: events are accepted all the same, and
+ * an orchestrator that took all gateways away for it would make an outage of reads one of all. */
 enum err get_ready(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx)
 {
     static const struct http_probe probes[] = {
-        {"gateway", check_gateway, false},
-        {"bus", check_bus, false},
-        {"processor", check_processor, true},
-        {NULL, NULL, false},
+        {.name = "gateway", .check = check_gateway, .serves = "writes"},
+        {.name = "bus", .check = check_bus, .serves = "writes"},
+        {.name = "event_log", .check = check_event_log, .serves = "writes"},
+        {.name = "processor", .check = check_processor, .advisory = true, .serves = "reads"},
+        {.name = NULL},
     };
 
     (void)request;
@@ -127,6 +142,9 @@ void gateway_measure(struct gateway *g)
     g->followers_refused =
         metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
                         "Answered 503 because as many as may were waiting for events");
+    metric_set(metrics_gauge(g->metrics, "tidings_publishes_in_flight_limit", NULL,
+                             "How many there may be; more are answered 429"),
+               (int64_t)g->settings.max_in_flight);
     metrics_gauge_read(g->metrics, "tidings_bus_ready", NULL, "1: events can be stored",
                        read_bus_ready, g);
     metrics_process(g->metrics, TIDINGS_VERSION);

@@ -7,17 +7,16 @@
 #include "http-gateway/read_binary.h"
 #include "http-gateway/request_body.h"
 
-#define ALLOWED                                                                                  \
-    "allowed are application/json, application/cloudevents+json, and with ce- headers any that " \
-    "does not begin with application/cloudevents"
+#define ALLOWED                                                               \
+    "allowed are application/json, application/cloudevents+json, "            \
+    "application/cloudevents-batch+json, and with ce- headers any that does " \
+    "not begin with application/cloudevents"
 
 struct read_event {
     struct event_json plain;
     struct cloud_event_json *structured;
     struct read_binary binary;
 };
-
-enum form { FORM_PLAIN, FORM_STRUCTURED, FORM_BINARY };
 
 enum err read_event_new(struct read_event **ret)
 {
@@ -63,60 +62,68 @@ static bool is_cloud_events(struct view essence)
 /* Section 3 of the binding: a type that begins with application/cloudevents decides, ce- headers
  * or not; else those do. */
 static enum err find_form(const struct http_request *request, struct view content_type,
-                          enum form *ret, struct err_detail *detail)
+                          enum event_form *ret, struct err_detail *detail)
 {
+    static const struct {
+        const char *essence;
+        enum event_form form;
+    } table[] = {
+        {"application/json", EVENT_FORM_PLAIN},
+        {"application/cloudevents+json", EVENT_FORM_STRUCTURED},
+        {"application/cloudevents-batch+json", EVENT_FORM_BATCH},
+    };
     struct view essence = media_type_essence(content_type);
 
-    if (view_equal_nocase(essence, VIEW("application/cloudevents+json"))) {
-        *ret = FORM_STRUCTURED;
-        return request_body_check_charset(content_type, detail);
-    }
     if (!is_cloud_events(essence) && read_binary_is_meant(request)) {
-        *ret = FORM_BINARY;
+        *ret = EVENT_FORM_BINARY;
         return ERR_NONE;
+    }
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (!view_equal_nocase(essence, view_of(table[i].essence)))
+            continue;
+        *ret = table[i].form;
+        return request_body_check_charset(content_type, detail);
     }
     if (content_type.len == 0)
         return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is missing; " ALLOWED);
-    if (!view_equal_nocase(essence, VIEW("application/json")))
-        return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is \"%.*s\"; " ALLOWED, shown(essence),
-                       essence.data);
-    *ret = FORM_PLAIN;
-    return request_body_check_charset(content_type, detail);
+    return err_set(detail, ERR_MEDIA_TYPE, "Content-Type is \"%.*s\"; " ALLOWED, shown(essence),
+                   essence.data);
+}
+
+enum err read_event_form(const struct http_request *request, struct http_response *response,
+                         enum event_form *ret, struct err_detail *detail)
+{
+    struct view type = {0};
+    enum err e = request_body_type(request, &type, detail);
+
+    if (!e)
+        e = find_form(request, type, ret, detail);
+    if (e == ERR_MEDIA_TYPE)
+        http_add_header(response, "Accept-Post", VIEW(READ_EVENT_TYPES));
+    return e;
 }
 
 /* ---- reading ---- */
 
-static enum err read_body(struct read_event *holder, struct http_request *request, enum form form,
-                          struct event *event, struct err_detail *detail)
+enum err read_event_head(struct read_event *holder, const struct http_request *request,
+                         enum event_form form, struct event *ret, struct err_detail *detail)
 {
-    struct view body;
-    enum err e = http_body(request, &body, detail);
+    struct view type = {0};
+    enum err e;
 
-    if (e)
-        return e;
-    if (form == FORM_PLAIN)
-        return event_json_read(&holder->plain, body, event, detail);
-    if (form == FORM_STRUCTURED)
-        return cloud_event_json_read(holder->structured, body, event, detail);
-    event->payload = body;
-    return ERR_NONE;
+    if (form != EVENT_FORM_BINARY)
+        return ERR_NONE;
+    e = request_body_type(request, &type, detail);
+    return e ? e : read_binary(&holder->binary, request, type, ret, detail);
 }
 
-enum err read_event(struct read_event *holder, struct http_request *request, struct event *ret,
-                    struct err_detail *detail)
+enum err read_event_body(struct read_event *holder, enum event_form form, struct view body,
+                         struct event *ret, struct err_detail *detail)
 {
-    struct event event = {.id = ret->id, .digest = ret->digest};
-    struct view type = {0};
-    enum form form = FORM_PLAIN;
-    enum err e = request_body_type(request, &type, detail);
-
-    if (!e)
-        e = find_form(request, type, &form, detail);
-    if (!e && form == FORM_BINARY)
-        e = read_binary(&holder->binary, request, type, &event, detail);
-    if (!e)
-        e = read_body(holder, request, form, &event, detail);
-    if (!e)
-        *ret = event;
-    return e;
+    if (form == EVENT_FORM_PLAIN)
+        return event_json_read(&holder->plain, body, ret, detail);
+    if (form == EVENT_FORM_STRUCTURED)
+        return cloud_event_json_read(holder->structured, body, ret, detail);
+    ret->payload = body;
+    return ERR_NONE;
 }

@@ -2,7 +2,7 @@
 
 #include "common/attribute.h"
 #include "common/config.h"
-#include "common/json_scan.h"
+#include "common/json_object.h"
 #include "common/json_string.h"
 #include "common/mem.h"
 
@@ -43,11 +43,14 @@ static const struct rule {
     {"replay_id", REPLAY_ID, offsetof(struct replay_request, replay_id)},
 };
 #define RULES (sizeof rules / sizeof rules[0])
-#define ALLOWED                                                                       \
-    "event_ids, source, statuses, name, from_position, to_position, accepted_since, " \
-    "accepted_until, rate, dry_run and replay_id"
-/* One more than there are names: then one is unknown or comes twice. */
-#define MEMBERS_KEPT (RULES + 1)
+static const struct json_object object = {
+    .rules = rules,
+    .size = sizeof rules[0],
+    .count = RULES,
+    .allowed = "event_ids, source, statuses, name, from_position, to_position, accepted_since, "
+               "accepted_until, rate, dry_run and replay_id",
+    .is = "a replay is asked for by a JSON object such as {\"statuses\":[\"dead\"]}",
+};
 
 static int shown(struct view v)
 {
@@ -277,59 +280,14 @@ static enum err take_member(struct reader *r, const struct rule *rule,
     }
 }
 
-static enum err find_rule(struct reader *r, const struct json_member *member,
-                          const struct rule **ret)
+static enum err take_members(struct reader *r, const struct json_member *members)
 {
-    struct view name = member->name;
-    enum err e = decode(r, name, &name);
+    enum err e = ERR_NONE;
 
-    if (e)
-        return e;
-    for (size_t i = 0; i < RULES; i++) {
-        if (!view_equal(name, view_of(rules[i].name)))
-            continue;
-        *ret = &rules[i];
-        return ERR_NONE;
-    }
-    return err_set(r->detail, ERR_INVALID, "unknown member \"%.*s\"; allowed are " ALLOWED,
-                   shown(name), name.data);
-}
-
-static enum err take_members(struct reader *r, const struct json_member *members, size_t count)
-{
-    bool seen[RULES] = {false};
-
-    for (size_t i = 0; i < count; i++) {
-        const struct rule *rule = NULL;
-        enum err e = find_rule(r, &members[i], &rule);
-
-        if (e)
-            return e;
-        if (seen[rule - rules])
-            return err_set(r->detail, ERR_MALFORMED, "the member %s comes twice", rule->name);
-        seen[rule - rules] = true;
-        e = take_member(r, rule, &members[i]);
-        if (e)
-            return e;
-    }
-    return ERR_NONE;
-}
-
-static enum err check_whole(const struct replay_request *q, struct err_detail *detail)
-{
-    if (!q->event_id_count && !q->statuses && !q->name.len && !q->from_position &&
-        !q->to_position && !q->accepted_since_ms && !q->accepted_until_ms)
-        return err_set(detail, ERR_INVALID,
-                       "nothing says which events: give event_ids, statuses, name, from_position, "
-                       "to_position, accepted_since or accepted_until");
-    if (q->source.len > 0 && q->event_id_count == 0)
-        return err_set(detail, ERR_INVALID, "source goes with event_ids, which are missing");
-    if (q->to_position > 0 && q->from_position > q->to_position)
-        return err_set(detail, ERR_INVALID, "from_position must not be greater than to_position");
-    if (q->accepted_until_ms && q->accepted_since_ms &&
-        q->accepted_since_ms >= q->accepted_until_ms)
-        return err_set(detail, ERR_INVALID, "accepted_since must be before accepted_until");
-    return ERR_NONE;
+    for (size_t i = 0; i < RULES && !e; i++)
+        if (members[i].value.len > 0)
+            e = take_member(r, &rules[i], &members[i]);
+    return e;
 }
 
 enum err read_replay_new(struct read_replay **ret)
@@ -354,20 +312,15 @@ void read_replay_free(struct read_replay *holder)
 enum err read_replay(struct read_replay *holder, struct view body, struct replay_request *ret,
                      struct err_detail *detail)
 {
-    struct json_member members[MEMBERS_KEPT];
-    struct json_text text = {.members = members, .capacity = MEMBERS_KEPT};
+    struct json_member members[RULES];
     struct reader r = {.holder = holder, .body = body, .detail = detail};
-    enum err e = json_scan(body, &text, detail);
+    enum err e = json_object_read(body, &object, members, detail);
 
-    if (e)
-        return e;
-    if (text.kind != JSON_OBJECT)
-        return err_set(detail, ERR_INVALID,
-                       "a replay is asked for by a JSON object such as {\"statuses\":[\"dead\"]}");
     buf_clear(&holder->text);
-    e = take_members(&r, members, text.count < MEMBERS_KEPT ? text.count : MEMBERS_KEPT);
     if (!e)
-        e = check_whole(&r.request, detail);
+        e = take_members(&r, members);
+    if (!e)
+        e = replay_request_check_whole(&r.request, detail);
     if (!e)
         *ret = r.request;
     return e;

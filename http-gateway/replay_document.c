@@ -59,8 +59,6 @@ static void add_filter(struct buf *out, const struct replay_request *r)
     buf_add_text(out, "{");
     if (r->event_id_count > 0)
         add_ids(out, r);
-    if (r->event_id_count > 0 && r->source.len > 0)
-        add_text(out, "source", r->source);
     if (r->statuses)
         add_statuses(out, r->statuses);
     if (r->name.len > 0)

@@ -5,6 +5,8 @@
 
 #define HOUR_MS (3600 * 1000u)
 
+static const char *const access_log_words[] = {"off", "errors", "all", NULL};
+
 static const struct config_setting settings[] = {
     {.section = "Service",
      .flag = "listen",
@@ -31,6 +33,13 @@ static const struct config_setting settings[] = {
      .help = "Origins whose web pages may use this API, separated by commas; *: any",
      .kind = CONFIG_TEXT,
      .offset = offsetof(struct gateway_settings, cors_origins)},
+    {.flag = "access-log",
+     .environment = "TIDINGS_ACCESS_LOG",
+     .fallback = "errors",
+     .help = "Requests that are logged, a line each; a number: errors and that share of the others",
+     .kind = CONFIG_SHARE,
+     .words = access_log_words,
+     .offset = offsetof(struct gateway_settings, access_log)},
     {.flag = "drain-timeout",
      .environment = "TIDINGS_DRAIN_TIMEOUT",
      .fallback = "25s",
@@ -47,6 +56,14 @@ static const struct config_setting settings[] = {
      .offset = offsetof(struct gateway_settings, max_body),
      .min = 1024,
      .max = 64 << 20},
+    {.flag = "max-batch",
+     .environment = "TIDINGS_MAX_BATCH",
+     .fallback = "1000",
+     .help = "Events in a batch; --max-body bounds it, too",
+     .kind = CONFIG_COUNT,
+     .offset = offsetof(struct gateway_settings, max_batch),
+     .min = 1,
+     .max = 65536},
     {.flag = "max-connections",
      .environment = "TIDINGS_MAX_CONNECTIONS",
      .fallback = "512",

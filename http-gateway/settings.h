@@ -11,7 +11,9 @@ struct gateway_settings {
     char *processor;
     char *webhook_origins; /* webhook_origins.h */
     char *cors_origins;    /* http_cors_check */
+    double access_log;     /* below 0: none; else errors, and this share of the other requests */
     uint64_t max_body;
+    uint64_t max_batch;
     uint64_t max_connections;
     uint64_t max_in_flight;
     uint64_t max_followers;

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 
+#include <stdio.h>
 #include <time.h>
 
 /* ---- identity ---- */
@@ -197,21 +198,22 @@ static enum err fail_reused(struct gateway *g, const struct store_identity *iden
                    identity->id, (unsigned long long)position);
 }
 
-static enum err publish_anew(struct gateway *g, struct bus_message *message,
+static enum err publish_anew(struct gateway *g, const struct event *event,
                              const struct store_identity *identity, struct err_detail *detail)
 {
+    struct event_message m;
     struct bus_receipt receipt;
     enum err e;
 
     log_warn("the bus knows the event but has lost it; it is stored anew");
-    message->message_id = NULL;
-    e = publish(g, message, &receipt, detail);
+    event_to_message(event, g->settings.shared.ns, &m);
+    e = publish(g, &m.message, &receipt, detail);
     return e ? e : judge(&receipt, identity, detail);
 }
 
 static enum err settle_duplicate(struct gateway *g, const struct event *event,
-                                 struct bus_message *message, const struct store_identity *identity,
-                                 uint64_t position, bool *ret_duplicate, struct err_detail *detail)
+                                 const struct store_identity *identity, uint64_t position,
+                                 bool *ret_duplicate, struct err_detail *detail)
 {
     enum first_copy first = FIRST_IS_GONE;
     enum err e = look_at_first(g, event, position, &first);
@@ -222,12 +224,34 @@ static enum err settle_duplicate(struct gateway *g, const struct event *event,
         return explain_unknown(
             identity, "the bus seems to have the event already, and cannot show it", detail);
     if (first == FIRST_IS_GONE)
-        return publish_anew(g, message, identity, detail);
+        return publish_anew(g, event, identity, detail);
     if (first == FIRST_IS_OTHER)
         return fail_reused(g, identity, position, detail);
     metric_add(g->duplicates, 1);
     *ret_duplicate = true;
     return ERR_NONE;
+}
+
+static enum err settle(struct gateway *g, const struct event *event,
+                       const struct store_identity *identity, const struct bus_receipt *receipt,
+                       bool *ret_duplicate, struct err_detail *detail)
+{
+    if (receipt->outcome == BUS_DUPLICATE)
+        return settle_duplicate(g, event, identity, receipt->position, ret_duplicate, detail);
+    *ret_duplicate = false;
+    return judge(receipt, identity, detail);
+}
+
+/* ---- one event ---- */
+
+static enum err make_message(const struct gateway *g, const struct event *event,
+                             const struct store_identity *identity, struct event_message *ret,
+                             struct err_detail *detail)
+{
+    event_to_message(event, g->settings.shared.ns, ret);
+    if (identity->origin != STORE_ID_MADE)
+        ret->message.message_id = identity->id;
+    return check_size(g, &ret->message, detail);
 }
 
 enum err store_event(struct gateway *g, const struct event *event,
@@ -236,19 +260,58 @@ enum err store_event(struct gateway *g, const struct event *event,
 {
     struct event_message m;
     struct bus_receipt receipt;
-    enum err e;
+    enum err e = make_message(g, event, identity, &m, detail);
 
-    event_to_message(event, g->settings.shared.ns, &m);
-    if (identity->origin != STORE_ID_MADE)
-        m.message.message_id = identity->id;
-    e = check_size(g, &m.message, detail);
     if (!e)
         e = publish(g, &m.message, &receipt, detail);
+    return e ? e : settle(g, event, identity, &receipt, ret_duplicate, detail);
+}
+
+/* ---- one among others ---- */
+
+static void on_published(void *ctx, const struct bus_receipt *receipt)
+{
+    struct store_sent *sent = ctx;
+
+    sent->outcome = receipt->outcome;
+    sent->position = receipt->position;
+    sent->why = receipt->why;
+    snprintf(sent->words, sizeof sent->words, "%.127s", receipt->detail.text);
+    metric_add(sent->gateway->outcomes[receipt->outcome], 1);
+    metric_observe_us(sent->gateway->publish_duration, now_us() - sent->start_us);
+    wait_group_end(sent->group);
+}
+
+enum err store_event_begin(struct gateway *g, const struct event *event,
+                           const struct store_identity *identity, struct wait_group *group,
+                           struct store_sent *sent, struct err_detail *detail)
+{
+    struct event_message m;
+    enum err e = make_message(g, event, identity, &m, detail);
+
     if (e)
         return e;
-    if (receipt.outcome == BUS_DUPLICATE)
-        return settle_duplicate(g, event, &m.message, identity, receipt.position, ret_duplicate,
-                                detail);
-    *ret_duplicate = false;
-    return judge(&receipt, identity, detail);
+    *sent = (struct store_sent){.gateway = g, .group = group, .start_us = now_us()};
+    wait_group_begin(group);
+    e = bus_publish(g->events, &m.message, on_published, sent);
+    if (!e)
+        return ERR_NONE;
+    wait_group_end(group);
+    return explain_untaken(g, e, detail);
+}
+
+bool store_event_needs_event(const struct store_sent *sent)
+{
+    return sent->outcome == BUS_DUPLICATE;
+}
+
+enum err store_event_end(const struct store_sent *sent, const struct event *event,
+                         const struct store_identity *identity, bool *ret_duplicate,
+                         struct err_detail *detail)
+{
+    struct bus_receipt receipt = {
+        .outcome = sent->outcome, .position = sent->position, .why = sent->why};
+
+    memcpy(receipt.detail.text, sent->words, sizeof sent->words);
+    return settle(sent->gateway, event, identity, &receipt, ret_duplicate, detail);
 }

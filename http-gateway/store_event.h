@@ -5,6 +5,7 @@
 #define TIDINGS_GATEWAY_STORE_EVENT_H
 
 #include "common/event_digest.h"
+#include "common/wait_group.h"
 #include "http-gateway/gateway.h"
 
 /* Bytes below the bus's largest message that an event leaves free: as a dead letter it travels
@@ -37,5 +38,35 @@ must_check enum err store_event_identify(const struct gateway *g, struct view ke
 must_check enum err store_event(struct gateway *g, const struct event *event,
                                 const struct store_identity *identity, bool *ret_duplicate,
                                 struct err_detail *detail);
+
+/* ---- many side by side ---- */
+
+/* An event on its way to the bus. The caller's; it must stay where it is until its group has been
+ * waited for. The members are store_event.c's. */
+struct store_sent {
+    struct gateway *gateway;
+    struct wait_group *group;
+    int64_t start_us;
+    enum bus_outcome outcome;
+    uint64_t position;
+    enum err why;
+    char words[128]; /* the bus's, cut if need be */
+};
+
+/* Sends an event that has been identified, and does not wait: the group is waited for, and then
+ * store_event_end says what became of it. Nothing of the event or its identity is kept. Two events
+ * of one id must not be on their way at once. On an error nothing was sent, as with store_event. */
+must_check enum err store_event_begin(struct gateway *g, const struct event *event,
+                                      const struct store_identity *identity,
+                                      struct wait_group *group, struct store_sent *sent,
+                                      struct err_detail *detail);
+/* Whether store_event_end must have the event: to compare it with its first copy. */
+bool store_event_needs_event(const struct store_sent *sent);
+/* Behind the wait: as store_event. `event` may be NULL unless it is needed; of `identity` only id
+ * and origin are looked at. Blocks only where the event is needed, for at most about twice the
+ * bus's publish timeout. */
+must_check enum err store_event_end(const struct store_sent *sent, const struct event *event,
+                                    const struct store_identity *identity, bool *ret_duplicate,
+                                    struct err_detail *detail);
 
 #endif

@@ -56,3 +56,39 @@ bool tracestate_is_valid(struct view header)
             return false;
     return true;
 }
+
+/* ---- of a request ---- */
+
+/* All of them, joined by commas (W3C Trace Context, section 3.3.1); empty if they are too long. */
+static struct view join_tracestates(const struct http_request *request, char text[TRACESTATE_MAX])
+{
+    struct view one;
+    size_t used = 0;
+
+    for (int at = 0; http_header_next(request, "tracestate", &at, &one);) {
+        size_t comma = used > 0 ? 1 : 0;
+
+        if (one.len == 0)
+            continue;
+        if (used + comma + one.len > TRACESTATE_MAX)
+            return (struct view){0};
+        memcpy(text + used, ",", comma);
+        memcpy(text + used + comma, one.data, one.len);
+        used += comma + one.len;
+    }
+    return (struct view){text, used};
+}
+
+void trace_context_take(const struct http_request *request, char text[TRACESTATE_MAX],
+                        struct event *event)
+{
+    struct view parent, state;
+    int at = 0;
+
+    if (event->traceparent.len > 0 || !http_header_next(request, "traceparent", &at, &parent) ||
+        !traceparent_is_valid(parent) || http_header_next(request, "traceparent", &at, &state))
+        return;
+    event->traceparent = parent;
+    state = join_tracestates(request, text);
+    event->tracestate = tracestate_is_valid(state) ? state : (struct view){0};
+}

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import urllib.request
+import uuid
 
 import nats
 
@@ -33,11 +34,12 @@ def confirm(cause, order):
 
 
 async def handle(event):
-    cause = event.headers["Tidings-Event-Id"]
+    cause = (event.headers or {}).get("Tidings-Event-Id", "")
     try:
+        uuid.UUID(cause)
         answer = await asyncio.to_thread(confirm, cause, json.loads(event.data))
-    except ValueError as error:  # no JSON: it will never be
-        print(f"{cause}: {error}", flush=True)
+    except ValueError as error:  # no event (anybody may publish here), or no JSON: never will be
+        print(f"{cause or 'a message without an id'}: {error}", flush=True)
         await event.term()
         return
     except OSError as error:  # no answer, or none of 2xx: the bus delivers the event again

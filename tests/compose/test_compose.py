@@ -3,9 +3,11 @@
 import collections
 import json
 import os
+import random
 import signal
 import subprocess
-import time
+import threading
+import uuid
 
 import grpc
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from compose import START_S, Compose
 from documents import blocks, paths, readme_commands
 from grpc_client import Client, Status
-from http_client import EVENTS, Load
+from http_client import EVENTS, Closed, Http, Load
 from make_run import TOOLS
 from wait import until
 
@@ -21,10 +23,14 @@ MIB = 1 << 20
 ONE = "docker compose up --build"
 THREE = "docker compose up --build --scale event-processor=3"
 SCALE = "docker compose up --detach --no-recreate --scale event-processor=5"
-ROLL = 'for id in $(docker compose ps --quiet event-processor); do docker restart "$id"; done'
+ROLL = (
+    "for id in $(docker compose ps --quiet event-processor); do "
+    'docker restart -t 40 "$id"; until docker exec "$id" healthcheck 9091; do sleep 0.2; done; done'
+)
 DOWN = "docker compose down"
 DROP = "docker compose down --volumes"
 CLUSTER = "docker compose --env-file docker/cluster.env up --build"
+CLUSTER_DOWN = "docker compose --env-file docker/cluster.env down"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,11 @@ def answering(stack, count):
     return len(names) == count
 
 
+def is_ready(container):
+    command = ["docker", "exec", container, "healthcheck", "9091"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def shell(stack, text):
     for port, own in stack.ports.items():
         text = text.replace(f"localhost:{port}", f"localhost:{own}")
@@ -95,7 +106,7 @@ def test_the_commands_of_the_readme(stack):
 def test_the_documents_commands_are_run():
     """Those with docker are this file's: each of them above is used by a test."""
     documented = {c for path in paths() for block in blocks(path) for c in block.commands}
-    ours = {ONE, THREE, SCALE, ROLL, DOWN, DROP, CLUSTER}
+    ours = {ONE, THREE, SCALE, ROLL, DOWN, DROP, CLUSTER, CLUSTER_DOWN}
     assert {command for command in documented if "docker " in command} == ours
 
 
@@ -149,29 +160,79 @@ def test_a_restarted_gateway_loses_nothing(stack):
     assert_all_processed(stack, load.accepted)
 
 
+class Reads:
+    """Asks the gateway for events of a load, one after the other, until it is left."""
+
+    def __init__(self, stack, load):
+        self.stack, self.load = stack, load
+        self.answered, self.failed = 0, []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join(START_S)
+
+    def run(self):
+        while not self.over.is_set():
+            event_id = random.choice(self.load.accepted)
+            try:
+                reply = self.stack.http.get(f"{EVENTS}/{event_id}")
+            except (OSError, Closed) as failure:
+                reply = failure
+            if getattr(reply, "status", None) == 200:
+                self.answered += 1
+            else:
+                self.failed.append(reply)
+
+    def more(self, count):
+        goal = self.answered + count
+        until(lambda: self.answered >= goal, START_S, lambda: f"answers; {self.failed}")
+
+
 def test_scaling_and_rolling_restarts_fail_no_request(stack):
-    def asks():
-        """Reads beside the load: each must be answered."""
-        event_id = load.accepted[-1]
-        reply = stack.http.get(f"{EVENTS}/{event_id}")
-        assert reply.status == 200, (reply, stack.logs())
-
-    def wait(span_s):
-        end = time.monotonic() + span_s
-        while time.monotonic() < end:
-            asks()
-
     with Load([stack.ports[8080]], clients=4, rate=200) as load:
         until(lambda: len(load.accepted) > 50, START_S, "some are accepted")
-        for processors in (1, 5, 3):
-            stack.shell(SCALE.replace("5", str(processors)))
-            wait(2)
-            until(lambda n=processors: answering(stack, n), START_S, stack.logs)
-        stack.shell(ROLL)
-        until(lambda: answering(stack, 3), START_S, stack.logs)
-        wait(1)
+        with Reads(stack, load) as reads:
+            for processors in (1, 5, 3):
+                stack.shell(SCALE.replace("5", str(processors)))
+                until(lambda n=processors: answering(stack, n), START_S, stack.logs)
+                reads.more(200)
+            stack.shell(ROLL)
+            until(lambda: answering(stack, 3), START_S, stack.logs)
+            reads.more(200)
+    assert not reads.failed, (len(reads.failed), reads.answered, reads.failed[:5], stack.logs())
     assert load.replies == {202: len(load.accepted)} and load.broken == 0, load.other
     assert_all_processed(stack, load.accepted)
+
+
+def test_what_is_known_is_answered_while_nats_is_away(stack):
+    known = [stack.http.post({"name": "known", "payload": n}).event_id for n in range(20)]
+    assert_all_processed(stack, known)
+    stack("stop", "nats")
+    try:
+        until(lambda: Http.answers(stack.ports[8080], "/ready", 503), START_S, stack.logs)
+        for container in stack.containers("event-processor"):
+            until(lambda c=container["Id"]: not is_ready(c), START_S, stack.logs)
+        unknown = str(uuid.uuid4())
+        until(  # the proxy looks once a second who is ready
+            lambda: statuses(stack, [*known, unknown])
+            == {"PROCESSED": len(known), "UNAVAILABLE": 1},
+            START_S,
+            lambda: f"{statuses(stack, [*known, unknown])}\n{stack.logs()}",
+        )
+        assert stack.http.get(f"{EVENTS}/{known[0]}").json()["status"] == "processed"
+        assert stack.http.get(f"{EVENTS}/{unknown}").status == 503
+        assert stack.http.post({"name": "refused", "payload": 1}).status == 503
+    finally:
+        stack("start", "nats")
+    until(lambda: Http.answers(stack.ports[8080], "/ready", 200), START_S, stack.logs)
+    assert stack.http.post({"name": "known", "payload": 20}).status == 202
+    until(lambda: answering(stack, 3), START_S, stack.logs)
 
 
 def test_what_was_accepted_is_there_after_down_and_up(stack):
@@ -195,5 +256,7 @@ def test_three_nats_servers_survive_the_death_of_one():
             count = len(load.accepted)
             until(lambda: len(load.accepted) > count + 100, START_S, "others go on")
         assert_all_processed(cluster, load.accepted)
+        cluster.shell(CLUSTER_DOWN)
+        assert cluster("ps", "--all", "--quiet") == ""
     finally:
         cluster.down()

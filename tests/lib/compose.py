@@ -5,8 +5,8 @@ import os
 import subprocess
 
 from http_client import Http
+from ports import free_port
 from program import ROOT
-from tidings import free_port
 from wait import until
 
 START_S = 120

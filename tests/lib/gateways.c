@@ -42,6 +42,7 @@ static void start_one(struct gateways *g, int which, const struct gateways_optio
                                                                     ? options->webhook_origins
                                                                     : "none",
                                              .publish_timeout_ms = 5000,
+                                             .max_batch = 100,
                                              .max_in_flight = max_in_flight},
                                 .bus = g->bus,
                                 .events = g->events};

@@ -3,8 +3,8 @@
 import os
 import subprocess
 
+from ports import free_port
 from program import BUILD, PATIENCE_S, ROOT, Program, clean_environment
-from tidings import free_port
 from wait import until
 
 VARIABLES = {

@@ -97,6 +97,61 @@ void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum er
         assert_until(atomic_load(&reading) == 0);
 }
 
+/* ---- consumers ---- */
+
+static _Atomic int opens_left; /* until one fails; below 0: none does */
+static _Atomic bool fetched;
+
+static enum err gated_fetch(struct bus_consumer *consumer, int64_t timeout_ms,
+                            struct bus_delivery **ret, size_t max, size_t *ret_count)
+{
+    atomic_store(&fetched, true);
+    return bus_mem_driver.fetch(consumer, timeout_ms, ret, max, ret_count);
+}
+
+static enum err gated_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
+                                    struct bus_consumer **ret)
+{
+    if (atomic_fetch_sub(&opens_left, 1) != 0)
+        return bus_mem_driver.consumer_open(log, spec, ret);
+    for (int ms = 0; ms < 100 && !atomic_load(&fetched); ms++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return ERR_UNAVAILABLE;
+}
+
+void mem_world_fail_open(struct mem_world *world, int others)
+{
+    (void)world;
+    atomic_store(&fetched, false);
+    atomic_store(&opens_left, others);
+}
+
+bool mem_world_was_fetched(struct mem_world *world)
+{
+    (void)world;
+    return atomic_load(&fetched);
+}
+
+/* ---- publishing ---- */
+
+static struct bus_log *_Atomic refusing_log;
+
+static enum err gated_publish(struct bus_log *log, const struct bus_message *message,
+                              bus_published_fn done, void *ctx)
+{
+    static const struct bus_receipt refused = {.outcome = BUS_REFUSED, .why = ERR_UNAVAILABLE};
+    if (log != atomic_load(&refusing_log))
+        return bus_mem_driver.publish(log, message, done, ctx);
+    done(ctx, &refused);
+    return ERR_NONE;
+}
+
+void mem_world_refuse(struct mem_world *world, struct bus_log *log)
+{
+    (void)world;
+    atomic_store(&refusing_log, log);
+}
+
 /* ---- life ---- */
 
 void mem_world_open(struct mem_world *world)
@@ -126,6 +181,11 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64
     gated = bus_mem_driver;
     gated.log_end = gated_log_end;
     gated.reader_next = told_reader_next;
+    gated.publish = gated_publish;
+    gated.fetch = gated_fetch;
+    gated.consumer_open = gated_consumer_open;
+    mem_world_fail_open(world, -1);
+    mem_world_refuse(world, NULL);
     mem_world_set_readers(world, NULL, ERR_NONE);
     world->bus->driver = &gated;
     settings_event_log(&world->settings.shared, &names, &spec);
@@ -200,16 +260,29 @@ uint64_t mem_world_last(struct bus_log *log)
     return end.last;
 }
 
-uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
+static uint64_t store_batch(struct mem_world *world, const struct status_change *changes,
+                            size_t count, const struct replay_change *replays, size_t replay_count)
 {
     struct buf bytes;
     buf_init(&bytes, 1 << 20);
-    assert_int_equal(status_batch_write(changes, count, VIEW("tester"), &bytes), ERR_NONE);
+    assert_int_equal(
+        status_batch_write_all(changes, count, replays, replay_count, VIEW("tester"), &bytes),
+        ERR_NONE);
     uint64_t position =
         store(world->statuses, &(struct bus_message){.subject = MEM_WORLD_NS ".status.default",
                                                      .payload = buf_view(&bytes)});
     buf_free(&bytes);
     return position;
+}
+
+uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes, size_t count)
+{
+    return store_batch(world, changes, count, NULL, 0);
+}
+
+uint64_t mem_world_replay(struct mem_world *world, const struct replay_change *change)
+{
+    return store_batch(world, NULL, 0, change, 1);
 }
 
 uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,

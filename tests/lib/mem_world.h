@@ -40,6 +40,8 @@ uint64_t mem_world_last(struct bus_log *log);
 /* Stores a batch of changes in the status log. */
 uint64_t mem_world_batch(struct mem_world *world, const struct status_change *changes,
                          size_t count);
+/* Stores one change of a replay. */
+uint64_t mem_world_replay(struct mem_world *world, const struct replay_change *change);
 /* Stores one change of an event. */
 uint64_t mem_world_change(struct mem_world *world, const struct event_id *id,
                           uint64_t event_position, struct status_state state, uint64_t previous,
@@ -56,6 +58,14 @@ void mem_world_open_gate(struct mem_world *world);
 /* What the log's readers (NULL: all readers) get from now on instead of records; ERR_NONE:
  * records. */
 void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e);
+
+/* Publishes to that log (NULL: none) are refused from now on, as if it had no leader. */
+void mem_world_refuse(struct mem_world *world, struct bus_log *log);
+
+/* The consumer that is opened after `others` more (-1: none) cannot be, and only when somebody has
+ * fetched, or would have: 100 ms later. Whether somebody had. */
+void mem_world_fail_open(struct mem_world *world, int others);
+bool mem_world_was_fetched(struct mem_world *world);
 
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);

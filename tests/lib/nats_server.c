@@ -1,5 +1,6 @@
 #include "tests/lib/nats_server.h"
 
+#include "tests/lib/free_port.h"
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
@@ -22,18 +23,6 @@ static struct sockaddr_in address(int port)
     return (struct sockaddr_in){.sin_family = AF_INET,
                                 .sin_port = htons((uint16_t)port),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static int free_port(void)
-{
-    struct sockaddr_in at = address(0);
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_return_code(fd, 0);
-    assert_return_code(bind(fd, (struct sockaddr *)&at, size), 0);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    close(fd);
-    return ntohs(at.sin_port);
 }
 
 /* ---- the process ---- */

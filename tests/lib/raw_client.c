@@ -130,6 +130,16 @@ void raw_close(int fd)
     close(fd);
 }
 
+void raw_end(int fd)
+{
+    char byte;
+
+    shutdown(fd, SHUT_WR);
+    while (receive_some(fd, &byte, 1) > 0)
+        continue;
+    close(fd);
+}
+
 void raw_exchange(uint16_t port, const char *request, struct raw_reply *ret)
 {
     int fd = raw_connect(port);
@@ -137,5 +147,5 @@ void raw_exchange(uint16_t port, const char *request, struct raw_reply *ret)
     assert_true(fd >= 0);
     assert_true(raw_send_text(fd, request));
     raw_receive(fd, strncmp(request, "HEAD ", 5) == 0, ret);
-    raw_close(fd);
+    raw_end(fd);
 }

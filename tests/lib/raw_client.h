@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RAW_LIMIT_MS 10000
+#define RAW_LIMIT_MS 30000
 
 struct raw_reply {
     int status;
@@ -30,8 +30,10 @@ bool raw_closed(int fd);
 /* Whether something arrives within so many milliseconds. */
 bool raw_readable(int fd, int ms);
 void raw_close(int fd);
+/* Closes once the other side has: it has room for another connection then. */
+void raw_end(int fd);
 
-/* Connects, sends, reads one reply, closes. */
+/* Connects, sends, reads one reply, ends. */
 void raw_exchange(uint16_t port, const char *request, struct raw_reply *ret);
 
 #endif

@@ -6,13 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-static struct gateway gateway;
-static struct http_server *server;
-static struct rpc_server *processor;
-struct raw_reply replay_peer_reply;
-
 /* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct replay_question question;
@@ -150,7 +143,7 @@ void replay_peer_answer(enum err e, const char *message, const struct replay_pro
 
 /* ---- the gateway ---- */
 
-static void start_processor(void)
+int replay_peer_start(void **state)
 {
     static const struct rpc_method methods[] = {
         {.path = REPLAY_START_METHOD, .kind = RPC_SERVER_STREAM, .on_request = on_start},
@@ -158,58 +151,16 @@ static void start_processor(void)
         {.path = REPLAY_CANCEL_METHOD, .kind = RPC_UNARY, .on_request = on_cancel},
         {.path = REPLAY_LIST_METHOD, .kind = RPC_UNARY, .on_request = on_list},
         {.path = NULL}};
-    struct rpc_options rpc = {.listen = "127.0.0.1:0", .threads = 1, .methods = methods};
-    struct err_detail detail = {""};
-
-    if (rpc_start(&rpc, &processor, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
-}
-
-int replay_peer_start(void **state)
-{
-    struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
-    struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 4,
-                                .reserve = 1,
-                                .max_body = 100000,
-                                .request_timeout_ms = 10000,
-                                .idle_timeout_ms = 10000,
-                                .routes = gateway_routes,
-                                .ctx = &gateway};
-    struct err_detail detail = {""};
-    char target[64];
 
     (void)state;
-    start_processor();
-    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
-    gateway.settings.shared.source = REPLAY_PEER_SOURCE;
-    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
-    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
-    assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
-    gateway_measure(&gateway);
-    http.metrics = gateway.metrics;
-    if (http_start(&http, &server, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
+    gateway_peer_start(methods, 100000);
     return 0;
-}
-
-void replay_peer_use(const char *target)
-{
-    struct rpc_channel *other;
-
-    assert_int_equal(rpc_channel_open(target, &other, NULL), ERR_NONE);
-    rpc_channel_close(gateway.processor);
-    gateway.processor = other;
 }
 
 int replay_peer_stop(void **state)
 {
     (void)state;
-    http_stop(server);
-    rpc_channel_close(gateway.processor);
-    rpc_stop(processor, 1000);
-    bus_close(gateway.bus);
-    metrics_free(gateway.metrics);
+    gateway_peer_stop();
     return 0;
 }
 
@@ -219,7 +170,7 @@ void replay_peer_send(const char *line, const char *headers, const char *body)
 
     snprintf(request, sizeof request, "%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n%s",
              line, headers, strlen(body), body);
-    raw_exchange(http_port(server), request, &replay_peer_reply);
+    gateway_peer_exchange(request);
 }
 
 void replay_peer_send_no_body(const char *line, const char *headers)
@@ -227,26 +178,13 @@ void replay_peer_send_no_body(const char *line, const char *headers)
     char request[2048];
 
     snprintf(request, sizeof request, "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", line, headers);
-    raw_exchange(http_port(server), request, &replay_peer_reply);
-}
-
-const char *replay_peer_member(const char *name)
-{
-    static char text[600];
-    cJSON *json = cJSON_Parse(replay_peer_reply.body);
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!json)
-        fail_msg("no JSON: %s", replay_peer_reply.body);
-    snprintf(text, sizeof text, "%s", cJSON_IsString(found) ? found->valuestring : "");
-    cJSON_Delete(json);
-    return text;
+    gateway_peer_exchange(request);
 }
 
 void replay_peer_must_be(int status)
 {
-    if (replay_peer_reply.status != status)
-        fail_msg("%d, not %d: %s", replay_peer_reply.status, status, replay_peer_reply.body);
+    if (gateway_peer_reply.status != status)
+        fail_msg("%d, not %d: %s", gateway_peer_reply.status, status, gateway_peer_reply.body);
 }
 
 struct replay_progress replay_peer_running(void)

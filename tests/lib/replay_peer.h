@@ -1,21 +1,16 @@
-/* A gateway, and a processor that says about replays what it is told; for tests of the gateway's
- * calls.
+/* A gateway (gateway_peer.h), and a processor that says about replays what it is told.
  */
 #ifndef TESTS_REPLAY_PEER_H
 #define TESTS_REPLAY_PEER_H
 
 #include "common/event_replay.h"
-#include "http-gateway/gateway.h"
-#include "tests/lib/raw_client.h"
+#include "tests/lib/gateway_peer.h"
 
 #define REPLAY_PEER_ID "01890a5d-ac96-774b-bcce-b302099a8057"
-#define REPLAY_PEER_SOURCE "/the default" /* the gateway's --source */
 
 /* For cmocka: one for all tests of a program. */
 int replay_peer_start(void **state);
 int replay_peer_stop(void **state);
-/* From now on the gateway asks there. */
-void replay_peer_use(const char *target);
 
 /* What the processor was asked last. */
 struct replay_question {
@@ -32,13 +27,9 @@ struct replay_question replay_peer_asked(void);
 void replay_peer_answer(enum err e, const char *message, const struct replay_progress *replay,
                         const char *bytes);
 
-/* Requests to the gateway; what it has answered: */
-extern struct raw_reply replay_peer_reply;
-/* `headers`: whole lines. */
+/* Requests to the gateway; `headers`: whole lines. */
 void replay_peer_send(const char *line, const char *headers, const char *body);
 void replay_peer_send_no_body(const char *line, const char *headers);
-/* The reply's member of that name: a string's value, or "" if it is no string or absent. */
-const char *replay_peer_member(const char *name);
 void replay_peer_must_be(int status);
 
 /* With REPLAY_PEER_ID, and every member set. */

@@ -32,20 +32,23 @@ static void on_answer(void *ctx, enum err e, const char *message,
     atomic_store(&answer->come, true);
 }
 
+void replay_ask_with(struct one *one, struct replay_ask ask, struct replay_answer *answer)
+{
+    memset(answer, 0, sizeof *answer);
+    ask.done = on_answer;
+    ask.ctx = answer;
+    replay_desk_ask(one->processor.desk, &ask);
+}
+
 void replay_ask(struct one *one, enum replay_wish wish, const struct replay_request *request,
                 const char *id, struct replay_answer *answer)
 {
     char text[64]; /* the id may be the answer's */
     snprintf(text, sizeof text, "%s", id);
-    memset(answer, 0, sizeof *answer);
-    struct replay_ask ask = {.wish = wish,
-                             .replay_id = view_of(text),
-                             .timeout_ms = PATIENCE_MS,
-                             .done = on_answer,
-                             .ctx = answer};
+    struct replay_ask ask = {.wish = wish, .replay_id = view_of(text), .timeout_ms = PATIENCE_MS};
     if (request)
         ask.request = *request;
-    replay_desk_ask(one->processor.desk, &ask);
+    replay_ask_with(one, ask, answer);
 }
 
 void replay_start(struct one *one, const struct replay_request *request,

@@ -29,5 +29,7 @@ void replay_cancel(struct one *one, const char *id, struct replay_answer *answer
 /* Does not wait. */
 void replay_ask(struct one *one, enum replay_wish wish, const struct replay_request *request,
                 const char *id, struct replay_answer *answer);
+/* The same; done and ctx are set here. */
+void replay_ask_with(struct one *one, struct replay_ask ask, struct replay_answer *answer);
 
 #endif

@@ -14,6 +14,7 @@
 
 bool rpc_fixture_gather;
 int64_t rpc_fixture_age_ms;
+atomic_int rpc_fixture_falter;
 
 static struct {
     pthread_mutex_t lock;
@@ -46,6 +47,15 @@ static void fail(struct rpc_call *call, struct view request, void *ctx)
     if (!view_parse_u64(request, &number))
         number = ERR_MALFORMED;
     rpc_fail(call, (enum err)number, "as you wish: \xC3\xA4\n%");
+}
+
+static void falter(struct rpc_call *call, struct view request, void *ctx)
+{
+    (void)ctx;
+    if (atomic_fetch_sub(&rpc_fixture_falter, 1) > 0)
+        rpc_fail(call, ERR_UNAVAILABLE, "not now");
+    else
+        rpc_reply(call, request);
 }
 
 static void keep(struct rpc_call *call, struct view request, void *ctx)
@@ -194,6 +204,7 @@ unsigned rpc_fixture_closed_count(void)
 static const struct rpc_method methods[] = {
     {.path = "/test.Service/Echo", .kind = RPC_UNARY, .on_request = echo},
     {.path = "/test.Service/Fail", .kind = RPC_UNARY, .on_request = fail},
+    {.path = "/test.Service/Falter", .kind = RPC_UNARY, .on_request = falter},
     {.path = "/test.Service/Keep", .kind = RPC_UNARY, .on_request = keep},
     {.path = "/test.Service/Hold", .kind = RPC_SERVER_STREAM, .on_request = keep},
     {.path = "/test.Service/Hasty", .kind = RPC_SERVER_STREAM, .on_request = send_twice},

@@ -2,6 +2,7 @@
  *
  *     /test.Service/Echo     unary: answers the request
  *     /test.Service/Fail     unary: fails with the error whose number the request is
+ *     /test.Service/Falter   unary: UNAVAILABLE as often as rpc_fixture_falter says, then as Echo
  *     /test.Service/Keep     unary: keeps the call; see kept_take
  *     /test.Service/Hold     server stream without on_closed: keeps the call, as Keep does
  *     /test.Service/Hasty    server stream: sends twice without waiting
@@ -14,10 +15,13 @@
 
 #include "common/rpc.h"
 
+#include <stdatomic.h>
+
 #define RPC_WAIT_MS 10000
 
-extern bool rpc_fixture_gather;    /* whether servers are started with gather_writes */
-extern int64_t rpc_fixture_age_ms; /* their max_connection_age_ms */
+extern bool rpc_fixture_gather;       /* whether servers are started with gather_writes */
+extern int64_t rpc_fixture_age_ms;    /* their max_connection_age_ms */
+extern atomic_int rpc_fixture_falter; /* how often Falter will still fail, at all servers */
 
 struct rpc_fixture {
     struct rpc_server *server;

@@ -6,14 +6,9 @@ import socket
 import threading
 
 from http_client import Http
+from ports import free_port
 from program import BUILD, PATIENCE_S, Program
 from wait import until
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def connects(port):
@@ -25,13 +20,14 @@ def connects(port):
 
 
 class Nats(Program):
-    def __init__(self, folder, port=None):
+    def __init__(self, folder, port=None, more=""):
+        """more: further lines of its configuration."""
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.store = os.path.join(folder, "nats")
         config = os.path.join(folder, "nats.conf")
         with open(config, "w", encoding="ascii") as out:
-            out.write("server_name: test\njetstream {}\nmax_payload: 2MB\n")
+            out.write(f"server_name: test\njetstream {{}}\nmax_payload: 2MB\n{more}")
         program = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
         super().__init__(
             "nats",
@@ -105,6 +101,14 @@ class Gateway(Service):
     def learn_ports(self):
         self.http_port = self.listening("listen")
 
+    def until_reaches_a_processor(self):
+        """It accepts events without one, but answers no questions; and it tries only so often."""
+        until(
+            lambda: self.http.get("/ready").json()["checks"]["processor"] == "ok",
+            PATIENCE_S,
+            lambda: f"{self.name} reaches a processor\n{self.tail()}",
+        )
+
 
 class Processor(Service):
     def learn_ports(self):
@@ -138,8 +142,8 @@ class Tidings:
 
     # ---- parts ----
 
-    def nats(self):
-        self.bus = self.add(Nats(self.folder)).start()
+    def nats(self, more=""):
+        self.bus = self.add(Nats(self.folder, more=more)).start()
         self.bus_url = self.bus_url or self.bus.url
         return self.bus
 
@@ -154,7 +158,7 @@ class Tidings:
         addresses = ",".join(p.address for p in processors) or "127.0.0.1:1"
         flags = {
             "bus": self.bus_url,
-            "listen": "127.0.0.1:0",
+            "listen": f"127.0.0.1:{free_port()}",
             "processor": f"ipv4:{addresses}",
             **flags,
         }
@@ -166,7 +170,8 @@ class Tidings:
 
     def processor(self, start=True, config=None, **flags):
         name = f"processor-{len(self.processors()) + 1}"
-        flags = {"bus": self.bus_url, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **flags}
+        addresses = {flag: f"127.0.0.1:{free_port()}" for flag in ("listen", "admin")}
+        flags = {"bus": self.bus_url, **addresses, **flags}
         processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
         return processor.start().until_ready() if start else processor
 

@@ -43,6 +43,7 @@ static int ended_at[POSITIONS_MAX][GENERATIONS_MAX];
 /* ... and how many deliveries of it each process holds: it may run what came before. */
 static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX][GENERATIONS_MAX];
 static bool acked[POSITIONS_MAX];
+static bool failed_last[POSITIONS_MAX][GENERATIONS_MAX]; /* no other attempt is to come */
 
 static const struct held *held_of(const struct run *run)
 {
@@ -119,6 +120,18 @@ static void check_others(const struct world *world, int process, const struct ru
                  (unsigned long long)run->position, status_word(known->state.status));
 }
 
+/* What has failed for the last time waits for its letter, however long that takes: only a processor
+ * that vanishes, or has no time left for that, makes anybody run it again. */
+static void check_has_failed(const struct world *world, const struct run *run)
+{
+    const struct plan *plan = &world->plan;
+    bool lost = plan_loses_runs(plan) || plan->crashing ||
+                (plan->stops && !plan_drains_in_time(plan)) || world->losses > 0;
+    if (!lost && failed_last[run->position][generation_of(run)])
+        sim_fail("position %llu is run although its last attempt has failed",
+                 (unsigned long long)run->position);
+}
+
 void check_run_begins(struct world *world, int process, const struct run *run)
 {
     size_t handler = plan_handler_of(&world->plan, run->event.name);
@@ -131,6 +144,7 @@ void check_run_begins(struct world *world, int process, const struct run *run)
     if (active_count == BEGUN_MAX)
         sim_fail("too many runs");
     check_twice(process, run);
+    check_has_failed(world, run);
     if (world->losses == 0)
         check_others(world, process, run);
     active[active_count++] = (struct active){.run = run,
@@ -166,6 +180,13 @@ void check_run_ends(const struct world *world, int process, const struct run *ru
     if (in_time && sim_now_ms() - active[i].at_ms > LONG_MS && long_run_count < BEGUN_MAX)
         long_runs[long_run_count++] = run->position;
     active[i] = active[--active_count];
+}
+
+void check_run_fails(const struct world *world, const struct run *run, bool never_again)
+{
+    size_t handler = plan_handler_of(&world->plan, run->event.name);
+    if (never_again || run->attempt >= world->plan.handlers[handler].max_attempts)
+        failed_last[run->position][generation_of(run)] = true;
 }
 
 void check_run_succeeds(struct world *world, const struct run *run)

@@ -53,10 +53,24 @@ static struct swept {
 } swept[SWEPT_MAX];
 static size_t swept_count;
 
-static void note_swept(const struct bus_message *message, uint64_t at)
+/* Two processors had the event log's delivery: one has put it off, the other had claimed it, and
+ * has ended before the run. Nothing is left of the delivery, and what it was put off to was a copy
+ * as long as it was claimed: that is what the sweep is for. */
+static bool vanished_with_it(const struct world *world, const struct retry_item *item)
 {
-    if (swept_count < SWEPT_MAX && !retry_item_read(message->payload, &swept[swept_count].item))
-        swept[swept_count++].at = at;
+    const struct folded *folded = &check_folded[item->event_position];
+    const struct node *node = &world->nodes[folded->by];
+    return folded->state.status == STATUS_PROCESSING &&
+           item->instead_of.log == STATUS_DELIVERY_EVENT &&
+           (node->process == 0 || node->status_end >= folded->changed_at);
+}
+
+static void note_swept(const struct world *world, const struct bus_message *message, uint64_t at)
+{
+    struct retry_item item;
+    if (swept_count < SWEPT_MAX && !retry_item_read(message->payload, &item) &&
+        !vanished_with_it(world, &item))
+        swept[swept_count++] = (struct swept){item, at};
 }
 
 static bool is_swept(uint64_t at)
@@ -175,7 +189,7 @@ void check_stored(struct world *world, const struct bus_log *log, const struct b
     if (log == world->retries && !message->message_id && !plan_is_faulty(&world->plan))
         sim_fail("an attempt to come is taken for lost without any reason");
     if (log == world->retries && !message->message_id && !world->items_lost)
-        note_swept(message, receipt->position);
+        note_swept(world, message, receipt->position);
     if (log == world->letters)
         check_letter(world, message);
 }

@@ -81,6 +81,8 @@ void check_replays_end(struct world *world, struct node *node);
 void check_run_begins(struct world *world, int process, const struct run *run);
 /* It ends, or is ended by its time limit. */
 void check_run_ends(const struct world *world, int process, const struct run *run);
+/* Its attempt has failed. */
+void check_run_fails(const struct world *world, const struct run *run, bool never_again);
 void check_run_succeeds(struct world *world, const struct run *run);
 bool check_was_run(const struct event_id *id);
 /* A delivery of that record has arrived there (how is NULL), or has been settled. */

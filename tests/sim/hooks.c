@@ -48,8 +48,10 @@ enum err __wrap_timer_add(struct timer *timer, int64_t delay_ms, timer_fn fn, vo
 bool __wrap_timer_cancel(struct timer *timer, const void *ctx)
 {
     bool cancelled = __real_timer_cancel(timer, ctx);
-    if (cancelled)
+    if (cancelled) {
         check_run_ends(hooked, sim_process(), ctx);
+        check_run_fails(hooked, ctx, false);
+    }
     return cancelled;
 }
 
@@ -66,6 +68,7 @@ void __wrap_run_done(struct run *run, enum run_outcome outcome)
 void __wrap_run_failed(struct run *run, const struct run_failure *failure)
 {
     check_run_ends(hooked, sim_process(), run);
+    check_run_fails(hooked, run, failure->never_again);
     __real_run_failed(run, failure);
 }
 

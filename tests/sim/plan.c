@@ -111,6 +111,18 @@ static void make_slow(struct plan *ret)
     }
 }
 
+/* When no event comes any more some are lost, whose attempts to come are not. */
+static void make_late_loss(struct plan *ret)
+{
+    ret->loses_late = true;
+    ret->failing = 70;
+    ret->crashing = 0;
+    for (size_t i = 0; i < ret->handler_count; i++) {
+        ret->handlers[i].backoff_ms = (int64_t)sim_between(500, 4000);
+        ret->handlers[i].max_attempts = 5;
+    }
+}
+
 /* Attempts to come are stored twice, since the bus forgets them soon; and nothing else happens. */
 static void make_copies(struct plan *ret)
 {
@@ -163,7 +175,9 @@ void plan_make(struct plan *ret)
     } else if (ret->crashing || sim_chance(90)) {
         make_faults(ret);
     }
-    if (sim_chance(5))
+    if (sim_chance(2))
+        make_late_loss(ret);
+    else if (sim_chance(5))
         make_age(ret);
     else if (sim_chance(5))
         make_slow(ret);
@@ -179,22 +193,24 @@ bool plan_is_network_bad(const struct plan *plan)
 /* What a drain waits for, where only that happens, ends in time. */
 static bool stops_amid_others(const struct plan *plan)
 {
-    return plan->stops && (plan->kills || plan->freezes || plan->cuts || plan->refusals ||
-                           plan->losses || plan->crashing || plan_is_network_bad(plan));
+    return plan->stops &&
+           (plan->kills || plan->freezes || plan->cuts || plan->refusals || plan->losses ||
+            plan->loses_late || plan->crashing || plan_is_network_bad(plan));
 }
 
 bool plan_loses_runs(const struct plan *plan)
 {
-    return plan->kills || plan->freezes || plan->cuts || plan->losses || plan->refusals ||
-           plan->network.slow || plan->network.fetch_lost || plan->network.ask_fails ||
+    return plan->kills || plan->freezes || plan->cuts || plan->losses || plan->loses_late ||
+           plan->refusals || plan->network.slow || plan->network.fetch_lost ||
+           plan->network.ask_fails ||
            plan->lost_items || /* also that of an attempt that is run alone */
            stops_amid_others(plan);
 }
 
 bool plan_loses_deliveries(const struct plan *plan)
 {
-    return plan->freezes || plan->cuts || plan->losses || plan->lost_items || plan->refusals ||
-           plan->network.slow || plan->network.ask_fails;
+    return plan->freezes || plan->cuts || plan->losses || plan->loses_late || plan->lost_items ||
+           plan->refusals || plan->network.slow || plan->network.ask_fails;
 }
 
 bool plan_drains_in_time(const struct plan *plan)

@@ -28,6 +28,7 @@ struct plan {
     unsigned conflict;   /* ... and of these, with other content */
     unsigned own_ids;    /* percentage of events with an id of the producer's */
     unsigned losses;     /* what a server or somebody's hand destroys */
+    bool loses_late;     /* the event log's tail, when no event comes any more */
     unsigned lost_items; /* attempts to come that are lost: how often */
     int64_t max_age_ms;  /* of the event log; 0: for ever */
     unsigned junk;       /* messages that are no events */

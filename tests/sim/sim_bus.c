@@ -37,6 +37,11 @@ static enum bus_state sim_state(struct bus *base, struct err_detail *detail)
     return BUS_READY;
 }
 
+static bool sim_is_connected(struct bus *base, struct err_detail *detail)
+{
+    return sim_state(base, detail) == BUS_READY;
+}
+
 static bool wait_for_connection(struct sim_bus *bus, int64_t timeout_ms)
 {
     int64_t until = sim_now_us() + timeout_ms * 1000;
@@ -305,6 +310,7 @@ static void sim_progress(struct bus_delivery *base)
 const struct bus_driver sim_bus_driver = {
     .close = sim_close,
     .state = sim_state,
+    .is_connected = sim_is_connected,
     .wait_ready = sim_wait_ready,
     .in_flight = sim_in_flight,
     .max_payload = sim_max_payload,

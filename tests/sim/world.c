@@ -2,6 +2,7 @@
 
 #include "common/bus_driver.h"
 #include "common/log.h"
+#include "event-processor/letters.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -171,25 +172,21 @@ static void publish_junk(struct world *world)
         sim_fail("cannot publish junk");
 }
 
-/* A stream that has no leader for a while, perhaps for longer than a drain. */
+/* A stream that has no leader for a while, perhaps for longer than a drain; the one of the letters
+ * perhaps for longer than anybody holds an event for its letter. */
 static void refuse(struct world *world)
 {
     struct bus_log *logs[] = {world->events, world->statuses, world->retries, world->letters};
     world->network.refused = logs[sim_random(4)];
     int64_t for_ms = sim_chance(70) ? (int64_t)sim_between(10, 6000) : 2 * world->plan.drain_ms;
+    if (world->network.refused == world->letters && !world->plan.max_age_ms && sim_chance(20))
+        for_ms = LETTERS_HOLD_MS + (int64_t)sim_random(LETTERS_HOLD_MS);
     world->refused_until_ms = sim_now_ms() + for_ms;
 }
 
-/* A server that loses what it had not synced, or somebody's hand. */
-static void lose(struct world *world)
+static void lose_of(struct world *world, struct bus_log *log, uint64_t kind, uint64_t position)
 {
-    struct bus_log *log = sim_chance(70) ? world->events : world->statuses;
-    struct bus_log_end end;
-    if (bus_log_end(log, 1000, &end) || end.last == 0)
-        return;
     static const char *const kinds[] = {"tail", "life", "all"};
-    uint64_t kind = sim_random(3);
-    uint64_t position = 1 + sim_random(end.last);
     if (kind == 0)
         bus_mem_lose_tail(log, position - 1);
     else if (kind == 1)
@@ -201,6 +198,26 @@ static void lose(struct world *world)
     world->losses++;
     world->lost_at_ms = sim_now_ms();
     check_loss(world);
+}
+
+/* A server that loses what it had not synced, or somebody's hand. */
+static void lose(struct world *world)
+{
+    struct bus_log *log = sim_chance(70) ? world->events : world->statuses;
+    struct bus_log_end end;
+    if (bus_log_end(log, 1000, &end) || end.last == 0)
+        return;
+    uint64_t kind = sim_random(3);
+    uint64_t position = 1 + sim_random(end.last);
+    lose_of(world, log, kind, position);
+}
+
+/* Attempts to come of events that are lost, beside others, and no event comes any more. */
+static void lose_late(struct world *world)
+{
+    struct bus_log_end end;
+    if (!bus_log_end(world->events, 1000, &end) && end.last > 0)
+        lose_of(world, world->events, 0, 1 + sim_random(end.last));
 }
 
 /* Attempts to come: one, or all of them by somebody's hand or a server that loses its tail. */
@@ -284,6 +301,8 @@ static void live_through(struct world *world)
         tend(world);
         check_now(world);
     }
+    if (world->plan.loses_late)
+        lose_late(world);
     world->calm = true;
     world->network = (struct sim_network){0};
 }

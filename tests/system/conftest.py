@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from program import SANITIZED
 from tidings import Tidings
 
 stacks = []  # those in use, for the logs of a test that fails
@@ -68,6 +69,14 @@ def chance():
     seed = int(os.environ.get("TIDINGS_SEED", random.randrange(1 << 30)))
     print(f"TIDINGS_SEED={seed}")
     return random.Random(seed)
+
+
+def pytest_collection_modifyitems(config, items):
+    """What is of documents and scripts is not for builds with sanitizers: tests/README.md."""
+    if SANITIZED:
+        left_out = [item for item in items if item.get_closest_marker("documents")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("documents")]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -78,7 +78,7 @@ def test_not_json(gateway, refused, body):
 
 LONG = "a" * 129
 INVALID = {
-    "an array": ([], "object"),
+    "an empty array": ([], "empty"),
     "a string": ("name", "object"),
     "null": (None, "object"),
     "no name": ({"payload": 1}, "name"),

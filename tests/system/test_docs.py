@@ -31,6 +31,7 @@ from reader import (
 )
 from wait import until
 
+pytestmark = pytest.mark.documents
 DOCUMENTS = [path for path in paths() if blocks(path)]
 ORDER = "docs/http-api.md"  # its first block sends the event that others ask for
 
@@ -159,6 +160,10 @@ HTTP_API = {
         "^HTTP/1.1 202 Accepted", '"status":"accepted"'
     ),
     "curl -s '$EVENTS/$ID?view=full'": says('"payload":{"order":7}', '"history":\\['),
+    'curl -s $EVENTS -H "Content-Type: application/cloudevents-batch+json" -d \'[{"specversion":'
+    """"1.0","id":"9","source":"/shop","type":"order.created","data":{"order":9}}]'""": says(
+        r'^\[{"event_id":"[^"]+","status":"accepted"}\]$'
+    ),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
     ),
@@ -250,11 +255,13 @@ SIMULATION = {
 }
 OPERATIONS = {
     "$UP --detach --no-recreate --scale event-processor=5": COMPOSE,
-    "for id in $(docker compose ps --quiet event-processor); "
-    'do docker restart "$id"; done': COMPOSE,
+    "for id in $(docker compose ps --quiet event-processor); do "
+    'docker restart -t 40 "$id"; '
+    'until docker exec "$id" healthcheck 9091; do sleep 0.2; done; done': COMPOSE,
     "docker compose down": COMPOSE,
     "docker compose down --volumes": COMPOSE,
     "docker compose --env-file docker/cluster.env up --build": COMPOSE,
+    "docker compose --env-file docker/cluster.env down": COMPOSE,
     "tests/bench/durability": instead(
         "BENCH_SECONDS=1 tests/bench/durability",
         "its runs are longer to mean something",

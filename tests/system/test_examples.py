@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from bus_client import messages, stream_request
+from bus_client import messages, publish, stream_request
 from http_client import EVENTS
 from program import PATIENCE_S, ROOT, Program
 from wait import until
 
+pytestmark = pytest.mark.documents
 PYTHON = os.path.join(ROOT, "build/venv/bin/python")
 
 
@@ -48,6 +49,16 @@ def quick_to_come_again(shared, durable, subject):
     assert "error" not in answer, answer
 
 
+def until_all_wait(shared, durable, count):
+    """So many of them ask for what comes: each will get some."""
+
+    def waiting():
+        answer = stream_request(shared.bus.url, f"CONSUMER.INFO.TIDINGS_EVENTS.{durable}", {})
+        return answer["num_waiting"]
+
+    until(lambda: waiting() >= count, PATIENCE_S, lambda: f"{count} ask, not {waiting()}")
+
+
 def confirmations(shared):
     """Causes of the confirmations on the bus, one for each message."""
     found = messages(shared.bus.url, subject="tidings.events.order.confirmed")
@@ -66,6 +77,7 @@ def place(gateway, count, start=0):
 def test_an_order_is_confirmed_once_whatever_dies(shared, gateway, example):
     quick_to_come_again(shared, "orders", "tidings.events.order.created")
     workers = [example("orders/worker.py") for _ in range(2)]
+    until_all_wait(shared, "orders", 2)
     placed = place(gateway, 60)
     until(lambda: "->" in workers[0].log(), PATIENCE_S, workers[0].tail)
     workers[0].kill()
@@ -108,10 +120,22 @@ def test_an_order_that_is_no_json_holds_up_no_other(gateway, example):
     assert f"{odd}: " in worker.log()
 
 
+def test_what_is_no_event_holds_up_no_other(shared, gateway, example):
+    worker, consumer = example("orders/worker.py"), example("consumer.py")
+    subject = "tidings.events.order.created"
+    publish(shared.bus.url, subject, b"{}")
+    publish(shared.bus.url, subject, b"{}", {"Tidings-Event-Id": "no id"})
+    (cause,) = place(gateway, 1, start=2500)
+    until(lambda: f"order.created {cause} -> " in worker.log(), PATIENCE_S, worker.tail)
+    assert "a message without an id: " in worker.log() and "no id: " in worker.log()
+    until(lambda: f"{cause} {subject} " in consumer.log(), PATIENCE_S, consumer.tail)
+    assert f"None {subject} b'{{}}'" in consumer.log()
+
+
 def test_two_consumers_share_the_work(shared, gateway, example):
     quick_to_come_again(shared, "billing", "tidings.events.order.>")
     consumers = [example("consumer.py") for _ in range(2)]
-    before = [headers["Tidings-Event-Id"] for _, headers, _ in messages(shared.bus.url)]
+    before = [headers.get("Tidings-Event-Id") for _, headers, _ in messages(shared.bus.url)]
     placed = place(gateway, 50, start=3000)
 
     def seen():

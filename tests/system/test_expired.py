@@ -136,6 +136,7 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
         assert processor.stop() == 0
         processor.configure(HEALTHY)
         processor.start().until_ready()
+    gateway.until_reaches_a_processor()
 
     path = f"/api/v1/events/{event_id}"
     assert gateway.http.get(path).status == 404  # its status went with it
@@ -143,9 +144,6 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
     assert gateway.http.send("POST", stranger).status == 404
     replay = gateway.http.send("POST", f"{path}/replay")
     assert replay.status == 202, replay
-    with Client(processors[1].address) as client:
-        client.until_processed(event_id)
-    assert gateway.http.get(path).json()["status"] == "processed"
     done = f"/api/v1/replays/{replay.json()['replay_id']}"
     until(
         lambda: gateway.http.get(done).json()["state"] == "done",
@@ -153,6 +151,9 @@ def test_an_expired_event_comes_back_from_its_letter(tidings):
         lambda: f"the replay has ended: {gateway.http.get(done)}",
     )
     assert gateway.http.get(done).json()["replayed"] == 1
+    with Client(processors[1].address) as client:
+        client.until_processed(event_id)
+    assert gateway.http.get(path).json()["status"] == "processed"
 
     ((_, anew, anew_payload),) = messages(url)
     assert anew["Tidings-Event-Id"] == event_id

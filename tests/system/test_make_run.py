@@ -14,6 +14,8 @@ from make_run import Run
 from program import PATIENCE_S, ROOT
 from wait import until
 
+pytestmark = pytest.mark.documents
+
 
 @pytest.fixture
 def run(tmp_path):

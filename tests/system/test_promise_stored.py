@@ -15,7 +15,7 @@ from program import PATIENCE_S, SANITIZED
 from wait import until
 
 ACK_WAIT = "3s"  # so that what a killed processor held comes back soon
-RATE = 300 if SANITIZED else 1200  # events per second offered
+RATE = 300 if SANITIZED else 600  # events per second offered
 ROUND_S = (0.5, 2.5)
 
 

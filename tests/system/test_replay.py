@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
+import uuid
 
 import pytest
 from bus_client import messages
@@ -25,6 +27,13 @@ HEALTHY = """
 handlers:
   - match: ">"
     simulate: { delay: 0ms, failure_rate: 0 }
+"""
+
+SLOW = """
+handlers:
+  - match: ">"
+    simulate: { delay: 1h }
+    retry: { timeout: 1h }
 """
 
 
@@ -261,6 +270,11 @@ def test_what_cannot_be_replayed_is_said_clearly(tidings):
             "before accepted_until",
         ),
         ({"event_ids": dead.ids, "statuses": ["PROCESSED"]}, "FailedPrecondition", "none of the 2"),
+        (
+            {"event_ids": dead.ids[:1], "statuses": ["PROCESSED"]},
+            "FailedPrecondition",
+            "it is dead, and only what is processed was asked for",
+        ),
     ):
         error = ask.error("ReplayEvents", **request)
         assert code in error and complaint in error, error
@@ -273,3 +287,56 @@ def test_what_cannot_be_replayed_is_said_clearly(tidings):
         assert "Unavailable" in error, error
     finally:
         dead.nats.thaw()
+
+
+def test_a_replay_id_belongs_to_one_request(tidings):
+    dead = Dead(tidings, orders=3)
+    first, second = (Grpcurl(processor) for processor in dead.processors)
+    replay_id = str(uuid.uuid4())
+    (begun,) = first("ReplayEvents", name="order.*", detach=True, replay_id=replay_id)
+    assert begun["replayId"] == replay_id
+    error = second.error("ReplayEvents", name="order.>", detach=True, replay_id=replay_id)
+    assert "InvalidArgument" in error and f"{replay_id} belongs to another request" in error
+    again = second("ReplayEvents", name="order.*", replay_id=replay_id)
+    assert (again[-1]["state"], again[-1]["replayed"]) == ("DONE", "3")
+
+
+def test_a_processor_that_drains_starts_no_replay(tidings):
+    tidings.nats()
+    leaving = tidings.processor(config=SLOW, drain_timeout="60s")
+    gateway = tidings.gateway()
+    post(gateway, "order.created", 1)
+    with Client(leaving.address) as client:
+        until_count(client, "processing", 1)
+    leaving.signal(signal.SIGTERM)
+    leaving.entry("draining")
+    ask = Grpcurl(leaving)
+
+    def refused():
+        """In the first moments it may still be taken."""
+        done = ask.run("ReplayEvents", {"statuses": ["DEAD"], "detach": True})
+        return "Unavailable" in done.stderr and "shutting down; ask another one" in done.stderr
+
+    until(refused, PATIENCE_S, "it refuses")
+    leaving.kill()
+
+
+def test_a_processor_ends_while_replays_are_asked_for(tidings):
+    nats = tidings.nats()
+    processor = tidings.processor(config=HEALTHY, drain_timeout="1s")
+    processor.until_ready()
+    ask = Grpcurl(processor)
+    nats.freeze()  # so they wait
+    try:
+        streams = [ask.begin("ReplayEvents", statuses=["DEAD"]) for _ in range(10)]
+        until(
+            lambda: any(stream.poll() is not None for stream in streams),
+            PATIENCE_S,
+            "the first one has been answered",
+        )
+        assert processor.stop() == 0
+    finally:
+        nats.thaw()
+    for stream in streams:
+        _, complaints = stream.communicate(timeout=PATIENCE_S)
+        assert stream.returncode != 0 and "Unavailable" in complaints, complaints

@@ -40,11 +40,7 @@ def mend(tidings):
         processor.start()
         processor.until_ready()
     for gateway in tidings.gateways():
-
-        def reaches(gateway=gateway):
-            return gateway.http.get("/ready").json()["checks"]["processor"] == "ok"
-
-        until(reaches, PATIENCE_S, lambda g=gateway: f"{g.name} reaches a processor")
+        gateway.until_reaches_a_processor()
 
 
 def start(tidings, processors=1, **flags):
@@ -151,7 +147,8 @@ def test_what_has_not_ended_or_is_unknown_is_told(tidings):
     running = post(gateway, "slow.order")
     until_event(gateway, running, "processing")
     answer = gateway.http.send("POST", f"/api/v1/events/{running}/replay")
-    assert "processing" in problem(answer, 409, "not-ended")["detail"]
+    why = "the event cannot be replayed: it has not ended yet, it is processing"
+    assert problem(answer, 409, "not-ended")["detail"] == why
     problem(begin(gateway, event_ids=[running]), 409, "not-ended")
     problem(gateway.http.send("POST", f"/api/v1/events/{UNKNOWN}/replay"), 404, "not-found")
     problem(gateway.http.send("POST", "/api/v1/events/7/replay?source=/x"), 404, "not-found")
@@ -228,6 +225,11 @@ def test_the_same_request_on_two_gateways_is_one_replay(tidings):
     assert until_over(second, replay_id)["replayed"] == 3
     again = begin(first, statuses=["dead"], replay_id=replay_id)
     assert again.status == 202 and again.json()["state"] == "done"
+    for other in ({"statuses": ["dead"], "name": ">"}, {"statuses": ["dead"], "rate": 5}):
+        refused = problem(begin(first, replay_id=replay_id, **other), 422, "invalid")
+        assert f"{replay_id} belongs to another request" in refused["detail"]
+    refused = begin(second, statuses=["processed"], headers=headers)
+    assert replay_id in problem(refused, 422, "invalid")["detail"]
     assert len(first.http.get(REPLAYS).json()["replays"]) == 1
     until_all(second, dead, "processed", 1)
 

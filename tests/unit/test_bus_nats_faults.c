@@ -162,6 +162,7 @@ static void each_publish_completes_once_and_what_is_stored_is_there(void **state
         wait_for_growth(&f, 500);
         nats_server_kill(&server);
         wait_for_state(f.bus, BUS_AWAY, 1000);
+        assert_false(bus_is_connected(f.bus, NULL));
         nats_server_again(&server);
         assert_int_equal(bus_wait_ready(f.bus, READY_AGAIN_MS, NULL), ERR_NONE);
     }

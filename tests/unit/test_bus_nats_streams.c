@@ -281,6 +281,7 @@ static void what_may_pass_is_not_broken(void **state)
     assert_int_equal(bus_wait_ready(bus, 300, &detail), ERR_DEADLINE);
     assert_non_null(strstr(detail.text, "stream HUGE: insufficient storage resources"));
     assert_int_equal(bus_state(bus, NULL), BUS_CONNECTING);
+    assert_true(bus_is_connected(bus, NULL));
     ask_for("CREATE", "HUGE",
             "{\"name\":\"HUGE\",\"subjects\":[\"huge.>\"],\"storage\":\"file\","
             "\"retention\":\"limits\",\"discard\":\"new\",\"deny_delete\":true,"

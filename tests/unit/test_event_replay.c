@@ -199,6 +199,26 @@ static void text_with_nul_is_refused(void **state)
     assert_int_equal(read_request(VIEW("\x9A\x06\x01\0\x28\0")), ERR_NONE); /* not in a text */
 }
 
+/* Each takes two bytes of a message, and many of ours. */
+static void more_ids_than_are_allowed_are_not_even_unpacked(void **state)
+{
+    enum { COUNT = 2 << 20 };
+    static char bytes[2 * COUNT];
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        bytes[2 * i] = '\x0A';
+    uint64_t before = mem_allocations();
+    assert_int_equal(read_request((struct view){bytes, sizeof bytes}), ERR_INVALID);
+    assert_int_equal(read_request((struct view){bytes, 2 * (REPLAY_IDS_MAX + 1)}), ERR_INVALID);
+    assert_true(mem_allocations() == before);
+    assert_int_equal(read_request((struct view){bytes, 2 * REPLAY_IDS_MAX}), ERR_NONE);
+    for (size_t i = 0; i < COUNT; i++)
+        bytes[2 * i] = '\x18'; /* statuses: a request of that size has too much of anything */
+    before = mem_allocations();
+    assert_int_equal(read_request((struct view){bytes, sizeof bytes}), ERR_INVALID);
+    assert_true(mem_allocations() == before);
+}
+
 static void the_very_start_of_1970_is_a_bound(void **state)
 {
     struct replay_request got;
@@ -420,6 +440,7 @@ int main(void)
         cmocka_unit_test(grpc_clients_see_what_the_protocol_says),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
         cmocka_unit_test(text_with_nul_is_refused),
+        cmocka_unit_test(more_ids_than_are_allowed_are_not_even_unpacked),
         cmocka_unit_test(the_very_start_of_1970_is_a_bound),
         cmocka_unit_test(progress_comes_back_as_it_was),
         cmocka_unit_test(a_dry_run_has_no_id),

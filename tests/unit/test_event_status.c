@@ -387,7 +387,20 @@ static void stats_say_what_they_were_given(void **state)
                                 .events = 4,
                                 .table_bytes = 5,
                                 .digest = UINT64_MAX,
-                                .counts = {0, 10, 20, 30, 40, 50}};
+                                .counts = {0, 10, 20, 30, 40, 50},
+                                .version = VIEW("1.2.3"),
+                                .started_ms = 1700000000123,
+                                .uptime_s = 6,
+                                .ready = true,
+                                .event_log_end = 7,
+                                .status_log_end = 8,
+                                .handlers_running = 9,
+                                .handlers_max = 256,
+                                .event_watchers = 11,
+                                .watchers = 12,
+                                .processed = 13,
+                                .retried = 14,
+                                .dead = 15};
     struct buf b;
     (void)state;
     buf_init(&b, MAX);
@@ -403,6 +416,13 @@ static void stats_say_what_they_were_given(void **state)
     assert_true(m->counts->accepted == 10 && m->counts->processing == 20);
     assert_true(m->counts->retrying == 30 && m->counts->processed == 40);
     assert_true(m->counts->dead == 50);
+    assert_string_equal(m->version, "1.2.3");
+    assert_true(m->started_at->seconds == 1700000000 && m->started_at->nanos == 123000000);
+    assert_true(m->uptime_seconds == 6 && m->ready);
+    assert_true(m->event_log_end == 7 && m->status_log_end == 8);
+    assert_true(m->handlers_running == 9 && m->handlers_max == 256);
+    assert_true(m->event_watchers == 11 && m->watchers == 12);
+    assert_true(m->work->processed == 13 && m->work->retried == 14 && m->work->dead == 15);
     events__get_stats_response__free_unpacked(m, NULL);
     buf_free(&b);
 }

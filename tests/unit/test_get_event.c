@@ -350,6 +350,7 @@ static void readiness_names_the_processor(void **state)
 {
     (void)state;
     status_peer_get("/ready");
+    assert_non_null(strstr(reply.body, "\"reads\":true,"));
     assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
     status_peer_set_health(false);
     status_peer_get("/ready");

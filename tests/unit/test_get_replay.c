@@ -26,7 +26,6 @@ static void every_filter_is_shown(void **state)
     replay.request = (struct replay_request){
         .event_ids = event_ids,
         .event_id_count = 2,
-        .source = VIEW("/shop"),
         .statuses = 1u << STATUS_DEAD | 1u << STATUS_PROCESSED,
         .name = VIEW("order.*"),
         .from_position = 3,
@@ -39,8 +38,8 @@ static void every_filter_is_shown(void **state)
     replay_peer_send_no_body("GET " REPLAYS "/" ID, "");
     replay_peer_must_be(200);
     assert_string_equal(
-        replay_peer_reply.body,
-        DOCUMENT_WITH("\"event_ids\":[\"" ID "\",\"7\"],\"source\":\"/shop\","
+        gateway_peer_reply.body,
+        DOCUMENT_WITH("\"event_ids\":[\"" ID "\",\"7\"],"
                       "\"statuses\":[\"processed\",\"dead\"],\"name\":\"order.*\","
                       "\"from_position\":3,\"to_position\":18446744073709551615,"
                       "\"accepted_since\":\"2026-01-02T03:04:05.678Z\","
@@ -55,14 +54,14 @@ static void a_replay_is_shown_and_cancelled(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("GET " REPLAYS "/" ID, "");
     replay_peer_must_be(200);
-    assert_string_equal(replay_peer_reply.body, DOCUMENT "\n");
+    assert_string_equal(gateway_peer_reply.body, DOCUMENT "\n");
     assert_string_equal(replay_peer_asked().method, REPLAY_GET_METHOD);
     assert_string_equal(replay_peer_asked().replay_id, ID);
     replay.state = REPLAY_CANCELLED;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("DELETE " REPLAYS "/" ID, "");
     replay_peer_must_be(200);
-    assert_string_equal(replay_peer_member("state"), "cancelled");
+    assert_string_equal(gateway_peer_member("state"), "cancelled");
     assert_string_equal(replay_peer_asked().method, REPLAY_CANCEL_METHOD);
     assert_string_equal(replay_peer_asked().replay_id, ID);
     replay_peer_send_no_body("HEAD " REPLAYS "/" ID, "");
@@ -76,7 +75,7 @@ static void what_is_no_id_is_not_found(void **state)
     replay_peer_answer(ERR_NONE, NULL, NULL, NULL);
     replay_peer_send_no_body("GET " REPLAYS "/7", "");
     replay_peer_must_be(404);
-    assert_non_null(strstr(replay_peer_member("detail"), "\"7\" is no replay_id"));
+    assert_non_null(strstr(gateway_peer_member("detail"), "\"7\" is no replay_id"));
     replay_peer_send_no_body("DELETE " REPLAYS "/%00", "");
     replay_peer_must_be(404);
     assert_null(replay_peer_asked().method);
@@ -90,14 +89,14 @@ static void replays_are_listed(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("GET " REPLAYS, "");
     replay_peer_must_be(200);
-    assert_string_equal(replay_peer_reply.body, "{\"replays\":[" DOCUMENT "," DOCUMENT "]}\n");
+    assert_string_equal(gateway_peer_reply.body, "{\"replays\":[" DOCUMENT "," DOCUMENT "]}\n");
     assert_int_equal(replay_peer_asked().page_size, 100);
     replay_peer_send_no_body("GET " REPLAYS "?limit=1000", "");
     replay_peer_must_be(200);
     assert_int_equal(replay_peer_asked().page_size, 1000);
     replay_peer_answer(ERR_NONE, NULL, &replay, "");
     replay_peer_send_no_body("GET " REPLAYS "?limit=1", "");
-    assert_string_equal(replay_peer_reply.body, "{\"replays\":[]}\n");
+    assert_string_equal(gateway_peer_reply.body, "{\"replays\":[]}\n");
     replay_peer_answer(ERR_NONE, NULL, NULL, NULL);
     for (const char *const *bad = (const char *const[]){"0", "1001", "", "-1", "x", NULL}; *bad;
          bad++) {
@@ -107,7 +106,7 @@ static void replays_are_listed(void **state)
         replay_peer_send_no_body(line, "");
         replay_peer_must_be(422);
         assert_non_null(
-            strstr(replay_peer_member("detail"), "limit must be a number from 1 to 1000"));
+            strstr(gateway_peer_member("detail"), "limit must be a number from 1 to 1000"));
     }
     assert_null(replay_peer_asked().method);
 }
@@ -127,7 +126,7 @@ static void other_methods_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         replay_peer_send_no_body(cases[i].line, "");
         replay_peer_must_be(405);
-        assert_non_null(strstr(replay_peer_reply.head, cases[i].allow));
+        assert_non_null(strstr(gateway_peer_reply.head, cases[i].allow));
     }
 }
 
@@ -158,11 +157,11 @@ static void failures_become_problems(void **state)
         for (size_t c = 0; c < CALLS; c++) {
             replay_peer_send_no_body(calls[c], "");
             replay_peer_must_be(failures[i].status);
-            assert_string_equal(replay_peer_member("type"), type);
-            assert_int_equal(strstr(replay_peer_reply.head, "\r\nRetry-After: ") != NULL,
-                             replay_peer_reply.status == 503 || replay_peer_reply.status == 429);
+            assert_string_equal(gateway_peer_member("type"), type);
+            assert_int_equal(strstr(gateway_peer_reply.head, "\r\nRetry-After: ") != NULL,
+                             gateway_peer_reply.status == 503 || gateway_peer_reply.status == 429);
             if (failures[i].e != ERR_DEADLINE)
-                assert_non_null(strstr(replay_peer_member("detail"), "what the processor said"));
+                assert_non_null(strstr(gateway_peer_member("detail"), "what the processor said"));
         }
     }
 }
@@ -176,19 +175,19 @@ static void answers_that_make_no_sense(void **state)
     for (size_t c = 0; c < CALLS; c++) {
         replay_peer_send_no_body(calls[c], "");
         replay_peer_must_be(500);
-        assert_non_null(strstr(replay_peer_member("detail"), "cannot be read"));
+        assert_non_null(strstr(gateway_peer_member("detail"), "cannot be read"));
     }
 }
 
 static void no_processor_means_unavailable(void **state)
 {
     (void)state;
-    replay_peer_use("ipv4:127.0.0.1:1");
+    gateway_peer_use("ipv4:127.0.0.1:1");
     for (size_t c = 0; c < CALLS; c++) {
         replay_peer_send_no_body(calls[c], "");
         replay_peer_must_be(503);
-        assert_non_null(strstr(replay_peer_reply.head, "\r\nRetry-After: "));
-        assert_non_null(strstr(replay_peer_member("detail"), "no processor can do it"));
+        assert_non_null(strstr(gateway_peer_reply.head, "\r\nRetry-After: "));
+        assert_non_null(strstr(gateway_peer_member("detail"), "no processor can do it"));
     }
 }
 

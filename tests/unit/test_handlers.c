@@ -2,7 +2,22 @@
 
 #include "tests/lib/unit.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
+
+static int random_calls;
+
+/* The kernel has no random numbers for this program. */
+ssize_t getrandom(void *buffer, size_t length, unsigned int flags)
+{
+    (void)buffer;
+    (void)length;
+    (void)flags;
+    random_calls++;
+    errno = ENOSYS;
+    return -1;
+}
 
 static void test_patterns(void **state)
 {
@@ -139,10 +154,25 @@ static void test_bad_lists_are_refused_with_the_reason(void **state)
                 "is no pattern");
 }
 
+static void test_simulate_starts_without_random_numbers(void **state)
+{
+    (void)state;
+    char all[] = ">", simulate[] = "simulate";
+    struct config_handler list = {.match = all, .kind = simulate};
+    struct config_handlers config = {.list = &list, .count = 1};
+    struct handler_tools tools = {.concurrency = 1};
+    struct handlers *handlers;
+    random_calls = 0;
+    assert_int_equal(handlers_open(&config, &tools, &handlers, NULL), ERR_NONE);
+    assert_int_equal(random_calls, 1);
+    handlers_close(handlers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_simulate_starts_without_random_numbers),
         cmocka_unit_test(test_the_first_match_gets_the_event),
         cmocka_unit_test(test_without_any_all_events_are_logged),
         cmocka_unit_test(test_policies_are_as_given_or_by_default),

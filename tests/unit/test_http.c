@@ -103,8 +103,10 @@ static bool bus_is_good = true;
 static enum err ready(struct http_request *r, struct http_response *response,
                       struct err_detail *detail, void *ctx)
 {
-    static const struct http_probe probes[] = {
-        {"bus", probe_good, false}, {"processor", probe_bad, true}, {NULL, NULL, false}};
+    static const struct http_probe probes[] = {{"bus", probe_good, false, "writes"},
+                                               {"log", probe_good, false, "writes"},
+                                               {"processor", probe_bad, true, "reads"},
+                                               {NULL, NULL, false, NULL}};
 
     (void)r;
     (void)detail;
@@ -450,10 +452,11 @@ static void readiness_counts_what_is_not_advisory(void **state)
     (void)state;
     get("GET /ready", "");
     assert_int_equal(reply.status, 200);
-    assert_string_equal(reply.body,
-                        "{\"ready\":true,\"checks\":{\"bus\":\"ok\",\"processor\":\"away\"}}\n");
+    assert_string_equal(reply.body, "{\"ready\":true,\"writes\":true,\"reads\":false,\"checks\":"
+                                    "{\"bus\":\"ok\",\"log\":\"ok\",\"processor\":\"away\"}}\n");
     get("GET /ready?broken=1", "");
     assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "{\"ready\":false,\"writes\":false,\"reads\":false,"));
     assert_header("Retry-After", "1");
 }
 

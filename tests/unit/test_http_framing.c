@@ -88,7 +88,7 @@ static int send_expecting(const char *request, int status)
 
 static void expect(const char *request, int status)
 {
-    raw_close(send_expecting(request, status));
+    raw_end(send_expecting(request, status));
 }
 
 /* Refused, nothing handled, and the connection closed. */
@@ -100,7 +100,7 @@ static void expect_refusal(const char *request, int status)
         fail_msg("does not say that it closes: %s", request);
     if (!raw_closed(fd))
         fail_msg("not closed, or a second reply: %s", request);
-    raw_close(fd);
+    raw_end(fd);
     assert_int_equal(atomic_load(&handled), before);
 }
 
@@ -200,7 +200,7 @@ static void ambiguous_headers(void **state)
             fail_msg("%d for %s", reply.status, requests[i]);
         if (!raw_closed(fd) || atomic_load(&handled) != before)
             fail_msg("a second reply, or handled: %s", requests[i]);
-        raw_close(fd);
+        raw_end(fd);
     }
 }
 
@@ -229,7 +229,7 @@ static void nul_is_refused(void **state)
     raw_receive(fd, false, &reply);
     assert_int_equal(reply.status, 400);
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
 }
 
 /* After leading blanks civetweb would parse what an earlier connection has left in the thread's
@@ -254,7 +254,7 @@ static void blanks_do_not_replay_others_requests(void **state)
         raw_receive(fd, false, &reply);
         if (reply.status != 400 || atomic_load(&handled) != before)
             fail_msg("%d: %s", reply.status, reply.body);
-        raw_close(fd);
+        raw_end(fd);
     }
 }
 

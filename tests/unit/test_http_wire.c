@@ -99,7 +99,7 @@ static int send_expecting(const char *request, int status)
 
 static void expect(const char *request, int status)
 {
-    raw_close(send_expecting(request, status));
+    raw_end(send_expecting(request, status));
 }
 
 /* Refused, nothing handled, and the connection closed. */
@@ -111,7 +111,7 @@ static void expect_refusal(const char *request, int status)
         fail_msg("does not say that it closes: %s", request);
     if (!raw_closed(fd))
         fail_msg("not closed, or a second reply: %s", request);
-    raw_close(fd);
+    raw_end(fd);
     assert_int_equal(atomic_load(&handled), before);
 }
 
@@ -148,7 +148,7 @@ static void bodies_in_pieces(void **state)
     }
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "abcdefghi");
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void chunked_bodies(void **state)
@@ -162,7 +162,7 @@ static void chunked_bodies(void **state)
     raw_send_text(fd, "0007\r\n world\n\r\n0\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "hello, beautiful world\n");
-    raw_close(fd);
+    raw_end(fd);
     expect("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", 200);
 }
 
@@ -192,7 +192,7 @@ static void chunked_bodies_end_the_connection(void **state)
         assert_string_equal(value, "close");
         assert_true(raw_closed(fd));
         assert_int_equal(atomic_load(&handled), before + 1);
-        raw_close(fd);
+        raw_end(fd);
     }
 }
 
@@ -216,7 +216,7 @@ static void broken_chunks_are_refused(void **state)
         raw_receive(fd, false, &reply);
         if (reply.status != 400 || atomic_load(&handled) != before)
             fail_msg("%d for %s", reply.status, bodies[i]);
-        raw_close(fd);
+        raw_end(fd);
     }
 }
 
@@ -229,7 +229,7 @@ static void bodies_that_end_early(void **state)
     shutdown(fd, SHUT_WR);
     raw_receive(fd, false, &reply);
     assert_int_equal(reply.status, 400);
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void bodies_up_to_the_limit(void **state)
@@ -272,7 +272,7 @@ static void refusal_reaches_a_client_that_goes_on_sending(void **state)
     raw_receive(fd, false, &reply);
     assert_int_equal(reply.status, 413);
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void expect_continue(void **state)
@@ -288,7 +288,7 @@ static void expect_continue(void **state)
     raw_receive(fd, false, &reply);
     assert_int_equal(reply.status, 200);
     assert_string_equal(reply.body, "hi");
-    raw_close(fd);
+    raw_end(fd);
     expect_refusal("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n"
                    "Expect: 100-continue\r\n\r\n",
                    413);
@@ -307,12 +307,12 @@ static void unread_bodies_do_not_become_requests(void **state)
     raw_send_text(fd, "GET /plain HTTP/1.1\r\nHost: x\r\nX-Name: mine\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "mine");
-    raw_close(fd);
+    raw_end(fd);
     fd = send_expecting("POST /plain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
                         "3\r\nabc\r\n0\r\n\r\n",
                         200);
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
 }
 
 /* ---- connections ---- */
@@ -333,7 +333,7 @@ static void connections_are_kept(void **state)
     assert_true(raw_header(&reply, "Connection", value));
     assert_string_equal(value, "close");
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void one_close_is_enough(void **state)
@@ -352,7 +352,7 @@ static void one_close_is_enough(void **state)
         assert_true(raw_header(&reply, "Connection", value));
         assert_string_equal(value, "close");
         assert_true(raw_closed(fd));
-        raw_close(fd);
+        raw_end(fd);
     }
 }
 
@@ -370,7 +370,7 @@ static void requests_in_a_row_allocate_nothing(void **state)
         assert_string_equal(reply.body, "hello");
     }
     assert_int_equal(mem_allocations(), before);
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void old_clients_close_unless_they_say_so(void **state)
@@ -379,14 +379,14 @@ static void old_clients_close_unless_they_say_so(void **state)
 
     (void)state;
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
     fd = send_expecting("GET /plain HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", 200);
     assert_true(raw_header(&reply, "Connection", value));
     assert_string_equal(value, "keep-alive");
     raw_send_text(fd, "GET /plain HTTP/1.0\r\n\r\n");
     raw_receive(fd, false, &reply);
     assert_int_equal(reply.status, 200);
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void requests_may_be_pipelined(void **state)
@@ -403,7 +403,7 @@ static void requests_may_be_pipelined(void **state)
     assert_string_equal(reply.body, "two");
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "three");
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void absolute_targets(void **state)
@@ -428,7 +428,7 @@ static void absolute_targets_with_another_port(void **state)
     assert_true(raw_header(&reply, "Connection", value));
     assert_string_equal(value, "close");
     assert_true(raw_closed(fd));
-    raw_close(fd);
+    raw_end(fd);
     expect("POST https://x:1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 200);
     assert_string_equal(reply.body, "hello");
     expect(asking, 200);
@@ -439,7 +439,7 @@ static void absolute_targets_with_another_port(void **state)
     raw_send_text(fd, asking);
     raw_receive(fd, false, &reply);
     assert_string_equal(reply.body, "b");
-    raw_close(fd);
+    raw_end(fd);
     expect("GET http://x.test/none HTTP/1.1\r\nHost: x\r\n\r\n", 404);
     expect_refusal("GET http://x.test/plain HTTP/1.1\r\n\r\n", 400);
     expect_refusal("GET http://x.test/plain HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", 400);

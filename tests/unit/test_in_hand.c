@@ -102,6 +102,32 @@ static void test_places_are_bounded_and_come_back(void **state)
     assert_true(nothing_comes_later(hands));
 }
 
+static void test_what_is_set_aside_leaves_room_for_others(void **state)
+{
+    struct hands *hands = *state;
+    struct held *held[LIMIT];
+    settle_small_ones(hands);
+    publish(hands, LIMIT);
+    for (size_t i = 0; i < LIMIT; i++) {
+        assert_int_equal(in_hand_wait_room(hands->hand, 1, 1, 0), 1);
+        held[i] = in_hand_take(hands->hand, fetch(hands));
+        assert_int_equal(in_hand_wait_room(hands->hand, 1, 1, 0), 0);
+        if (i == LIMIT / 2)
+            break;
+        assert_true(in_hand_set_aside(hands->hand, held[i]));
+        assert_true(in_hand_set_aside(hands->hand, held[i])); /* twice is once */
+    }
+    assert_false(in_hand_set_aside(hands->hand, held[LIMIT / 2]));
+    assert_int_equal(in_hand_wait_room(hands->hand, LIMIT, 1, 0), LIMIT / 2 - 1);
+    assert_false(in_hand_wait_empty(hands->hand, 1));
+    in_hand_settle(hands->hand, held[0], BUS_ACK, 0);
+    assert_true(in_hand_set_aside(hands->hand, held[LIMIT / 2]));
+    for (size_t i = 1; i <= LIMIT / 2; i++)
+        in_hand_settle(hands->hand, held[i], BUS_ACK, 0);
+    assert_int_equal(in_hand_wait_room(hands->hand, 3, 1, 0), 3);
+    assert_true(in_hand_wait_empty(hands->hand, 0));
+}
+
 static void test_a_position_is_in_hand_once_with_its_newest_delivery(void **state)
 {
     struct hands *hands = *state;
@@ -208,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_places_are_bounded_and_come_back),
+        test(test_what_is_set_aside_leaves_room_for_others),
         test(test_bytes_are_bounded_as_they_come),
         test(test_one_delivery_may_be_in_hand_whatever_its_size),
         test(test_a_position_is_in_hand_once_with_its_newest_delivery),

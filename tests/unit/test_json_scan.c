@@ -219,15 +219,42 @@ static void members_beyond_the_capacity_are_counted(void **state)
     assert_true(view_equal(one.name, VIEW("a")));
 }
 
-static void only_objects_have_members(void **state)
+static void elements_are_found(void **state)
 {
-    struct json_member one;
-    struct json_text json = {.members = &one, .capacity = 1};
+    static const struct {
+        const char *value;
+        enum json_kind kind;
+    } expected[] = {
+        {"1", JSON_NUMBER},      {"{\"a\":[2,{\"b\":3}]}", JSON_OBJECT},
+        {"[4,[5]]", JSON_ARRAY}, {"{}", JSON_OBJECT},
+        {"\"]\"", JSON_STRING},
+    };
+    struct json_member elements[5];
+    struct json_text json = {.members = elements, .capacity = 5};
 
     (void)state;
-    assert_int_equal(json_scan(VIEW("[1,{\"a\":2}]"), &json, NULL), ERR_NONE);
+    assert_int_equal(json_scan(VIEW("[ 1 ,{\"a\":[2,{\"b\":3}]}, [4,[5]] ,{},\"]\"]"), &json, NULL),
+                     ERR_NONE);
     assert_int_equal(json.kind, JSON_ARRAY);
-    assert_int_equal(json.count, 0);
+    assert_int_equal(json.count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(elements[i].name.len, 0);
+        assert_true(view_equal(elements[i].value, view_of(expected[i].value)));
+        assert_int_equal(elements[i].kind, expected[i].kind);
+    }
+}
+
+static void what_is_empty_has_none(void **state)
+{
+    static const char *const texts[] = {"[]", " [ ] ", "{}", "{ }", "7", "\"a\""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct json_text json = {.count = 77};
+
+        assert_int_equal(json_scan(view_of(texts[i]), &json, NULL), ERR_NONE);
+        assert_int_equal(json.count, 0);
+    }
 }
 
 static void failure_leaves_the_result(void **state)
@@ -250,7 +277,8 @@ int main(void)
         cmocka_unit_test(closing_brackets_must_match),
         cmocka_unit_test(members_are_found),
         cmocka_unit_test(members_beyond_the_capacity_are_counted),
-        cmocka_unit_test(only_objects_have_members),
+        cmocka_unit_test(elements_are_found),
+        cmocka_unit_test(what_is_empty_has_none),
         cmocka_unit_test(failure_leaves_the_result),
     };
 

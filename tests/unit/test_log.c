@@ -62,6 +62,10 @@ static void text_lines_read_well(void **state)
     CAPTURE(log_error("numbers", LOG_U64("most", UINT64_MAX), LOG_I64("least", INT64_MIN)));
     assert_string_equal(line + TIME_SIZE, " ERROR numbers most=18446744073709551615 "
                                           "least=-9223372036854775808\n");
+    CAPTURE(log_info("times", LOG_US_AS_MS("a", 0), LOG_US_AS_MS("b", 12045),
+                     LOG_US_AS_MS("c", UINT64_MAX)));
+    assert_string_equal(line + TIME_SIZE,
+                        " INFO  times a=0.000 b=12.045 c=18446744073709551.615\n");
 }
 
 static void text_values_that_would_mislead_are_quoted(void **state)

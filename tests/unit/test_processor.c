@@ -277,7 +277,7 @@ static void test_a_drain_without_the_bus_ends_in_time(void **state)
 {
     (void)state;
     static struct one one;
-    one_start_simulating(&world, &one, "one", 10);
+    one_start_simulating(&world, &one, "one", 1000);
     mem_processor_publish(&world, 4);
     assert_until(one_in_hand(&one) > 0);
     bus_mem_set_away(world.bus, true);

@@ -294,11 +294,50 @@ static void test_what_waits_for_one_that_hangs_does_so_elsewhere(void **state)
     ones_finish(&one, 1);
 }
 
+static int64_t ms_of(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static double all_fetches(struct one *one)
+{
+    return metric(one, "tidings_fetches_total{log=\"events\"}") +
+           metric(one, "tidings_fetches_total{log=\"retry\"}");
+}
+
+/* Whoever has nothing in hand does not look for room all the time. */
+static void test_full_lanes_cost_no_time(void **state)
+{
+    (void)state;
+    enum { LOOK_MS = 300, BUSY_MS = LOOK_MS / 2, MANY = 200 };
+    static struct one one;
+    const struct config_handler handlers[] = {{.match = slow, .kind = simulate},
+                                              {.match = all, .kind = simulate}};
+    publish("slow", "{\"simulate\":[\"hang\"]}", MANY);
+    publish("other", "{\"simulate\":[\"hang\"]}", MANY);
+    one_start_with(&world, &one, "one", handlers, 2);
+    int64_t cpu_ms;
+    double fetches;
+    do { /* until nothing fits any more */
+        int64_t until_ms = ms_of(CLOCK_MONOTONIC) + LOOK_MS;
+        fetches = all_fetches(&one);
+        cpu_ms = -ms_of(CLOCK_PROCESS_CPUTIME_ID);
+        assert_until(ms_of(CLOCK_MONOTONIC) >= until_ms);
+        cpu_ms += ms_of(CLOCK_PROCESS_CPUTIME_ID);
+    } while (fetches == 0 || fetches < all_fetches(&one));
+    assert_in_range(cpu_ms, 0, BUSY_MS);
+    assert_false(one_drain(&one, 0)); /* they hang on */
+    ones_finish(&one, 1);
+}
+
 #define test(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(test_full_lanes_cost_no_time),
         test(test_who_fails_ends_dead_with_the_reason),
         test(test_never_again_is_at_once),
         test(test_a_crash_that_is_not_allowed_is_a_failure),

@@ -1,4 +1,6 @@
 /* Processors whose status log loses records: every event ends again, in every replica's table. */
+#include "common/retry_item.h"
+#include "event-processor/settings.h"
 #include "tests/lib/mem_processor.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
@@ -152,11 +154,62 @@ static void test_a_log_emptied_before_another_starts(void **state)
     lost_before_another_starts(purge);
 }
 
+/* ---- attempts of events that are lost ---- */
+
+static struct bus_log *open_retry_log(void)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct bus_log *log;
+    settings_retry_log(&world.settings.shared, world.settings.group, &names, &spec);
+    assert_int_equal(bus_log_open(world.bus, &spec, &log), ERR_NONE);
+    return log;
+}
+
+static void publish_item(struct bus_log *log, const struct event_id *id, uint64_t position)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct bus_receipt receipt;
+    struct buf bytes;
+    struct retry_item item = {.id = *id, .event_position = position, .attempt = 1, .due_ms = 1};
+    settings_retry_log(&world.settings.shared, world.settings.group, &names, &spec);
+    buf_init(&bytes, 128);
+    assert_int_equal(retry_item_write(&item, &bytes), ERR_NONE);
+    assert_int_equal(bus_publish_wait(log,
+                                      &(struct bus_message){.subject = names.subject,
+                                                            .payload = buf_view(&bytes)},
+                                      &receipt),
+                     ERR_NONE);
+    assert_int_equal(receipt.outcome, BUS_STORED);
+    buf_free(&bytes);
+}
+
+/* They are fetched together, and ack_wait is shorter than one of the barrier's tries. */
+static void test_an_attempt_beyond_the_end_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct event_id id = {{0}}, lost;
+    struct bus_log_end end;
+    struct bus_log *retries = open_retry_log();
+    uint64_t position = mem_world_event(&world, "n", "a", &id);
+    id_make(&clock_system, &lost);
+    publish_item(retries, &lost, position + 50);
+    publish_item(retries, &id, position);
+    one_start_simulating(&world, &ones[0], "a", 0);
+    assert_until(one_status(&ones[0], &id) == STATUS_PROCESSED);
+    assert_until(bus_log_end(retries, 1000, &end) == ERR_NONE && end.count == 1);
+    assert_int_equal(end.first, 1);
+    assert_true(one_drain(&ones[0], DRAIN_MS));
+    ones_finish(ones, 1);
+}
+
 #define test(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(test_an_attempt_beyond_the_end_holds_up_nobody),
         test(test_a_tail_lost_while_processors_run),
         test(test_a_log_made_anew_while_processors_run),
         test(test_a_tail_lost_while_none_runs),

@@ -78,12 +78,29 @@ static void a_nul_is_found_in_its_field_only(void **state)
     }
 }
 
+static void a_field_is_counted(void **state)
+{
+    static const struct {
+        struct view message;
+        size_t ones;
+    } cases[] = {
+        {{"", 0}, 0},
+        {{"\x0A\0\x0A\0\x12\0\x08\0", 8}, 3},                            /* of any type */
+        {{"\x0A\x02\x0A\0\x0D\0\0\0\0\x09\0\0\0\0\0\0\0\0\x0A", 19}, 4}, /* not in another one */
+        {{"\x12\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01\x0A", 12}, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(proto_count(cases[i].message, 1), cases[i].ones);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_come_back_as_they_were),
         cmocka_unit_test(times_that_are_none_are_refused),
         cmocka_unit_test(a_nul_is_found_in_its_field_only),
+        cmocka_unit_test(a_field_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

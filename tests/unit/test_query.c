@@ -209,6 +209,25 @@ static void test_a_table_being_read_is_not_taken_at_its_word(void **state)
     assert_true(hurried.e == ERR_UNAVAILABLE || hurried.state.status == STATUS_PROCESSED);
 }
 
+static void test_a_table_that_is_read_for_long_leaves_it_to_others(void **state)
+{
+    struct asked *asked = *state;
+    struct answer answer;
+    struct event_id id = {{0}};
+    char text[ID_TEXT_SIZE];
+    mem_world_event(&asked->world, "n", "", &id);
+    until_ready(asked);
+    mem_world_set_readers(&asked->world, NULL, ERR_DEADLINE); /* it cannot catch up */
+    follower_rebuild(asked->follower, 1, "test");
+    id_format(&id, text);
+    int64_t before = clock_monotonic_ms(&clock_system);
+    ask(asked, text, false, 0, INT32_MAX, &answer);
+    assert_until(atomic_load(&answer.come));
+    assert_int_equal(answer.e, ERR_UNAVAILABLE);
+    assert_in_range(clock_monotonic_ms(&clock_system) - before, 500, 5000);
+    mem_world_set_readers(&asked->world, NULL, ERR_NONE);
+}
+
 static void *ask_all_the_time(void *arg)
 {
     struct asked *asked = arg;
@@ -279,6 +298,7 @@ int main(void)
         test(test_min_position_is_waited_for_or_out_of_range),
         test(test_without_the_bus_only_what_is_known_is_answered),
         test(test_a_table_being_read_is_not_taken_at_its_word),
+        test(test_a_table_that_is_read_for_long_leaves_it_to_others),
         test(test_no_rebuild_makes_a_status_go_backwards),
         test(test_the_end_answers_those_who_wait),
     };

@@ -45,6 +45,26 @@ static void dump_event(struct buf *out, const struct event *event)
     buf_add_view(out, event->payload);
 }
 
+static enum err read_event(struct read_event *holder, struct http_request *request,
+                           struct http_response *response, struct event *ret,
+                           struct err_detail *detail)
+{
+    struct event event = *ret;
+    enum event_form form = EVENT_FORM_PLAIN;
+    struct view body = {0};
+    enum err e = read_event_form(request, response, &form, detail);
+
+    if (!e)
+        e = read_event_head(holder, request, form, &event, detail);
+    if (!e)
+        e = http_body(request, &body, detail);
+    if (!e)
+        e = read_event_body(holder, form, body, &event, detail);
+    if (!e)
+        *ret = event;
+    return e;
+}
+
 static enum err answer(struct http_request *request, struct http_response *response,
                        struct err_detail *detail, void *ctx)
 {
@@ -58,7 +78,7 @@ static enum err answer(struct http_request *request, struct http_response *respo
         mem_fail_after((int)after);
     e = read_event_new(&holder);
     if (!e)
-        e = read_event(holder, request, &event, detail);
+        e = read_event(holder, request, response, &event, detail);
     mem_fail_after(-1);
     if (!e)
         dump_event(&response->body, &event);
@@ -105,7 +125,7 @@ static void post_bytes(const char *headers, const void *body, size_t len)
     assert_true(raw_send_text(fd, head));
     assert_true(raw_send(fd, body, len));
     raw_receive(fd, false, &reply);
-    raw_close(fd);
+    raw_end(fd);
 }
 
 static void post(const char *headers, const char *body)
@@ -229,8 +249,9 @@ static void media_types_that_are_refused(void **state)
          "only charset=utf-8"},
         {"Content-Type: application/cloudevents+json; charset=utf-8; profile=x\r\n", "{}", 415,
          "the parameter \\\"profile\\\""},
-        {"Content-Type: application/cloudevents-batch+json\r\n", "[]", 415,
+        {"Content-Type: application/cloudevents-batch+xml\r\n", "[]", 415,
          "allowed are application/json, application/cloudevents+json"},
+        {"Content-Type: application/cloudevents-batch+json; x=y\r\n", "[]", 415, "charset=utf-8"},
         {"Content-Type: application/cloudevents+avro\r\n" REQUIRED, "", 415, "allowed are"},
         {"Content-Type: application/cloudevents\r\n", "{}", 415, "allowed are"},
         {"Content-Type: application/CloudEvents+jsonx\r\n" REQUIRED, "{}", 415,

@@ -1,7 +1,4 @@
-/* What replays may be asked for, and their streams over gRPC. */
-#include "event-processor/rpc_events.h"
-
-#include "tests/lib/grpc_stream.h"
+/* What replays may be asked for, and what is answered. */
 #include "tests/lib/replays_asked.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
@@ -105,8 +102,8 @@ static void test_ids_must_be_known_and_one_must_have_ended(void **state)
         .event_ids = views, .event_id_count = 1, .statuses = 1u << STATUS_DEAD};
     replay_start(&one, &request, &answer);
     assert_int_equal(answer.e, ERR_NOT_ENDED);
-    assert_non_null(strstr(answer.message, "none of the 1 event_ids"));
-    assert_non_null(strstr(answer.message, "processed"));
+    assert_string_equal(answer.message, "the event cannot be replayed: it is processed, and only "
+                                        "what is dead was asked for");
     assert_int_equal(replays_running(one.processor.replays), 0);
 }
 
@@ -153,160 +150,148 @@ static void test_nothing_is_said_while_the_bus_is_away(void **state)
     assert_non_null(strstr(answer.message, unknown));
 }
 
-/* ---- streams ---- */
+/* ---- what is stored ---- */
 
-struct service {
-    struct replay_watch *watch;
-    struct rpc_events events;
-    struct rpc_server *rpc;
-};
-
-static void serve(struct service *s)
+/* The caller would start a second one otherwise. */
+static void test_what_is_stored_and_not_seen_is_named(void **state)
 {
-    struct err_detail detail;
-    assert_int_equal(replay_watch_new(one.processor.desk, &s->watch), ERR_NONE);
-    s->events = (struct rpc_events){.query = one.processor.query,
-                                    .desk = one.processor.desk,
-                                    .watch = s->watch,
-                                    .table = one.processor.table};
-    struct rpc_options options = {.listen = "127.0.0.1:0",
-                                  .threads = 2,
-                                  .methods = rpc_events_methods,
-                                  .ctx = &s->events,
-                                  .metrics = one.metrics};
-    assert_int_equal(rpc_start(&options, &s->rpc, &detail), ERR_NONE);
+    (void)state;
+    static const char before[] = "replay_id ";
+    struct replay_answer answer;
+    char id[ID_TEXT_SIZE];
+    (void)processed_event();
+    mem_world_set_readers(&world, NULL, ERR_UNAVAILABLE);
+    replay_ask_with(&one,
+                    (struct replay_ask){.wish = REPLAY_START,
+                                        .request = {.statuses = 1u << STATUS_PROCESSED},
+                                        .timeout_ms = 1500},
+                    &answer);
+    assert_until(atomic_load(&answer.come));
+    assert_int_equal(answer.e, ERR_UNAVAILABLE);
+    const char *at = strstr(answer.message, before);
+    if (!at || !strstr(answer.message, "is stored"))
+        fail_msg("%s", answer.message);
+    snprintf(id, sizeof id, "%s", at + sizeof before - 1);
+    mem_world_set_readers(&world, NULL, ERR_NONE);
+    replay_get(&one, id, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
 }
 
-static void stop_serving(struct service *s)
+static void test_an_id_belongs_to_the_request_that_came_first(void **state)
 {
-    replay_watch_end(s->watch);
-    rpc_stop(s->rpc, 2000);
-    replay_watch_free(s->watch);
-}
-
-static struct grpc_stream *call(struct service *s, const char *path, struct buf *request)
-{
-    struct grpc_stream *stream = grpc_stream_open(rpc_port(s->rpc), path, 20000);
-    grpc_stream_send(stream, buf_view(request));
-    grpc_stream_half_close(stream);
-    return stream;
-}
-
-static struct grpc_stream *start_over_grpc(struct service *s, const struct replay_request *request)
-{
-    struct buf bytes;
-    buf_init(&bytes, 1 << 20);
-    assert_int_equal(replay_request_write(request, &bytes), ERR_NONE);
-    struct grpc_stream *stream = call(s, REPLAY_START_METHOD, &bytes);
-    buf_free(&bytes);
-    return stream;
-}
-
-/* The stream's next message; false: it is over. */
-static bool receive(struct grpc_stream *stream, enum replay_state *ret_state, uint64_t *ret,
-                    char id[ID_TEXT_SIZE])
-{
-    struct event_replay_holder *holder;
-    struct replay_progress progress;
-    struct buf bytes;
-    buf_init(&bytes, 1 << 20);
-    bool got = grpc_stream_receive(stream, &bytes, GRPC_STREAM_WAIT_MS);
-    if (got) {
-        assert_int_equal(replay_progress_read(buf_view(&bytes), &holder, &progress), ERR_NONE);
-        *ret_state = progress.state;
-        *ret = progress.replayed;
-        id_format(&progress.id, id);
-        event_replay_holder_free(holder);
+    (void)state;
+    static const char id[] = "0190a1b2-0000-7000-8000-000000000009";
+    struct event_id event = processed_event();
+    char text[ID_TEXT_SIZE];
+    id_format(&event, text);
+    const struct view ids[] = {view_of(text)};
+    struct replay_answer answer;
+    const struct replay_request first = {.event_ids = ids,
+                                         .event_id_count = 1,
+                                         .statuses = 1u << STATUS_PROCESSED,
+                                         .name = VIEW("order.*"),
+                                         .from_position = 1,
+                                         .to_position = 9,
+                                         .accepted_since_ms = 1,
+                                         .accepted_until_ms = INT64_MAX / 2,
+                                         .rate = 7,
+                                         .replay_id = view_of(id)};
+    struct replay_request others[9];
+    for (size_t i = 0; i < 9; i++)
+        others[i] = first;
+    others[0].event_id_count = 0;
+    others[1].statuses |= 1u << STATUS_DEAD;
+    others[2].name = VIEW("order.>");
+    others[3].from_position = 2;
+    others[4].to_position = 8;
+    others[5].accepted_since_ms = 2;
+    others[6].accepted_until_ms--;
+    others[7].rate = 0;
+    others[8].event_ids = (const struct view[]){VIEW("another")};
+    replay_start(&one, &first, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    for (size_t i = 0; i < 9; i++) {
+        replay_start(&one, &others[i], &answer);
+        if (answer.e != ERR_INVALID || !strstr(answer.message, id) ||
+            !strstr(answer.message, "another request"))
+            fail_msg("%zu: %d %s", i, (int)answer.e, answer.message);
     }
-    buf_free(&bytes);
-    return got;
+    others[0].dry_run = true; /* it has no id */
+    replay_start(&one, &others[0], &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    replay_start(&one, &first, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_string_equal(answer.id_text, id);
+    struct replay_request again = first;
+    again.detach = true;
+    again.event_ids = (const struct view[]){VIEW("no such event")};
+    replay_start(&one, &again, &answer);
+    assert_int_equal(answer.e, ERR_INVALID);
 }
 
-static void test_a_stream_reports_until_the_replay_has_ended(void **state)
+/* ---- turns ---- */
+
+/* It would not run here, and be taken over elsewhere after some time only. */
+static void test_nothing_is_started_while_the_processor_drains(void **state)
 {
     (void)state;
-    struct service service;
-    for (int i = 0; i < 12; i++)
-        (void)processed_event();
-    serve(&service);
-    struct replay_request request = {.statuses = 1u << STATUS_PROCESSED, .rate = 20};
-    struct grpc_stream *stream = start_over_grpc(&service, &request);
-    enum replay_state told = REPLAY_NONE;
-    uint64_t replayed = 0;
-    char id[ID_TEXT_SIZE];
-    size_t messages = 0;
-    while (receive(stream, &told, &replayed, id))
-        messages++;
-    assert_int_equal(told, REPLAY_DONE);
-    assert_int_equal(replayed, 12);
-    assert_true(messages >= 2);
-    assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 0);
-    grpc_stream_close(stream);
-    stop_serving(&service);
-}
-
-static void test_a_stream_may_be_left_and_ends_with_its_processor(void **state)
-{
-    (void)state;
-    struct service service;
-    for (int i = 0; i < 12; i++)
-        (void)processed_event();
-    serve(&service);
-    struct replay_request request = {.statuses = 1u << STATUS_PROCESSED, .rate = 1};
-    struct grpc_stream *stream = start_over_grpc(&service, &request);
-    enum replay_state told;
-    uint64_t replayed;
-    char id[ID_TEXT_SIZE];
-    assert_true(receive(stream, &told, &replayed, id));
-    assert_int_equal(told, REPLAY_RUNNING);
-    grpc_stream_close(stream); /* the replay goes on */
-
-    struct buf bytes, message;
-    buf_init(&bytes, 1 << 10);
-    buf_init(&message, 1 << 10);
-    assert_int_equal(replay_id_write(view_of(id), &bytes), ERR_NONE);
-    stream = call(&service, REPLAY_WATCH_METHOD, &bytes);
-    assert_true(receive(stream, &told, &replayed, id));
-    assert_int_equal(told, REPLAY_RUNNING);
-    assert_int_equal(replays_running(one.processor.replays), 1);
-    (void)grpc_stream_receive(stream, &message, 0); /* it is asked for in time */
+    struct replay_answer answer;
+    struct event_id id = processed_event();
+    char text[ID_TEXT_SIZE];
+    id_format(&id, text);
     drained = true;
     assert_true(one_drain(&one, DRAIN_MS));
-    replay_watch_end(service.watch);
-    buf_clear(&message);
-    assert_int_equal(grpc_stream_status(stream, &message, GRPC_STREAM_WAIT_MS), 14);
-    assert_non_null(strstr(message.data, "shutting down"));
-    grpc_stream_close(stream);
-    buf_free(&message);
-    buf_free(&bytes);
-    stop_serving(&service);
+    struct replay_request request = {.statuses = 1u << STATUS_PROCESSED};
+    replay_start(&one, &request, &answer);
+    assert_int_equal(answer.e, ERR_UNAVAILABLE);
+    assert_non_null(strstr(answer.message, "ask another one"));
+    request.dry_run = true; /* counts */
+    replay_start(&one, &request, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_int_equal(answer.replayed, 1);
+    replay_get(&one, text, &answer);
+    assert_int_equal(answer.e, ERR_NOT_FOUND);
+    assert_int_equal(replays_running(one.processor.replays), 0);
 }
 
-static void test_a_stream_that_cannot_begin_ends_with_its_error(void **state)
+static atomic_bool reached, open_;
+
+/* What takes long. */
+static bool is_long(void *ctx)
+{
+    (void)ctx;
+    atomic_store(&reached, true);
+    assert_until(atomic_load(&open_));
+    return false;
+}
+
+static void test_what_is_short_does_not_wait_behind_what_is_long(void **state)
 {
     (void)state;
-    struct service service;
-    serve(&service);
-    struct replay_request request = {.name = VIEW("..")};
-    struct grpc_stream *stream = start_over_grpc(&service, &request);
-    assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 3);
-    grpc_stream_close(stream);
-    struct buf bytes;
-    buf_init(&bytes, 1 << 10);
-    buf_add_text(&bytes, "\xff\xff");
-    stream = call(&service, REPLAY_START_METHOD, &bytes);
-    assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 3);
-    grpc_stream_close(stream);
-    stream = call(&service, REPLAY_WATCH_METHOD, &bytes);
-    assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 3);
-    grpc_stream_close(stream);
-    buf_clear(&bytes);
-    assert_int_equal(replay_list_request_write(1001, &bytes), ERR_NONE);
-    stream = call(&service, REPLAY_LIST_METHOD, &bytes);
-    assert_int_equal(grpc_stream_status(stream, NULL, GRPC_STREAM_WAIT_MS), 3);
-    grpc_stream_close(stream);
-    buf_free(&bytes);
-    stop_serving(&service);
+    static const char unknown[] = "0190a1b2-0000-7000-8000-000000000009";
+    struct replay_answer running, long_, behind, answer;
+    atomic_store(&reached, false);
+    atomic_store(&open_, false);
+    (void)processed_event();
+    struct replay_request request = {.statuses = 1u << STATUS_PROCESSED, .rate = 1};
+    replay_start(&one, &request, &running);
+    replay_ask_with(&one,
+                    (struct replay_ask){.wish = REPLAY_START,
+                                        .request = {.statuses = 1u << STATUS_DEAD},
+                                        .timeout_ms = 60000,
+                                        .gone = is_long},
+                    &long_);
+    assert_until(atomic_load(&reached));
+    replay_ask(&one, REPLAY_START, &request, "", &behind);
+    replay_get(&one, unknown, &answer);
+    assert_int_equal(answer.e, ERR_NOT_FOUND);
+    replay_cancel(&one, running.id_text, &answer);
+    assert_int_equal(answer.e, ERR_NONE);
+    assert_false(atomic_load(&long_.come) || atomic_load(&behind.come));
+    atomic_store(&open_, true);
+    assert_until(atomic_load(&long_.come) && atomic_load(&behind.come));
+    assert_int_equal(long_.e, ERR_NONE);
+    assert_int_equal(behind.e, ERR_NONE);
 }
 
 int main(void)
@@ -316,9 +301,10 @@ int main(void)
         test(test_ids_must_be_known_and_one_must_have_ended),
         test(test_an_event_of_a_moment_ago_is_known),
         test(test_nothing_is_said_while_the_bus_is_away),
-        test(test_a_stream_reports_until_the_replay_has_ended),
-        test(test_a_stream_may_be_left_and_ends_with_its_processor),
-        test(test_a_stream_that_cannot_begin_ends_with_its_error),
+        test(test_what_is_stored_and_not_seen_is_named),
+        test(test_an_id_belongs_to_the_request_that_came_first),
+        test(test_nothing_is_started_while_the_processor_drains),
+        test(test_what_is_short_does_not_wait_behind_what_is_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,7 @@ static void test_all_that_is_dead_is_processed_in_its_next_life(void **state)
     assert_until(count_of(one, STATUS_PROCESSED) == EVENTS);
     for (size_t i = 0; i < EVENTS; i++)
         assert_int_equal(generation(one, &ids[i]), 1);
-    assert_true(mem_world_metric(one->metrics, "tidings_events_replayed_total") == EVENTS);
+    assert_until(mem_world_metric(one->metrics, "tidings_events_replayed_total") == EVENTS);
     assert_until(mem_world_metric(one->metrics, "tidings_replays_running") == 0);
 }
 

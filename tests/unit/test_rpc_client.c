@@ -1,6 +1,7 @@
 #include "common/rpc.h"
 
 #include "common/clock.h"
+#include "tests/lib/free_port.h"
 #include "tests/lib/rpc_fixture.h"
 #include "tests/lib/unit.h"
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 
 #define ECHO "/test.Service/Echo"
+#define FALTER "/test.Service/Falter"
 
 static void an_absent_server_is_told_at_once(void **state)
 {
@@ -16,7 +18,7 @@ static void an_absent_server_is_told_at_once(void **state)
     struct err_detail detail;
     struct buf reply;
     (void)state;
-    rpc_fixture_start(&f);
+    rpc_fixture_start_on(&f, free_port());
     rpc_fixture_stop(&f, 0); /* its port is free now */
     buf_init(&reply, 1024);
     int64_t before = clock_monotonic_ms(&clock_system);
@@ -41,7 +43,7 @@ static void a_server_that_comes_back_is_found_again(void **state)
 {
     struct rpc_fixture f;
     (void)state;
-    rpc_fixture_start(&f);
+    rpc_fixture_start_on(&f, free_port());
     struct probe probe = {.channel = rpc_fixture_channel(&f)};
     buf_init(&probe.reply, 1024);
     assert_true(is_answered(&probe));
@@ -128,7 +130,7 @@ static void no_call_fails_while_servers_are_restarted_in_turn(void **state)
     char target[64];
     (void)state;
     for (int i = 0; i < 2; i++)
-        rpc_fixture_start(&servers[i]);
+        rpc_fixture_start_on(&servers[i], free_port());
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u,127.0.0.1:%u", (unsigned)servers[0].port,
              (unsigned)servers[1].port);
     assert_int_equal(rpc_channel_open(target, &callers.channel, NULL), ERR_NONE);
@@ -151,6 +153,51 @@ static void no_call_fails_while_servers_are_restarted_in_turn(void **state)
         rpc_fixture_stop(&servers[i], RPC_WAIT_MS);
     assert_true(callers.good > 0);
     assert_int_equal(callers.failed, 0);
+}
+
+/* A call that fails `times` times before it would succeed; ret_asked: how often it was made. */
+static enum err falter(struct rpc_fixture *f, int times, int *ret_asked)
+{
+    struct buf reply;
+    struct err_detail detail = {""};
+    buf_init(&reply, 1024);
+    rpc_fixture_falter = times;
+    enum err e = rpc_fixture_call(f, FALTER, VIEW("x"), &reply, &detail);
+    if (e)
+        assert_string_equal(detail.text, "not now");
+    else
+        assert_true(view_equal(buf_view(&reply), VIEW("x")));
+    buf_free(&reply);
+    *ret_asked = times - rpc_fixture_falter;
+    return e;
+}
+
+static void what_is_unavailable_is_tried_three_times(void **state)
+{
+    int asked;
+    assert_int_equal(falter(*state, 2, &asked), ERR_NONE);
+    assert_int_equal(asked, 3);
+    assert_int_equal(falter(*state, 4, &asked), ERR_UNAVAILABLE);
+    assert_int_equal(asked, 3);
+}
+
+static bool has_refused(void *f)
+{
+    return rpc_fixture_count(f, "test.Service/Fail", "RESOURCE_EXHAUSTED") > 0;
+}
+
+static void what_is_refused_is_not_tried_again(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct buf reply;
+    char number[16];
+    buf_init(&reply, 1024);
+    snprintf(number, sizeof number, "%d", ERR_BUSY);
+    assert_int_equal(rpc_fixture_call(f, "/test.Service/Fail", view_of(number), &reply, NULL),
+                     ERR_BUSY);
+    assert_true(rpc_wait_until(has_refused, f));
+    assert_int_equal(rpc_fixture_count(f, "test.Service/Fail", "RESOURCE_EXHAUSTED"), 1);
+    buf_free(&reply);
 }
 
 static void no_time_is_over_at_once(void **state)
@@ -192,6 +239,8 @@ static int run(bool gather, const char *name)
         cmocka_unit_test(a_server_that_comes_back_is_found_again),
         WITH_SERVER(calls_go_round_all_addresses),
         cmocka_unit_test(no_call_fails_while_servers_are_restarted_in_turn),
+        WITH_SERVER(what_is_unavailable_is_tried_three_times),
+        WITH_SERVER(what_is_refused_is_not_tried_again),
         WITH_SERVER(no_time_is_over_at_once),
         cmocka_unit_test(what_is_no_target_is_refused),
     };

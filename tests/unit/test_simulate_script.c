@@ -84,6 +84,9 @@ static void test_what_is_not_known_fails_for_good_and_says_why(void **state)
         "[\"delay\"]",
         "[\"delay:5\"]",
         "[\"delay:61m\"]",
+        "[\"delay:18446744073709551615h\"]",
+        "[\"delay:99999999999999999999ms\"]",
+        "[\"fail:after=5124095576031h\"]", /* 2^64 ms, and some */
         "[\"hang:1s\"]",
         "[\"fail:after=\"]",
         "[\"fail:after=x\"]",

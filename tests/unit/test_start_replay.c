@@ -30,8 +30,8 @@ static void a_replay_begins(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"statuses\":[\"dead\"],\"replay_id\":\"" ID "\"}");
     replay_peer_must_be(202);
-    assert_string_equal(replay_peer_reply.body, DOCUMENT "\n");
-    assert_non_null(strstr(replay_peer_reply.head, "\r\nLocation: " REPLAYS "/" ID "\r\n"));
+    assert_string_equal(gateway_peer_reply.body, DOCUMENT "\n");
+    assert_non_null(strstr(gateway_peer_reply.head, "\r\nLocation: " REPLAYS "/" ID "\r\n"));
     assert_string_equal(replay_peer_asked().replay_id, ID);
     assert_int_equal(replay_peer_asked().request.statuses, 1u << STATUS_DEAD);
     assert_string_equal(replay_peer_asked().source, ""); /* it would go with no id */
@@ -76,11 +76,11 @@ static void a_dry_run_only_counts(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"name\":\"a\",\"dry_run\":true}");
     replay_peer_must_be(200);
-    assert_string_equal(replay_peer_reply.body,
+    assert_string_equal(gateway_peer_reply.body,
                         "{\"dry_run\":true,\"matched\":9,\"replayed\":8,\"skipped\":1,"
                         "\"processor\":\"p-1\",\"event_position\":42,\"position\":99,"
                         "\"filter\":{\"name\":\"a\"}}\n");
-    assert_null(strstr(replay_peer_reply.head, "Location"));
+    assert_null(strstr(gateway_peer_reply.head, "Location"));
     assert_true(replay_peer_asked().request.dry_run);
     assert_string_equal(replay_peer_asked().replay_id, "");
 }
@@ -97,7 +97,7 @@ static void an_event_is_replayed(void **state)
     assert_string_equal(replay_peer_asked().first_id, "a/b");
     assert_string_equal(replay_peer_asked().source, "/shop");
     assert_int_equal(replay_peer_asked().request.statuses, 0);
-    assert_string_equal(replay_peer_member("replay_id"), replay_peer_asked().replay_id);
+    assert_string_equal(gateway_peer_member("replay_id"), replay_peer_asked().replay_id);
     replay_peer_send("POST /api/v1/events/" ID "/replay", "", "");
     replay_peer_must_be(202);
     assert_string_equal(replay_peer_asked().first_id, ID);
@@ -120,7 +120,7 @@ static void what_an_events_replay_does_not_take_is_refused(void **state)
     }
     replay_peer_send("POST /api/v1/events/a/replay", JSON, "{\"rate\":5}");
     replay_peer_must_be(422);
-    assert_non_null(strstr(replay_peer_member("detail"), "takes no body"));
+    assert_non_null(strstr(gateway_peer_member("detail"), "takes no body"));
     replay_peer_send("POST /api/v1/events/a/replay", "Content-Encoding: gzip\r\n", "{}");
     replay_peer_must_be(415);
     assert_null(replay_peer_asked().method);
@@ -153,12 +153,12 @@ static void bodies_that_are_refused(void **state)
     replay_peer_answer(ERR_NONE, NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         replay_peer_send("POST " REPLAYS, cases[i].headers, cases[i].body);
-        if (replay_peer_reply.status != cases[i].status ||
-            !strstr(replay_peer_member("detail"), cases[i].says))
-            fail_msg("%zu: %d %s", i, replay_peer_reply.status, replay_peer_reply.body);
-        assert_int_equal(strstr(replay_peer_reply.head, "\r\nAccept-Post: application/json\r\n") !=
+        if (gateway_peer_reply.status != cases[i].status ||
+            !strstr(gateway_peer_member("detail"), cases[i].says))
+            fail_msg("%zu: %d %s", i, gateway_peer_reply.status, gateway_peer_reply.body);
+        assert_int_equal(strstr(gateway_peer_reply.head, "\r\nAccept-Post: application/json\r\n") !=
                              NULL,
-                         replay_peer_reply.status == 415 && !strstr(cases[i].headers, "gzip"));
+                         gateway_peer_reply.status == 415 && !strstr(cases[i].headers, "gzip"));
     }
     assert_null(replay_peer_asked().method);
     replay_peer_send_no_body("POST " REPLAYS, JSON);
@@ -180,7 +180,7 @@ static void each_replay_gets_an_id(void **state)
     second = replay_peer_asked();
     assert_true(id_parse(view_of(first.replay_id), &id));
     assert_string_not_equal(first.replay_id, second.replay_id);
-    assert_string_equal(replay_peer_member("replay_id"), second.replay_id);
+    assert_string_equal(gateway_peer_member("replay_id"), second.replay_id);
 }
 
 static void a_key_gives_the_id(void **state)
@@ -222,17 +222,17 @@ static void where_it_may_have_begun_the_id_is_named(void **state)
         replay_peer_answer(unknown[i], "lost", NULL, NULL);
         post("{\"name\":\"a\"}");
         assert_int_equal(strlen(replay_peer_asked().replay_id), 36);
-        assert_string_equal(replay_peer_member("replay_id"), replay_peer_asked().replay_id);
-        assert_non_null(strstr(replay_peer_member("detail"), "Idempotency-Key: "));
+        assert_string_equal(gateway_peer_member("replay_id"), replay_peer_asked().replay_id);
+        assert_non_null(strstr(gateway_peer_member("detail"), "Idempotency-Key: "));
         post("{\"name\":\"a\",\"dry_run\":true}");
-        assert_int_equal(replay_peer_reply.status, err_http_status(unknown[i]));
-        assert_string_equal(replay_peer_member("replay_id"), "");
+        assert_int_equal(gateway_peer_reply.status, err_http_status(unknown[i]));
+        assert_string_equal(gateway_peer_member("replay_id"), "");
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         replay_peer_answer(known[i], "no", NULL, NULL);
         post("{\"name\":\"a\"}");
         replay_peer_must_be(err_http_status(known[i]));
-        assert_string_equal(replay_peer_member("replay_id"), "");
+        assert_string_equal(gateway_peer_member("replay_id"), "");
     }
 }
 
@@ -244,12 +244,12 @@ static void answers_that_make_no_sense(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"name\":\"a\",\"dry_run\":true}");
     replay_peer_must_be(500);
-    assert_non_null(strstr(replay_peer_member("detail"), "a dry run has a replay_id"));
+    assert_non_null(strstr(gateway_peer_member("detail"), "a dry run has a replay_id"));
     replay_peer_answer(ERR_NONE, NULL, &replay, "");
     post("{\"name\":\"a\"}");
     replay_peer_must_be(500);
-    assert_non_null(strstr(replay_peer_member("detail"), "there is no replay_id"));
-    assert_null(strstr(replay_peer_reply.head, "Location"));
+    assert_non_null(strstr(gateway_peer_member("detail"), "there is no replay_id"));
+    assert_null(strstr(gateway_peer_reply.head, "Location"));
 }
 
 int main(void)

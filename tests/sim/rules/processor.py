@@ -231,6 +231,12 @@ RULES = [
     ),
     # ---- logs that lose something ----
     (
+        "what is beyond the event log's end holds up others",
+        "event-processor/barrier.c",
+        "        if (batch->held[i]->run.position > target.event_last)\n",
+        "        if (batch->held[i]->run.position > target.event_last && !barrier)\n",
+    ),
+    (
         "an ack by the word of a table that was rebuilt",
         "event-processor/outcomes.c",
         "    if (how[outcome] == BUS_ACK && held->epoch != ",
@@ -295,6 +301,18 @@ RULES = [
         "    return reflects.epoch >= ready && reflects.status_position >= min_position;",
     ),
     # ---- the end ----
+    (
+        "what waits for its letter is given back",
+        "event-processor/letters.c",
+        "        if (!hold(letters, held))\n",
+        "        if (held)\n",
+    ),
+    (
+        "a drain gives back what waits for its letter",
+        "event-processor/letters.c",
+        "(!letters->stopping || held->burial >= 0);",
+        "!letters->stopping;",
+    ),
     (
         "a drain charges what it gives back",
         "event-processor/runner.c",
