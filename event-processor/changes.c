@@ -159,17 +159,20 @@ static void take(const struct changes *changes, struct changes_cursor *cursor,
     cursor->next += count;
 }
 
+static enum changes_end look(const struct changes *changes, const struct changes_cursor *cursor)
+{
+    if (cursor->life != changes->life)
+        return CHANGES_RESET;
+    return cursor->next < changes->first ? CHANGES_LOST : CHANGES_READ;
+}
+
 enum changes_end changes_read(struct changes *changes, struct changes_cursor *cursor,
                               struct status_entry *ret, size_t max, size_t *ret_count,
                               uint64_t *ret_position, bool *ret_more)
 {
-    enum changes_end end = CHANGES_READ;
     wait_lock(&changes->wait);
-    if (cursor->life != changes->life) {
-        end = CHANGES_RESET;
-    } else if (cursor->next < changes->first) {
-        end = CHANGES_LOST;
-    } else {
+    enum changes_end end = look(changes, cursor);
+    if (end == CHANGES_READ) {
         size_t count = whole_batches(changes, cursor->next, max);
         take(changes, cursor, ret, count);
         *ret_more = cursor->next < changes->passed_end;
@@ -180,12 +183,12 @@ enum changes_end changes_read(struct changes *changes, struct changes_cursor *cu
     return end;
 }
 
-bool changes_keeps(struct changes *changes, const struct changes_cursor *cursor)
+enum changes_end changes_look(struct changes *changes, const struct changes_cursor *cursor)
 {
     wait_lock(&changes->wait);
-    bool keeps = cursor->life == changes->life && cursor->next >= changes->first;
+    enum changes_end end = look(changes, cursor);
     wait_unlock(&changes->wait);
-    return keeps;
+    return end;
 }
 
 uint64_t changes_wait(struct changes *changes, uint64_t seen, struct timespec until)

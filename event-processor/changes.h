@@ -58,8 +58,8 @@ bool changes_after(struct changes *changes, uint64_t position, struct changes_cu
 enum changes_end changes_read(struct changes *changes, struct changes_cursor *cursor,
                               struct status_entry *ret, size_t max, size_t *ret_count,
                               uint64_t *ret_position, bool *ret_more);
-/* Whether the cursor is good still: what it is at is here, or will be. */
-bool changes_keeps(struct changes *changes, const struct changes_cursor *cursor);
+/* How changes_read would end. */
+enum changes_end changes_look(struct changes *changes, const struct changes_cursor *cursor);
 /* Waits until something has been passed or reset since the turn `seen` (0 at first), or the time is
  * over; returns the present turn. */
 uint64_t changes_wait(struct changes *changes, uint64_t seen, struct timespec until);

@@ -1,8 +1,8 @@
 /* Those behind: what the ring no longer has is read from the status log.
  *
- * The log has also the changes that lost, and says only of an event's last change that it won: what
- * the table has as such. Of earlier ones the event's history tells, which takes a few reads for
- * each; most events have one change only.
+ * The log has also the changes that lost. Which have won is known of an event's last change, which
+ * the table has as such; for most events it is the only one. Of others the changes are folded as
+ * the table does, from what the event's history says of it before: some reads for each event.
  */
 #include "event-processor/changes_stream.h"
 
@@ -27,23 +27,38 @@ struct piece {
 
 /* ---- one change ---- */
 
-/* Whether a change that is not the last one of its event has won. */
-static enum err has_won(const struct changes_watch *watch, const struct status_entry *entry,
-                        const struct status_change *change, uint64_t position,
-                        struct history *history, bool *ret)
+/* What the changes before that position have made of the event, by its history. */
+static enum err state_before(const struct changes_watch *watch, const struct status_entry *entry,
+                             uint64_t position, struct history *history, struct status_state *ret)
 {
     enum err e = history_read(watch->use.status_log, entry, HISTORY_MS, history);
     if (e)
         return e;
-    *ret = false;
-    for (size_t i = 0; i < history->count; i++) {
-        const struct event_status_change *won = &history->changes[i];
-        *ret = *ret || (won->position == position && won->state.status == change->state.status &&
-                        won->state.alone == change->state.alone &&
-                        won->state.attempt == change->state.attempt &&
-                        won->state.generation == change->state.generation);
-    }
+    *ret = (struct status_state){.status = STATUS_ACCEPTED};
+    for (size_t i = 0; i < history->count && history->changes[i].position < position; i++)
+        *ret = history->changes[i].state;
     history_free(history);
+    return ERR_NONE;
+}
+
+/* Whether a change that is not the last one of its event has won. Of events that were met before
+ * the state is at hand. */
+static enum err has_won(const struct changes_stream *stream, const struct status_entry *entry,
+                        const struct status_change *change, uint64_t position, bool wanted,
+                        struct history *history, bool *ret)
+{
+    struct changes_fold *fold = &stream->folds[entry->event_position % CHANGES_FOLDS];
+    if (fold->event_position != entry->event_position) {
+        struct status_state before;
+        *ret = false;
+        if (!wanted)
+            return ERR_NONE;
+        enum err e = state_before(stream->watch, entry, position, history, &before);
+        if (e)
+            return e;
+        *fold = (struct changes_fold){.event_position = entry->event_position, .state = before};
+    }
+    *ret = status_move(fold->state, change->state, &fold->state);
     return ERR_NONE;
 }
 
@@ -78,11 +93,12 @@ static enum err add_change(const struct changes_stream *stream, const struct sta
     struct status_entry told = entry;
     told.state = change->state;
     told.updated_ms = change->time_ms < 0 ? 0 : change->time_ms / 1000 * 1000;
-    if (!changes_stream_wants(stream, &told))
-        return ERR_NONE;
+    bool wanted = changes_stream_wants(stream, &told);
     bool won = entry.change_position == position && entry.change_place == place;
-    enum err e = won ? ERR_NONE : has_won(watch, &entry, change, position, &piece->history, &won);
-    return e || !won ? e : add(piece, &told, position);
+    enum err e = ERR_NONE;
+    if (!won)
+        e = has_won(stream, &entry, change, position, wanted, &piece->history, &won);
+    return e || !won || !wanted ? e : add(piece, &told, position);
 }
 
 /* ---- one record ---- */
@@ -103,10 +119,12 @@ static enum err add_record(const struct changes_stream *stream, const struct bus
     }
     if (count > 0)
         status_batch_free(batch);
-    if (e)
-        piece->count = before; /* all of it, or nothing */
-    else
+    if (e) { /* all of it, or nothing */
+        piece->count = before;
+        memset(stream->folds, 0, CHANGES_FOLDS * sizeof *stream->folds);
+    } else {
         piece->position = record->position;
+    }
     return e;
 }
 
@@ -118,6 +136,10 @@ static enum err open_reader(struct changes_stream *stream, uint64_t passed)
     struct bus_log_end end;
     if (stream->reader)
         return ERR_NONE;
+    if (!stream->folds)
+        stream->folds = mem_zero(CHANGES_FOLDS, sizeof *stream->folds);
+    if (!stream->folds)
+        return ERR_MEMORY;
     enum err e = bus_log_end(stream->watch->use.status_log, END_MS, &end);
     if (!e && passed > 0 && passed + 1 < end.first)
         e = ERR_OUT_OF_RANGE;
@@ -220,6 +242,8 @@ static bool go_on(struct changes_stream *stream, struct piece *piece)
     if (!there)
         return piece->position > 0;
     close_reader(stream);
+    mem_free(stream->folds);
+    stream->folds = NULL;
     wait_lock(&watch->wait);
     become_live(stream);
     wait_unlock(&watch->wait);

@@ -11,6 +11,13 @@
 
 enum stream_place { STREAM_ASKED, STREAM_BEHIND, STREAM_LIVE };
 
+/* What an event was after the last of its changes that was met. */
+struct changes_fold {
+    uint64_t event_position; /* 0: none */
+    struct status_state state;
+};
+#define CHANGES_FOLDS 4096
+
 /* Whoever holds a stream (the query while it is asked, else the thread of its place) works on it
  * without the lock; nobody else touches what is the holder's. Freed when its call is over and
  * nobody holds it. */
@@ -35,7 +42,8 @@ struct changes_stream {
     /* The holder's. */
     struct changes_cursor cursor; /* live; its reading needs the lock too */
     uint64_t epoch;               /* of the table; another one: all is read anew */
-    struct bus_reader *reader;    /* behind */
+    struct bus_reader *reader;    /* behind, */
+    struct changes_fold *folds;   /* and what it has met, by event_position modulo CHANGES_FOLDS */
     atomic_bool gone;             /* anybody's: a hint that the caller has gone */
 };
 

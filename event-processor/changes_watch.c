@@ -65,6 +65,7 @@ static void let_go(struct changes_stream *stream)
     leave_place(stream);
     unlist(stream);
     bus_reader_close(stream->reader);
+    mem_free(stream->folds);
     mem_free(stream);
 }
 
@@ -118,6 +119,15 @@ void changes_stream_send(struct changes_stream *stream, const struct event_statu
 
 /* ---- the live thread ---- */
 
+/* Where its reading has ended. With the lock held. */
+static void fail_lost(struct changes_stream *stream, enum changes_end end)
+{
+    if (end == CHANGES_LOST)
+        changes_stream_fail(stream, ERR_BUSY, "the changes are not read fast enough");
+    else if (end == CHANGES_RESET)
+        changes_stream_fail(stream, ERR_UNAVAILABLE, changes_rebuilding);
+}
+
 /* Those that may be sent something, held. One whose client reads too slowly is ended. */
 static size_t take_turn(struct changes_watch *watch)
 {
@@ -126,22 +136,15 @@ static size_t take_turn(struct changes_watch *watch)
     for (struct changes_stream *s = watch->streams; s; s = s->next) {
         if (s->place != STREAM_LIVE || s->held || s->ended || !s->call)
             continue;
-        if (!s->sending) {
+        if (s->sending) {
+            fail_lost(s, changes_look(watch->use.changes, &s->cursor));
+        } else {
             s->held = true;
             watch->turn[count++] = s;
-        } else if (!changes_keeps(watch->use.changes, &s->cursor)) {
-            changes_stream_fail(s, ERR_BUSY, "the changes are not read fast enough");
         }
     }
     wait_unlock(&watch->wait);
     return count;
-}
-
-static void fail_held(struct changes_stream *stream, enum err e, const char *why)
-{
-    wait_lock(&stream->watch->wait);
-    changes_stream_fail(stream, e, why);
-    wait_unlock(&stream->watch->wait);
 }
 
 /* Reads on until there is a message to send, or nothing more. */
@@ -153,12 +156,12 @@ static void go_on(struct changes_watch *watch, struct changes_stream *stream)
     while (more && count == 0) {
         enum changes_end end = changes_read(watch->use.changes, &stream->cursor, watch->entries,
                                             STATUS_BATCH_MAX, &read, &position, &more);
-        if (end == CHANGES_LOST)
-            fail_held(stream, ERR_BUSY, "the changes are not read fast enough");
-        else if (end == CHANGES_RESET)
-            fail_held(stream, ERR_UNAVAILABLE, changes_rebuilding);
-        if (end != CHANGES_READ)
+        if (end != CHANGES_READ) {
+            wait_lock(&watch->wait);
+            fail_lost(stream, end);
+            wait_unlock(&watch->wait);
             return;
+        }
         for (size_t i = 0; i < read; i++)
             if (changes_stream_wants(stream, &watch->entries[i]))
                 watch->live_out[count++] =

@@ -16,9 +16,12 @@ COUNTED |= {
     "matched",
     "replayed",
     "skipped",
+    "uptimeSeconds",
+    "eventLogEnd",
+    "statusLogEnd",
 }
 NAMES = {"processor"}  # whatever the machine is called
-TALLIES = {"counts"}  # each member a number, and only those that aren't 0
+TALLIES = {"counts", "work"}  # each member a number, and only those that aren't 0
 
 
 class Differs(Exception):

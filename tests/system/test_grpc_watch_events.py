@@ -64,7 +64,9 @@ def keys(changes):
 @pytest.fixture
 def stack(tidings):
     tidings.nats()
-    tidings.first, tidings.second = (tidings.processor(config=HANDLERS) for _ in range(2))
+    tidings.first, tidings.second = (
+        tidings.processor(config=HANDLERS, ack_wait="2s") for _ in range(2)
+    )
     http = tidings.gateway().http
     tidings.post = lambda name, count: [http.post({"name": name}).event_id for _ in range(count)]
     return tidings

@@ -121,6 +121,8 @@ static void the_oldest_are_lost(void **state)
     assert_int_equal(
         changes_read(changes, &slow, entries, STATUS_BATCH_MAX, &count, &position, &more),
         CHANGES_LOST);
+    assert_int_equal(changes_look(changes, &slow), CHANGES_LOST);
+    assert_int_equal(changes_look(changes, &quick), CHANGES_READ);
     assert_false(changes_after(changes, 0, &slow));
     assert_true(changes_after(changes, 1, &slow));
     assert_int_equal(read_on(changes, &slow, STATUS_BATCH_MAX, &position, &more), STATUS_BATCH_MAX);
@@ -160,6 +162,7 @@ static void a_reset_voids_cursors(void **state)
     changes_reset(changes);
     assert_int_equal(changes_read(changes, &cursor, entries, CAPACITY, &count, &position, &more),
                      CHANGES_RESET);
+    assert_int_equal(changes_look(changes, &cursor), CHANGES_RESET);
     assert_true(changes_now(changes, &cursor) == 0);
     assert_true(changes_after(changes, 0, &cursor));
     add_and_pass(changes, 1, 1);

@@ -251,6 +251,38 @@ static void test_what_the_ring_has_lost_is_read_from_the_log(void **state)
     grpc_stream_close(orders);
 }
 
+/* More changes than a history has, each of which knows of none before; and each is told. */
+static void test_one_event_with_many_changes_is_told_whole(void **state)
+{
+    struct served *served = *state;
+    static struct status_change changes[STATUS_BATCH_MAX];
+    struct event_id id;
+    uint64_t event = new_event(served, "order.a", &id), last = 0;
+    for (uint32_t generation = 0; generation < 12; generation++) {
+        for (uint32_t i = 0; i < 1000; i++)
+            changes[i] = (struct status_change){
+                .id = id,
+                .event_position = event,
+                .state = {STATUS_RETRYING, .generation = generation, .attempt = i + 1},
+                .time_ms = 1000};
+        last = mem_world_batch(&served->asked->world, changes, 1000);
+        mem_world_batch(&served->asked->world, changes, 1000); /* stored twice: all lose */
+    }
+    until_folded(served, last + 1);
+    for (int i = 0; i < 2; i++) { /* of these, with a filter, only some */
+        unsigned statuses = i == 0 ? 0 : 1u << STATUS_RETRYING;
+        struct grpc_stream *stream = watch(served, statuses, "", 0);
+        struct told told = {.count = 0};
+        buf_init(&told.words, 1 << 20);
+        begins(served, stream);
+        while (told.position < last)
+            receive(served, stream, &told);
+        assert_int_equal(told.count, 12000);
+        buf_free(&told.words);
+        grpc_stream_close(stream);
+    }
+}
+
 static void test_without_the_bus_those_behind_wait(void **state)
 {
     struct served *served = *state;
@@ -393,6 +425,7 @@ int main(void)
         test(test_from_now_on_begins_behind_what_is_known),
         test(test_a_stream_goes_on_after_any_position),
         test_small(test_what_the_ring_has_lost_is_read_from_the_log),
+        test_small(test_one_event_with_many_changes_is_told_whole),
         test_small(test_without_the_bus_those_behind_wait),
         test_small(test_a_slow_client_is_ended_and_others_are_not),
         test(test_what_cannot_be_watched_is_refused),
