@@ -69,8 +69,8 @@ struct http_options {
     void *ctx;                       /* for handlers */
     struct metrics *metrics;         /* tidings_http_requests_total{method,route,code}, durations,
                                 connections; NULL: none */
-    /* The access log, a line a request when its answer has left ("request", of level info): of those
-     * answered with a status from 400 on, */
+    /* The access log, a line a request when its answer has left ("request", of level info): of
+     * those answered with a status from 400 on, */
     bool log_errors;
     /* and, if so, this share of the others, 0 to 1. Which they are is told by their request ids, so
      * that what one request does at several servers is logged by all of them or none. */
