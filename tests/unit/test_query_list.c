@@ -188,10 +188,11 @@ static void test_a_sparse_list_ends_pages_short(void **state)
     struct event_id id = {{0}};
     enum { FIRST = 1, FILLING = (1 << 20) + 100 };
     mem_world_event(&asked->world, "rare", "", &id);
-    mem_world_change(&asked->world, &id, FIRST, processed, 0, "");
-    list(asked, (struct event_list_request){.min_position = 1}, &pages); /* once it is folded */
+    list(asked,
+         (struct event_list_request){
+             .min_position = mem_world_change(&asked->world, &id, FIRST, processed, 0, "")},
+         &pages);
     expect(&pages, 1, (uint64_t[]){FIRST});
-    atomic_store(&pages.come, false);
     status_table_write_begin(asked->table);
     for (uint64_t i = 2; i <= FILLING; i++) {
         id = (struct event_id){{2, (uint8_t)i, (uint8_t)(i >> 8), (uint8_t)(i >> 16)}};
