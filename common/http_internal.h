@@ -2,7 +2,9 @@
  *
  *   civetweb's thread -> http.c (callbacks) -> http_serve.c -> http_verify.c   is it sound?
  *                                                              http_route.c    whose is it?
+ *                                                              http_accept.c   will it be taken?
  *                                                              the handler     http_request.c reads
+ *                                                              http_stream.c   sends bit by bit
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
  *                                                              http_meters.c, http_access.c
@@ -48,6 +50,8 @@ struct http_request {
     bool close;                     /* the connection ends with the answer */
     bool continue_due;              /* the client waits for 100 before it sends the body */
     bool body_left;                 /* unread bytes of this request may be on the connection */
+    bool broken;                    /* nothing more of such an answer can be sent */
+    int fd;                         /* the connection's socket, once it was looked for; else -1 */
     enum err problem;               /* what it was refused for; ERR_NONE: it was not */
     uint64_t body_received;         /* bytes of the body so far, without the chunks' frames */
     uint64_t body_sent;             /* bytes of the answer's body */
@@ -201,6 +205,17 @@ must_check enum err http_route_find(struct http_request *r, struct http_response
 must_check enum err http_route_refuse_method(struct http_request *r, struct http_response *response,
                                              struct err_detail *detail);
 
+/* http_accept.c: whether Accept takes an answer of one of those types, which commas separate, or a
+ * problem document at least. */
+bool http_accepts(const struct http_request *r, const char *types);
+
+/* http_cors.c: adds to the answer to OPTIONS what a browser asks before a request of another
+ * origin's page. */
+void http_cors_preflight(const struct http_request *r, struct http_response *response,
+                         const char *methods);
+/* The header lines of any answer that let such a page read it. */
+void http_cors_write(const struct http_request *r, struct buf *out);
+
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);
 /* The one place that writes replies: one write, header and body; or the end of one that is written
@@ -209,6 +224,12 @@ void http_response_write(struct http_request *r);
 const char *http_reason(int status);
 /* When what is written from now on must have been taken. */
 int64_t http_write_deadline(const struct http_request *r);
+
+/* Appends the status line and the headers. */
+void http_response_head(struct http_request *r, struct buf *out);
+
+/* http_pieces.c: the end of an answer that was written piece by piece. */
+void http_pieces_end(struct http_request *r);
 
 /* http_problem.c: makes the response a problem document. */
 void http_problem(struct http_request *r, enum err e, const struct err_detail *detail);

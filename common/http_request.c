@@ -2,6 +2,7 @@
 #include "common/text.h"
 
 #include <civetweb.h>
+#include <stdio.h>
 
 #define CHUNKED_STEP 8192 /* the first room for a body of unknown length */
 
@@ -64,6 +65,7 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
         .info = info,
         .method = view_of(info->request_method),
         .started_us = http_now_us(),
+        .fd = -1,
     };
     split_target(r);
     choose_request_id(r);
@@ -80,6 +82,7 @@ void http_request_begin_refused(struct http_worker *worker, struct mg_connection
         .conn = conn,
         .info = info,
         .started_us = http_now_us(),
+        .fd = -1,
         .close = true,
     };
     if (info->request_uri)
@@ -178,6 +181,45 @@ bool http_query(const struct http_request *r, const char *name, struct view *ret
         return true;
     }
     return false;
+}
+
+static bool is_listed(const char *const *names, struct view name)
+{
+    for (; *names; names++)
+        if (view_equal(view_of(*names), name))
+            return true;
+    return false;
+}
+
+static enum err fail_unknown_parameter(struct view name, const char *const *names,
+                                       struct err_detail *detail)
+{
+    int shown = (int)(name.len < 50 ? name.len : 50);
+    char allowed[256] = "none";
+    size_t used = 0;
+
+    for (; *names && used < sizeof allowed; names++)
+        used += (size_t)snprintf(allowed + used, sizeof allowed - used, "%s%s", used ? ", " : "",
+                                 *names);
+    return err_set(detail, ERR_INVALID, "there is no query parameter \"%.*s\" here; allowed: %s",
+                   shown, name.data, allowed);
+}
+
+enum err http_query_only(const struct http_request *r, const char *const *names,
+                         struct err_detail *detail)
+{
+    for (size_t i = 0; i < r->query_count; i++) {
+        struct view name = r->query[i].name;
+
+        if (!is_listed(names, name))
+            return fail_unknown_parameter(name, names, detail);
+        for (size_t j = 0; j < i; j++)
+            if (view_equal(r->query[j].name, name))
+                return err_set(detail, ERR_INVALID,
+                               "the query parameter %.*s is given twice; once is allowed",
+                               (int)name.len, name.data);
+    }
+    return ERR_NONE;
 }
 
 /* ---- decoding of path and query ---- */

@@ -17,6 +17,7 @@ static const struct reason {
     {202, "Accepted"},
     {204, "No Content"},
     {207, "Multi-Status"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
@@ -54,6 +55,7 @@ void http_response_begin(struct http_worker *worker)
 
     response->status = 200;
     response->content_type = "application/json";
+    response->caching = "no-store";
     buf_clear(&response->body);
     buf_clear(&response->headers);
     buf_clear(&response->members);
@@ -115,10 +117,26 @@ static bool is_old(const struct http_request *r)
     return r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
 }
 
-/* Piece by piece: printf would take as long as all the rest of a request here. */
-static void add_head(struct http_request *r, struct buf *out)
+/* RFC 9110, section 6.4.1 */
+static bool has_content(const struct http_response *response)
 {
-    struct http_response *response = &r->worker->response;
+    return response->status != 204 && response->status != 304;
+}
+
+static void add_framing(const struct http_request *r, struct buf *out)
+{
+    if (!r->answering) {
+        buf_add_text(out, "\r\nContent-Length: ");
+        add_number(out, r->worker->response.body.len);
+    } else if (!is_old(r)) {
+        buf_add_text(out, "\r\nTransfer-Encoding: chunked");
+    }
+}
+
+/* Piece by piece: printf would take as long as all the rest of a request here. */
+void http_response_head(struct http_request *r, struct buf *out)
+{
+    const struct http_response *response = &r->worker->response;
 
     buf_add_text(out, "HTTP/1.1 ");
     add_number(out, (size_t)response->status);
@@ -126,21 +144,19 @@ static void add_head(struct http_request *r, struct buf *out)
     buf_add_text(out, http_reason(response->status));
     buf_add_text(out, "\r\nDate: ");
     buf_add_text(out, date_of(r->worker));
-    if (response->status != 204) {
+    if (has_content(response)) {
         buf_add_text(out, "\r\nContent-Type: ");
         buf_add_text(out, response->content_type);
+        add_framing(r, out);
     }
-    if (r->answering) {
-        buf_add_text(out, is_old(r) ? "" : "\r\nTransfer-Encoding: chunked");
-    } else if (response->status != 204) {
-        buf_add_text(out, "\r\nContent-Length: ");
-        add_number(out, response->body.len);
-    }
-    buf_add_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
+    buf_add_text(out, "\r\nCache-Control: ");
+    buf_add_text(out, response->caching);
+    buf_add_text(out, "\r\nX-Request-Id: ");
     buf_add_view(out, http_request_id(r));
     buf_add_text(out, r->close    ? "\r\nConnection: close\r\n"
                       : is_old(r) ? "\r\nConnection: keep-alive\r\n"
                                   : "\r\n");
+    http_cors_write(r, out);
     buf_add_view(out, buf_view(&response->headers));
     buf_add_text(out, "\r\n");
 }
@@ -165,63 +181,18 @@ int64_t http_write_deadline(const struct http_request *r)
     return http_now_ms() + WRITE_TIMES * r->worker->server->options.request_timeout_ms;
 }
 
-/* ---- an answer in pieces ---- */
-
-static bool write_all(struct http_request *r, const struct buf *out)
-{
-    bool written;
-
-    http_watch_enter(r->worker, HTTP_WRITING, http_write_deadline(r));
-    written = mg_write(r->conn, out->data, out->len) == (int)out->len;
-    return http_watch_enter(r->worker, HTTP_WORKING, 0) && written;
-}
-
-enum err http_answer(struct http_request *r, struct view piece)
-{
-    struct buf *out = &r->worker->out;
-
-    buf_clear(out);
-    if (!r->answering) {
-        r->answering = r->close = true;
-        add_head(r, out);
-    }
-    if (piece.len > 0) { /* an empty chunk would be the last one */
-        if (!is_old(r))
-            buf_add_format(out, "%zx\r\n", piece.len);
-        buf_add_view(out, piece);
-        buf_add_text(out, is_old(r) ? "" : "\r\n");
-    }
-    if (buf_failed(out))
-        return ERR_MEMORY;
-    if (!write_all(r, out))
-        return ERR_CANCELLED;
-    r->body_sent += piece.len;
-    return ERR_NONE;
-}
-
-/* Without the last chunk the client sees that something is missing; HTTP/1.0 has no such thing. */
-static void end_pieces(struct http_request *r)
-{
-    static const char last[] = "0\r\n\r\n";
-
-    if (!r->failed && !is_old(r))
-        mg_write(r->conn, last, sizeof last - 1);
-}
-
-/* ---- an answer in one piece ---- */
-
 void http_response_write(struct http_request *r)
 {
     struct http_response *response = &r->worker->response;
     struct buf *out = &r->worker->out;
 
     if (r->answering) {
-        end_pieces(r);
+        http_pieces_end(r);
         return;
     }
     buf_clear(out);
-    add_head(r, out);
-    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD"))) {
+    http_response_head(r, out);
+    if (has_content(response) && !view_equal(r->method, VIEW("HEAD"))) {
         buf_add_view(out, buf_view(&response->body));
         r->body_sent = response->body.len;
     }

@@ -12,6 +12,12 @@ enum err options_event(struct http_request *request, struct http_response *respo
                        struct err_detail *detail, void *ctx);
 enum err get_event(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
+enum err get_events(struct http_request *request, struct http_response *response,
+                    struct err_detail *detail, void *ctx);
+enum err stream_event(struct http_request *request, struct http_response *response,
+                      struct err_detail *detail, void *ctx);
+enum err stream_events(struct http_request *request, struct http_response *response,
+                       struct err_detail *detail, void *ctx);
 enum err replay_event(struct http_request *request, struct http_response *response,
                       struct err_detail *detail, void *ctx);
 enum err post_replay(struct http_request *request, struct http_response *response,

@@ -1,8 +1,11 @@
 #include "http-gateway/handlers.h"
 
 const struct http_route gateway_routes[] = {
+    {"GET", "/api/v1/events", get_events, "application/json"},
     {"POST", "/api/v1/events", post_event, "application/json, application/x-ndjson"},
     {"OPTIONS", "/api/v1/events", options_event, NULL},
+    {"GET", "/api/v1/events/stream", stream_events, "text/event-stream"},
+    {"GET", "/api/v1/events/{id}/stream", stream_event, "text/event-stream"},
     {"GET", "/api/v1/events/{id}", get_event, "application/json"},
     {"POST", "/api/v1/events/{id}/replay", replay_event, "application/json"},
     {"GET", "/api/v1/replays", get_replays, "application/json"},

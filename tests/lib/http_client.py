@@ -77,6 +77,7 @@ class Connection:
         status = int(lines[0].split(" ")[1])
         if status == 100:
             return self.receive(body)
+        body = body and status not in (204, 304)
         content = self.content(headers) if body else b""
         return Reply(status, headers, content)
 

@@ -387,7 +387,7 @@ def test_unknown_path(gateway, refused, path):
 @pytest.mark.parametrize(
     "method, path, allowed",
     [
-        ("GET", EVENTS, {"POST"}),
+        ("PATCH", EVENTS, {"GET", "HEAD", "POST"}),
         ("PUT", EVENTS, {"POST"}),
         ("DELETE", EVENTS, {"POST"}),
         ("POST", f"{EVENTS}/x", {"GET", "HEAD"}),
