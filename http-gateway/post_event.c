@@ -1,6 +1,7 @@
 /* POST /api/v1/events. 202 means that the bus has stored it. One event:
  *
- *     read_event -> idempotency_key, trace_context -> store_event: identify, store -> the answer
+ *     read_event -> idempotency_key, trace_context -> store_event: identify, store
+ *         -> wait_event, if it is preferred -> the answer
  *
  * Several in one body: post_batch. Any number, one a line: post_lines.
  */
@@ -13,6 +14,7 @@
 #include "http-gateway/read_event.h"
 #include "http-gateway/store_event.h"
 #include "http-gateway/trace_context.h"
+#include "http-gateway/wait_event.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,10 +29,6 @@ struct posted {
 
 static void write_accepted(const char *id, bool duplicate, struct http_response *response)
 {
-    char location[64];
-
-    snprintf(location, sizeof location, "/api/v1/events/%s", id);
-    http_add_header(response, "Location", view_of(location));
     response->status = 202;
     buf_add_text(&response->body, "{\"event_id\":\"");
     buf_add_text(&response->body, id);
@@ -38,14 +36,41 @@ static void write_accepted(const char *id, bool duplicate, struct http_response 
     buf_add_text(&response->body, duplicate ? ",\"duplicate\":true}\n" : "}\n");
 }
 
-static void write_result(enum err e, const struct store_identity *identity, bool duplicate,
-                         struct http_response *response, const struct err_detail *detail)
+/* The body is the event's document. */
+static void write_ended(bool duplicate, struct http_response *response)
 {
-    if (!e)
-        write_accepted(identity->id, duplicate, response);
+    if (duplicate) {
+        buf_cut(&response->body, response->body.len - 1); /* its closing brace */
+        buf_add_text(&response->body, ",\"duplicate\":true}");
+    }
+    buf_add_text(&response->body, "\n");
+}
+
+static void answer_stored(struct gateway *g, struct http_request *request, const char *id,
+                          bool duplicate, struct http_response *response)
+{
+    enum wait_end end = WAIT_GIVEN_UP;
+    int64_t wait_ms = 0;
+    char location[64];
+
+    snprintf(location, sizeof location, "/api/v1/events/%s", id);
+    http_add_header(response, "Location", view_of(location));
+    if (wait_event_prefers(g, request, &wait_ms))
+        end = wait_event_stored(g, request, view_of(id), wait_ms, &response->body);
+    if (end != WAIT_GIVEN_UP)
+        wait_event_applied(response, wait_ms);
+    if (end == WAIT_EVENT_ENDED)
+        write_ended(duplicate, response);
+    else
+        write_accepted(id, duplicate, response);
+}
+
+static void explain_failure(enum err e, const struct store_identity *identity,
+                            struct http_response *response, const struct err_detail *detail)
+{
     if (e == ERR_UNKNOWN_OUTCOME || e == ERR_ID_REUSED || e == ERR_KEY_REUSED)
         http_add_member(response, "event_id", view_of(identity->id));
-    if (e && e != ERR_BUSY)
+    if (e != ERR_BUSY)
         log_debug("event not stored", LOG_TEXT("error", err_slug(e)),
                   LOG_TEXT("detail", detail->text));
 }
@@ -69,7 +94,10 @@ static enum err take_event(struct http_request *request, struct http_response *r
     trace_context_take(request, tracestate, &event);
     log_context_set(http_request_id(request), view_of(identity.id));
     e = store_event(g, &event, &identity, &duplicate, detail);
-    write_result(e, &identity, duplicate, response, detail);
+    if (e)
+        explain_failure(e, &identity, response, detail);
+    else
+        answer_stored(g, request, identity.id, duplicate, response);
     log_context_set(http_request_id(request), (struct view){0}); /* `identity` ends here */
     return e;
 }

@@ -141,7 +141,7 @@ void gateway_measure(struct gateway *g)
                        read_followers, g);
     g->followers_refused =
         metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
-                        "Answered 503 because as many as may were waiting for events");
+                        "Not waiting for events because as many as may were");
     metric_set(metrics_gauge(g->metrics, "tidings_publishes_in_flight_limit", NULL,
                              "How many there may be; more are answered 429"),
                (int64_t)g->settings.max_in_flight);

@@ -12,6 +12,12 @@
 must_check enum err wait_event_read(const struct gateway *g, const struct http_request *request,
                                     struct http_response *response, int64_t *ret_ms,
                                     struct err_detail *detail);
+/* Its preference alone, cut to --max-wait. False: it has none; what cannot be read as one is none
+ * (RFC 7240, section 2). */
+bool wait_event_prefers(const struct gateway *g, const struct http_request *request,
+                        int64_t *ret_ms);
+/* Says that the preference was followed. */
+void wait_event_applied(struct http_response *response, int64_t wait_ms);
 
 /* Waits until the event has ended, at most so long; returns early when the client goes, and when
  * the gateway stops. asked->min_position becomes the position that the last status reflects, so
@@ -20,5 +26,16 @@ must_check enum err wait_event_read(const struct gateway *g, const struct http_r
 must_check enum err wait_event(struct gateway *g, struct http_request *request,
                                struct event_status_request *asked, int64_t wait_ms,
                                struct err_detail *detail);
+
+enum wait_end {
+    WAIT_EVENT_ENDED,
+    WAIT_TIME_UP,
+    WAIT_GIVEN_UP /* before: no place, no processor, the client has gone, the gateway stops, ... */
+};
+/* The same for an event that this request has stored: whatever stands in the way of waiting is no
+ * error then. If the event has ended, its document (event_document.h) is written to `document`,
+ * which must be empty, and is empty otherwise. */
+enum wait_end wait_event_stored(struct gateway *g, struct http_request *request,
+                                struct view event_id, int64_t wait_ms, struct buf *document);
 
 #endif

@@ -46,12 +46,13 @@ static void start_one(struct gateways *g, int which, const struct gateways_optio
                                              .idle_timeout_ms = 2 * options->timeout_ms,
                                              .publish_timeout_ms = 5000,
                                              .max_batch = 100,
+                                             .max_wait_ms = GATEWAYS_MAX_WAIT_S * 1000,
                                              .max_in_flight = options->max_in_flight},
                                 .bus = g->bus,
-                                .events = g->events};
+                                .events = g->events,
+                                .followers_max = options->followers_max};
     assert_int_equal(metrics_new(&gateway->metrics), ERR_NONE);
-    /* nobody listens there */
-    assert_int_equal(rpc_channel_open("ipv4:127.0.0.1:1", &gateway->processor, NULL), ERR_NONE);
+    assert_int_equal(rpc_channel_open(options->processor, &gateway->processor, NULL), ERR_NONE);
     gateway_measure(gateway);
     http.metrics = gateway->metrics;
     if (http_start(&http, &g->http[which], &detail) != ERR_NONE)
@@ -63,6 +64,7 @@ void gateways_start(struct gateways *g, const struct gateways_options *options)
     struct gateways_options filled = *options;
 
     filled.max_in_flight = options->max_in_flight ? options->max_in_flight : 64;
+    filled.processor = options->processor ? options->processor : "ipv4:127.0.0.1:1";
     filled.timeout_ms = options->timeout_ms ? options->timeout_ms : 10000;
     start_bus(g, &filled);
     for (int i = 0; i < GATEWAYS; i++)

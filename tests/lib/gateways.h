@@ -1,4 +1,5 @@
-/* Gateways on one bus in memory, served over HTTP as main.c does it; no processor behind them.
+/* Gateways on one bus in memory, served over HTTP as main.c does it; no processor behind them,
+ * unless a test brings one.
  */
 #ifndef TESTS_GATEWAYS_H
 #define TESTS_GATEWAYS_H
@@ -10,6 +11,7 @@
 
 #define GATEWAYS 2
 #define GATEWAYS_SOURCE "/shop" /* their default source */
+#define GATEWAYS_MAX_WAIT_S 30
 
 struct gateways {
     struct bus *bus;
@@ -24,6 +26,8 @@ struct gateways_options {
     uint32_t max_in_flight; /* 0: 64 */
     int64_t timeout_ms;     /* of a request, and half of an idle connection's; 0: 10 s */
     char *webhook_origins;  /* NULL: none */
+    const char *processor;  /* where the gateways ask; NULL: where nobody listens */
+    uint32_t followers_max; /* that may wait for events at each of them */
 };
 
 /* All of these fail the test if something goes wrong. */
