@@ -267,7 +267,8 @@ HERE = os.path.join(ROOT, "tests/system/schemathesis")
 def test_schemathesis_finds_nothing(shared, gateway, tmp_path, seed):
     """All of its checks, with good data and bad, on a gateway with a processor behind it."""
     for n in range(3):
-        gateway.http.post({"name": "seen", "id": f"order-{n}", "source": "/shop"})
+        seen = gateway.http.post({"name": "seen", "id": f"order-{n}", "source": "/shop"})
+        gateway.http.get(f"{EVENTS}/{seen.event_id}?wait=10")
     result = subprocess.run(
         [
             os.path.join(os.path.dirname(sys.executable), "schemathesis"),
