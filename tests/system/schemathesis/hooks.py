@@ -4,8 +4,8 @@
 - An event, or a replay, with an id of its own must not have another one as its Idempotency-Key,
   another event not the same one, and a batch none.
 - The ends of a span must not be in the wrong order, and data and data_base64 exclude each other.
-- A page_token is one that a page has given, with the same filter; a min_position one that the status
-  log has reached.
+- A page_token is one that a page has given, with the same filter; a min_position is one that the
+  status log has reached.
 - A body is in its Content-Encoding. Here that is gzip; zstd is not in Python's library, and
   test_bad_input.py and the unit tests look at it.
 - `data` is a text where datacontenttype is not JSON.
