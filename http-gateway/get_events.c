@@ -41,7 +41,8 @@ static enum err read_times(const struct http_request *request, struct event_list
 
     if (!e)
         e = read_time(request, "until", &ret->accepted_until_ms, detail);
-    if (!e && ret->accepted_until_ms && ret->accepted_since_ms >= ret->accepted_until_ms)
+    if (!e && ret->accepted_since_ms && ret->accepted_until_ms &&
+        ret->accepted_since_ms >= ret->accepted_until_ms)
         return err_set(detail, ERR_INVALID, "since must be before until");
     return e;
 }

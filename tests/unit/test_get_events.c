@@ -84,6 +84,21 @@ static void the_filter_is_passed_on_and_kept_in_the_link(void **state)
                                "page_token=a%2Bb%2Fc%3D>; rel=\"next\"");
 }
 
+/* Negative numbers of milliseconds are bounds as any other. */
+static void times_before_1970(void **state)
+{
+    (void)state;
+    answer_with(NULL, 0, "");
+    status_peer_get(EVENTS "?until=1969-12-31T23:59:59Z");
+    gateway_peer_must_be(200);
+    assert_int_equal(status_peer_listed().accepted_since_ms, 0);
+    assert_int_equal(status_peer_listed().accepted_until_ms, -1000);
+    status_peer_get(EVENTS "?since=1969-12-31T23:59:58Z&until=1969-12-31T23:59:59Z");
+    gateway_peer_must_be(200);
+    status_peer_get(EVENTS "?since=1969-12-31T23:59:59Z&until=1969-12-31T23:59:58Z");
+    gateway_peer_must_be(422);
+}
+
 static void each_status_can_be_asked_for(void **state)
 {
     char path[64];
@@ -160,6 +175,7 @@ int main(void)
         cmocka_unit_test(a_page_and_the_way_to_the_next),
         cmocka_unit_test(the_last_page),
         cmocka_unit_test(the_filter_is_passed_on_and_kept_in_the_link),
+        cmocka_unit_test(times_before_1970),
         cmocka_unit_test(each_status_can_be_asked_for),
         cmocka_unit_test(bad_parameters),
         cmocka_unit_test(failures_become_problems),
