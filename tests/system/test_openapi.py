@@ -238,6 +238,17 @@ def test_an_unchanged_event_is_as_described(gateway):
             assert name in described or name.lower() not in answer.headers
 
 
+def test_an_event_that_is_waited_for_is_as_described(gateway):
+    operation = DOCUMENT["paths"][EVENTS]["post"]
+    for preference, status in (("wait=10", 200), ("wait=10", 200), ("wait=0", 202)):
+        reply = gateway.http.post({"name": "seen", "id": "waited"}, Prefer=preference)
+        assert (reply.status, reply.headers["preference-applied"]) == (status, preference)
+        assert fits(reply.json(), schema_of("postEvent", str(status), JSON))
+        described = {name.lower() for name in operation["responses"][str(status)]["headers"]}
+        assert {"location", "preference-applied"} <= described & reply.headers.keys()
+    assert reply.json()["duplicate"]
+
+
 def test_pages_are_as_described(gateway):
     for _ in range(3):
         gateway.http.get(f"{EVENTS}/{gateway.http.post({'name': 'pages'}).event_id}?wait=10")
