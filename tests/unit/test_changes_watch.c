@@ -110,18 +110,23 @@ static uint64_t change(struct served *served, const struct event_id *id, uint64_
     return mem_world_change(&served->asked->world, id, event_position, state, previous, "");
 }
 
-/* Positions 1 to 5 of the status log: order.a (event 1) is processed after a retry, mail (event 2)
+/* The next five positions of the status log: order.a (event 1) is processed after a retry, mail (event 2)
  * dies; one change loses. */
-static void five_changes(struct served *served)
+static void five_changes_from(struct served *served, uint64_t last)
 {
     struct event_id a, b;
     uint64_t order = new_event(served, "order.a", &a);
     uint64_t mail = new_event(served, "mail", &b);
-    assert_true(change(served, &a, order, processing, 0) == 1);
-    assert_true(change(served, &a, order, retrying, 1) == 2);
-    assert_true(change(served, &b, mail, dead, 0) == 3);
-    assert_true(change(served, &a, order, processing, 2) == 4); /* loses: late */
-    assert_true(change(served, &a, order, processed, 2) == 5);
+    assert_true(change(served, &a, order, processing, 0) == last + 1);
+    assert_true(change(served, &a, order, retrying, last + 1) == last + 2);
+    assert_true(change(served, &b, mail, dead, 0) == last + 3);
+    assert_true(change(served, &a, order, processing, last + 2) == last + 4); /* loses: late */
+    assert_true(change(served, &a, order, processed, last + 2) == last + 5);
+}
+
+static void five_changes(struct served *served)
+{
+    five_changes_from(served, 0);
 }
 
 static const char all_five[] = "processing 1@1 retrying 1@2 dead 2@3 processed 1@5";
@@ -283,6 +288,85 @@ static void test_one_event_with_many_changes_is_told_whole(void **state)
     }
 }
 
+static void test_what_could_not_be_read_is_read_again(void **state)
+{
+    struct served *served = *state;
+    five_changes(served);
+    until_folded(served, fill_ring(served));
+    bus_mem_set_unreadable(served->asked->world.bus, ERR_UNAVAILABLE); /* only histories are */
+    struct grpc_stream *stream = watch(served, 0, "order.a", 0);
+    begins(served, stream);
+    assert_false(grpc_stream_receive(stream, &served->message, 500));
+    bus_mem_set_unreadable(served->asked->world.bus, ERR_NONE);
+    tells(served, stream, 3, "processing 1@1 retrying 1@2 processed 1@5");
+    grpc_stream_close(stream);
+}
+
+static void tells_of_orders(struct served *served, unsigned statuses, size_t count,
+                            const char *expected)
+{
+    struct grpc_stream *stream = watch(served, statuses, "order.*", 0);
+    begins(served, stream);
+    tells(served, stream, count, expected);
+    grpc_stream_close(stream);
+}
+
+static void test_what_lost_in_its_own_batch_is_not_told(void **state)
+{
+    struct served *served = *state;
+    struct event_id a, b, c;
+    uint64_t first = new_event(served, "order.a", &a);
+    uint64_t second = new_event(served, "order.b", &b);
+    uint64_t third = new_event(served, "order.c", &c);
+    struct status_change changes[] = {
+        {.id = a, .event_position = first, .state = processed, .time_ms = 1000},
+        {.id = a, .event_position = first, .state = dead, .time_ms = 1000}, /* loses */
+        {.id = b, .event_position = second, .state = retrying, .time_ms = 1000},
+        {.id = b, .event_position = second, .state = processing, .time_ms = 1000}, /* loses */
+        {.id = b, .event_position = second, .state = processed, .time_ms = 1000},
+        {.id = c, .event_position = third, .state = processing, .time_ms = 1000},
+        {.id = c, .event_position = third, .state = dead, .time_ms = 1000},
+    };
+    assert_true(mem_world_batch(&served->asked->world, changes, 5) == 1);
+    assert_true(mem_world_batch(&served->asked->world, changes + 5, 2) == 2);
+    until_folded(served, fill_ring(served));
+    tells_of_orders(served, 0, 5,
+                    "processed 1@1 retrying 2@1 processed 2@1 processing 3@2 dead 3@2");
+    tells_of_orders(served, 1u << STATUS_DEAD, 1, "dead 3@2");
+    tells_of_orders(served, 1u << STATUS_PROCESSING, 1, "processing 3@2");
+}
+
+static void test_changes_of_replays_are_passed(void **state)
+{
+    struct served *served = *state;
+    struct replay_change change = {.state = REPLAY_CANCELLED, .time_ms = 1000};
+    id_make(&clock_system, &change.id);
+    assert_true(mem_world_replay(&served->asked->world, &change) == 1);
+    five_changes_from(served, 1);
+    until_folded(served, fill_ring(served));
+    struct grpc_stream *stream = watch(served, 0, "order.a", 0);
+    begins(served, stream);
+    tells(served, stream, 3, "processing 1@2 retrying 1@3 processed 1@6");
+    grpc_stream_close(stream);
+}
+
+/* They have nothing to read, and so are not behind. */
+static void test_many_begin_with_an_empty_log(void **state)
+{
+    struct served *served = *state;
+    enum { MANY = CHANGES_BEHIND_MAX + 1 };
+    static struct grpc_stream *streams[MANY];
+    five_changes(served);
+    until_folded(served, fill_ring(served));
+    bus_mem_purge(served->asked->world.statuses);
+    for (int i = 0; i < MANY; i++) {
+        streams[i] = watch(served, 0, "", 0);
+        begins(served, streams[i]);
+    }
+    for (int i = 0; i < MANY; i++)
+        grpc_stream_close(streams[i]);
+}
+
 static void test_without_the_bus_those_behind_wait(void **state)
 {
     struct served *served = *state;
@@ -393,6 +477,8 @@ static void test_the_processors_end_ends_the_streams(void **state)
     assert_non_null(strstr(served->message.data, "shutting down; go on after position 5"));
     served_ends_with(served, watch(served, 0, "", 4), ERR_UNAVAILABLE);
     assert_non_null(strstr(served->message.data, "go on after position 4"));
+    served_ends_with(served, watch(served, 0, "", NOW), ERR_UNAVAILABLE);
+    assert_string_equal(served->message.data, "this processor is shutting down");
 }
 
 static void test_a_client_that_leaves_while_it_is_asked(void **state)
@@ -426,6 +512,10 @@ int main(void)
         test(test_a_stream_goes_on_after_any_position),
         test_small(test_what_the_ring_has_lost_is_read_from_the_log),
         test_small(test_one_event_with_many_changes_is_told_whole),
+        test_small(test_what_could_not_be_read_is_read_again),
+        test_small(test_what_lost_in_its_own_batch_is_not_told),
+        test_small(test_changes_of_replays_are_passed),
+        test_small(test_many_begin_with_an_empty_log),
         test_small(test_without_the_bus_those_behind_wait),
         test_small(test_a_slow_client_is_ended_and_others_are_not),
         test(test_what_cannot_be_watched_is_refused),
