@@ -381,6 +381,29 @@ static void test_without_the_bus_those_behind_wait(void **state)
     grpc_stream_close(stream);
 }
 
+/* Nobody knows what was in the hole, nor why it is there: the log is asked. */
+static void test_a_hole_in_the_log_ends_those_that_are_live(void **state)
+{
+    struct served *served = *state;
+    struct event_id id;
+    five_changes(served);
+    until_folded(served, 5);
+    struct grpc_stream *stream = watch(served, 0, "", NOW);
+    begins(served, stream);
+    mem_world_set_readers(&served->asked->world, NULL, ERR_UNAVAILABLE);
+    uint64_t event = new_event(served, "x", &id);
+    assert_true(change(served, &id, event, processing, 0) == 6);
+    assert_true(change(served, &id, event, processed, 6) == 7);
+    bus_mem_delete(served->asked->world.statuses, 6);
+    mem_world_set_readers(&served->asked->world, NULL, ERR_NONE);
+    served_ends_with(served, stream, ERR_BUSY);
+    assert_non_null(strstr(served->message.data, "go on after position 5"));
+    stream = watch(served, 0, "", 5);
+    assert_true(begins(served, stream) == 5);
+    tells(served, stream, 1, "processed 3@7");
+    grpc_stream_close(stream);
+}
+
 /* ---- slow clients ---- */
 
 static void test_a_slow_client_is_ended_and_others_are_not(void **state)
@@ -517,6 +540,7 @@ int main(void)
         test_small(test_changes_of_replays_are_passed),
         test_small(test_many_begin_with_an_empty_log),
         test_small(test_without_the_bus_those_behind_wait),
+        test(test_a_hole_in_the_log_ends_those_that_are_live),
         test_small(test_a_slow_client_is_ended_and_others_are_not),
         test(test_what_cannot_be_watched_is_refused),
         test(test_a_rebuild_ends_the_streams),
