@@ -138,6 +138,19 @@ static void test_what_cannot_be_watched_is_refused(void **state)
     assert_until(event_watch_count(served->event_watch) == 0);
 }
 
+static void test_a_request_of_many_bytes_is_not_unpacked(void **state)
+{
+    struct served *served = *state;
+    buf_clear(&served->message);
+    for (int i = 0; i < RPC_EVENTS_REQUEST_MAX / 2; i++) /* unknown fields: ignored, at a price */
+        buf_add_text(&served->message, "\x78\x01");
+    served_ends_with(served, served_call(served, EVENT_WATCH_METHOD), ERR_INVALID);
+    buf_clear(&served->message);
+    for (int i = 0; i <= RPC_EVENTS_REQUEST_MAX / 2; i++)
+        buf_add_text(&served->message, "\x78\x01");
+    served_ends_with(served, served_call(served, EVENT_WATCH_METHOD), ERR_TOO_LARGE);
+}
+
 static void test_many_watch_many_events(void **state)
 {
     struct served *served = *state;
@@ -306,6 +319,7 @@ int main(void)
         test(test_an_event_that_has_ended_is_told_once),
         test(test_an_event_is_found_by_its_producers_id),
         test(test_what_cannot_be_watched_is_refused),
+        test(test_a_request_of_many_bytes_is_not_unpacked),
         test(test_many_watch_many_events),
         test(test_a_client_that_leaves_is_forgotten),
         test(test_a_client_that_leaves_while_it_is_looked_for),
