@@ -33,6 +33,7 @@ struct event_batch_result {
 };
 must_check enum err event_batch_request_write(const struct event_batch_request *request,
                                               struct buf *out);
+/* ERR_INVALID: more than EVENT_BATCH_MAX event_ids, or more bytes than so many ids can take. */
 must_check enum err event_batch_request_read(struct view bytes, struct event_status_holder **holder,
                                              struct event_batch_request *ret);
 /* Statuses are written as BASIC. */

@@ -1,10 +1,13 @@
 /* The requests of event_query.h. */
 #include "common/event_query.h"
 
+#include "common/event.h"
 #include "common/event_status_row.h"
 #include "common/proto_value.h"
 
 #define TEXT_MAX EVENT_TEXT_MAX
+/* What a BatchGetEventStatusRequest can have at most: */
+#define BATCH_MAX (EVENT_BATCH_MAX * (EVENT_PRODUCER_ID_MAX + 4) + TEXT_MAX)
 
 typedef Google__Protobuf__Timestamp Timestamp;
 typedef Events__EventStatus__Status Status;
@@ -87,6 +90,9 @@ static bool batch_read(struct view bytes, const Events__BatchGetEventStatusReque
 enum err event_batch_request_read(struct view bytes, struct event_status_holder **holder,
                                   struct event_batch_request *ret)
 {
+    /* Unpacking takes many times an empty id's two bytes. */
+    if (bytes.len > BATCH_MAX || proto_count(bytes, BATCH_IDS_FIELD) > EVENT_BATCH_MAX)
+        return ERR_INVALID;
     struct event_status_holder *h = event_status_holder_new(bytes.len + 1024);
     if (!h)
         return ERR_MEMORY;

@@ -82,6 +82,7 @@ void changes_begin(struct changes *changes, uint64_t position)
     if (position > changes->position) {
         changes->position = position;
         changes->lost = position;
+        changes->end++; /* stands for what was not read: cursors behind all that was, lack it */
         changes->first = changes->end;
         changes->passed_end = changes->end;
         next_turn(changes);

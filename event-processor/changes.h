@@ -31,8 +31,8 @@ void changes_free(struct changes *changes);
 void changes_add(struct changes *changes, const struct status_entry *entry);
 /* All of the status log up to this position is here. */
 void changes_pass(struct changes *changes, uint64_t position);
-/* The status log begins after this position: unless that is passed already, nothing before is
- * here. */
+/* The status log begins after this position: unless it is passed already, nothing before is here,
+ * and whoever was about to read that has lost it. */
 void changes_begin(struct changes *changes, uint64_t position);
 /* Empties it for a fold from the start. */
 void changes_reset(struct changes *changes);

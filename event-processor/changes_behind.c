@@ -106,19 +106,18 @@ static enum err add_change(const struct changes_stream *stream, const struct sta
 static enum err add_record(const struct changes_stream *stream, const struct bus_record *record,
                            struct piece *piece)
 {
-    struct status_batch *batch;
+    struct status_batch *batch = NULL;
     enum err e = status_batch_read(record->payload, &batch);
     if (e == ERR_MEMORY)
         return e;
-    size_t count = e ? 0 : status_batch_count(batch);
+    size_t count = batch ? status_batch_count(batch) : 0; /* else it is malformed */
     size_t before = piece->count;
     e = ERR_NONE;
     for (size_t i = 0; i < count && !e; i++) {
         struct status_change change = status_batch_get(batch, i);
         e = add_change(stream, &change, record->position, (uint32_t)i, piece);
     }
-    if (count > 0)
-        status_batch_free(batch);
+    status_batch_free(batch);
     if (e) { /* all of it, or nothing */
         piece->count = before;
         memset(stream->folds, 0, CHANGES_FOLDS * sizeof *stream->folds);

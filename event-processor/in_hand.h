@@ -36,7 +36,7 @@ struct held {
     struct in_hand *hand;
     struct runner *runner;
     struct run_place place;
-    _Atomic int64_t began_ns; /* its run; 0: not yet */
+    _Atomic int64_t began_ns; /* its run; 0: not yet, or it has ended */
     struct outcomes *outcomes;
     struct status_append append;
     struct status_append notice; /* that it is being run, see in_hand_long_run */
@@ -107,8 +107,8 @@ void in_hand_settle(struct in_hand *hand, struct held *held, enum bus_settlement
                     int64_t delay_ms);
 /* Reports those as in progress that were fetched or reported at least age_ms (> 0) ago. */
 void in_hand_report(struct in_hand *hand, int64_t age_ms);
-/* The next whose run began (held->began_ns) at least age_ns ago, each once; NULL: none. It is not
- * let go before in_hand_noted: its `notice` can be appended. */
+/* The next whose run is in progress and began (held->began_ns) at least age_ns ago, each once;
+ * NULL: none. It is not let go before in_hand_noted: its `notice` can be appended. */
 struct held *in_hand_long_run(struct in_hand *hand, int64_t now_ns, int64_t age_ns);
 void in_hand_noted(struct in_hand *hand, struct held *held);
 /* False: there still are some when the time is over. */

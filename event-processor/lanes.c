@@ -397,6 +397,7 @@ void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns)
     lanes->all_running--;
     if (!held->began_ns)
         lanes_end_alone(lanes, held);
+    held->began_ns = 0; /* its outcome may take long: it isn't that of a run */
 }
 
 void lanes_end_alone(struct lanes *lanes, const struct held *held)

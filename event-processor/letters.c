@@ -66,6 +66,7 @@ static bool hold(struct letters *letters, struct held *held)
 {
     if (held->burial < 0 || !in_hand_set_aside(held->hand, held))
         return false;
+    outcomes_end_alone(letters->use.outcomes, held);
     wait_lock(&letters->wait);
     if (held->again_at.tv_sec == 0)
         held->hold_until = wait_until(LETTERS_HOLD_MS);

@@ -46,6 +46,12 @@ struct outcomes_work outcomes_work(const struct outcomes *outcomes)
                                   .dead = metric_value(outcomes->counts[DEAD])};
 }
 
+void outcomes_end_alone(struct outcomes *outcomes, const struct held *held)
+{
+    if (held->alone)
+        outcomes->use.end_alone(outcomes->use.ctx, held);
+}
+
 void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome outcome,
                      int64_t delay_ms)
 {
@@ -59,8 +65,7 @@ void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome 
     metric_add(outcomes->counts[outcome], 1);
     if (held->place.reserved)
         outcomes->use.let_go(outcomes->use.ctx, held);
-    if (held->alone)
-        outcomes->use.end_alone(outcomes->use.ctx, held);
+    outcomes_end_alone(outcomes, held);
     in_hand_settle(held->hand, held, how[outcome], delay_ms);
 }
 

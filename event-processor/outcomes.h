@@ -37,7 +37,8 @@ struct outcomes_options {
     bool (*reserve)(void *ctx, struct held *held);
     /* One that has such a place is about to be settled: to runner_let_go. */
     void (*let_go)(void *ctx, struct held *held);
-    /* One that was to be run alone is about to be settled: to runner_end_alone. */
+    /* One that was to be run alone is about to be settled, or won't be for long: to
+     * runner_end_alone. */
     void (*end_alone)(void *ctx, const struct held *held);
     void *ctx;
 };
@@ -98,6 +99,10 @@ void outcomes_leave(struct outcomes *outcomes, struct held *held);
 void outcomes_put_off(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
 /* Its handler hasn't been started and won't be: it comes back after the delay, to any processor. */
 void outcomes_return(struct outcomes *outcomes, struct held *held, int64_t delay_ms);
+
+/* What has run alone need not be alone any longer, though its outcome will not be recorded soon.
+ * Its record says that it was: if all ends before, it has failed, and nothing else has. */
+void outcomes_end_alone(struct outcomes *outcomes, const struct held *held);
 
 /* What has become of deliveries so far. */
 struct outcomes_work {

@@ -1,5 +1,7 @@
 #include "event-processor/rpc_events.h"
 
+#include "common/event.h"
+
 void rpc_events_reply(struct rpc_call *call, struct buf *out, enum err e)
 {
     if (e)
@@ -55,6 +57,19 @@ static void get_event_status(struct rpc_call *call, struct view request, void *c
 
 /* ---- BatchGetEventStatus ---- */
 
+static void refuse_batch(struct rpc_call *call, enum err e)
+{
+    struct err_detail detail;
+    if (e != ERR_INVALID) {
+        refuse(call, e, "BatchGetEventStatusRequest");
+        return;
+    }
+    err_set(&detail, e,
+            "event_ids are too many or too long; at most %d are allowed, each of at most %d bytes",
+            EVENT_BATCH_MAX, EVENT_PRODUCER_ID_MAX);
+    rpc_fail(call, e, detail.text);
+}
+
 static void on_results(void *ctx, enum err e, const char *message,
                        const struct event_batch_result *results, size_t count)
 {
@@ -78,7 +93,7 @@ static void batch_get_event_status(struct rpc_call *call, struct view request, v
                                   .ctx = call};
     enum err e = event_batch_request_read(request, &holder, &ask.request);
     if (e) {
-        refuse(call, e, "BatchGetEventStatusRequest");
+        refuse_batch(call, e);
         return;
     }
     query_batch(events->query, &ask);

@@ -143,9 +143,13 @@ static void a_log_may_begin_late(void **state)
     add_and_pass(changes, 101, 1);
     changes_begin(changes, 100); /* known */
     assert_int_equal(read_on(changes, &cursor, CAPACITY, &position, &more), 1);
+    struct changes_cursor all_read = cursor;
     changes_begin(changes, 200); /* what was between has expired before it was read */
+    assert_int_equal(changes_look(changes, &all_read), CHANGES_LOST);
     assert_false(changes_after(changes, 101, &cursor));
     assert_true(changes_now(changes, &cursor) == 200);
+    add_and_pass(changes, 201, 1);
+    assert_int_equal(read_on(changes, &cursor, CAPACITY, &position, &more), 1);
     changes_free(changes);
 }
 

@@ -251,6 +251,21 @@ static void test_what_the_ring_has_lost_is_read_from_the_log(void **state)
     grpc_stream_close(orders);
 }
 
+/* A batch without changes of events. */
+static void test_what_replays_have_recorded_is_passed(void **state)
+{
+    struct served *served = *state;
+    struct event_id id = {{1}};
+    five_changes(served);
+    const struct replay_change replay = {.id = id, .state = REPLAY_DONE, .time_ms = 1};
+    assert_true(mem_world_replay(&served->asked->world, &replay) == 6);
+    until_folded(served, fill_ring(served));
+    struct grpc_stream *stream = watch(served, 1u << STATUS_DEAD, "", 0);
+    assert_true(begins(served, stream) == 0);
+    tells(served, stream, 1, "dead 2@3");
+    grpc_stream_close(stream);
+}
+
 /* More changes than a history has, each of which knows of none before; and each is told. */
 static void test_one_event_with_many_changes_is_told_whole(void **state)
 {
@@ -425,6 +440,7 @@ int main(void)
         test(test_from_now_on_begins_behind_what_is_known),
         test(test_a_stream_goes_on_after_any_position),
         test_small(test_what_the_ring_has_lost_is_read_from_the_log),
+        test_small(test_what_replays_have_recorded_is_passed),
         test_small(test_one_event_with_many_changes_is_told_whole),
         test_small(test_without_the_bus_those_behind_wait),
         test_small(test_a_slow_client_is_ended_and_others_are_not),

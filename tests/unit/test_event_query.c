@@ -143,6 +143,31 @@ static void watching_is_asked_for_as_it_was_written(void **state)
     buf_free(&b);
 }
 
+/* Each takes two bytes of a message, and many of ours. */
+static void more_ids_than_are_allowed_are_not_even_unpacked(void **state)
+{
+    enum { COUNT = 2 << 20 };
+    static char bytes[2 * COUNT];
+    struct event_status_holder *holder = NULL;
+    struct event_batch_request batch;
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        bytes[2 * i] = '\x0A';
+    struct view more = {bytes, 2 * (EVENT_BATCH_MAX + 1)}, most = {bytes, 2 * EVENT_BATCH_MAX};
+    uint64_t before = mem_allocations();
+    assert_int_equal(event_batch_request_read(more, &holder, &batch), ERR_INVALID);
+    assert_true(mem_allocations() == before);
+    assert_int_equal(event_batch_request_read(most, &holder, &batch), ERR_NONE);
+    assert_int_equal(batch.event_id_count, EVENT_BATCH_MAX);
+    event_status_holder_free(holder);
+    for (size_t i = 0; i < COUNT; i++)
+        bytes[2 * i] = '\x18'; /* a request of that size has too much of anything */
+    before = mem_allocations();
+    assert_int_equal(event_batch_request_read((struct view){bytes, sizeof bytes}, &holder, &batch),
+                     ERR_INVALID);
+    assert_true(mem_allocations() == before);
+}
+
 static void what_is_no_request_is_refused(void **state)
 {
     const struct view broken = VIEW("\x0A\x7F");
@@ -312,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_page_is_asked_for_as_it_was_written),
         cmocka_unit_test(nothing_was_stored_before_1970),
         cmocka_unit_test(watching_is_asked_for_as_it_was_written),
+        cmocka_unit_test(more_ids_than_are_allowed_are_not_even_unpacked),
         cmocka_unit_test(what_is_no_request_is_refused),
         cmocka_unit_test(results_keep_their_places),
         cmocka_unit_test(pages_come_back_as_they_were),

@@ -107,6 +107,40 @@ static void test_others_go_on_meanwhile(void **state)
     ones_finish(&one, 1);
 }
 
+/* What has run alone keeps others waiting until then, but not for as long as it is held. */
+static void test_others_go_on_beside_what_has_run_alone(void **state)
+{
+    (void)state;
+    struct event_id id = publish(NEVER);
+    mem_world_change(&world, &id, 1, (struct status_state){STATUS_PROCESSING, .attempt = 1}, 0, "");
+    one_start_simulating(&world, &one, "one", 0);
+    until_tried(1);
+    mem_processor_publish(&world, OTHERS);
+    assert_until(one_deliveries(&one, "processed") == OTHERS);
+    assert_int_equal(one_in_hand(&one), 1);
+    mem_world_refuse(&world, NULL);
+    assert_until(one_status(&one, &id) == STATUS_DEAD);
+    assert_true(one_drain(&one, DRAIN_MS));
+    assert_buried_once(&id);
+    ones_finish(&one, 1);
+}
+
+/* Else whoever gets it after this one would think that its runner had vanished. */
+static void test_it_is_not_said_to_be_run(void **state)
+{
+    (void)state;
+    one_start_simulating(&world, &one, "one", 0);
+    struct event_id id = publish(NEVER);
+    until_tried(3); /* some seconds: a run that takes so long would be told */
+    assert_int_equal(mem_world_last(world.statuses), 0);
+    mem_world_refuse(&world, NULL);
+    assert_until(one_status(&one, &id) == STATUS_DEAD);
+    assert_int_equal(mem_world_last(world.statuses), 1);
+    assert_true(one_drain(&one, DRAIN_MS));
+    assert_buried_once(&id);
+    ones_finish(&one, 1);
+}
+
 /* As many as may be held, and more: these are given back. */
 static void test_no_more_are_held_than_leave_places(void **state)
 {
@@ -213,6 +247,8 @@ int main(void)
         test(test_it_is_held_until_its_letter_is_stored),
         test(test_the_last_of_several_attempts_is_not_made_again),
         test(test_others_go_on_meanwhile),
+        test(test_others_go_on_beside_what_has_run_alone),
+        test(test_it_is_not_said_to_be_run),
         test(test_no_more_are_held_than_leave_places),
         test(test_a_drain_waits_for_its_letter),
         test(test_a_drain_waits_for_a_letter_to_come),
