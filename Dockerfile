@@ -18,6 +18,7 @@ COPY common common
 RUN make -j"$(nproc)" CFLAGS= build/libcommon.a
 
 FROM build AS build-http-gateway
+COPY docs/openapi.json docs/
 COPY http-gateway http-gateway
 RUN make -j"$(nproc)" CFLAGS= build/http-gateway
 RUN scripts/runtime-packages build/http-gateway > build/packages

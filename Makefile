@@ -19,7 +19,8 @@ CFLAGS ?= -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
     -fstack-protector-strong -fstack-clash-protection $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
-LIBS := -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml -luuid -lcrypto -lm
+LIBS := -Wl,--as-needed -lnats -lcivetweb -lgrpc -lgpr -lprotobuf-c -lcjson -lyaml \
+    -luuid -lcrypto -lz -lzstd -lm
 
 # ---- generated code: messages, and descriptors for reflection ----
 PROTOS := events.proto status_log.proto retry.proto grpc/health/v1/health.proto \
@@ -28,6 +29,10 @@ PROTOS := events.proto status_log.proto retry.proto grpc/health/v1/health.proto 
 PUBLIC_PROTOS := $(filter-out status_log.proto retry.proto,$(PROTOS))
 GEN_C := $(PROTOS:%.proto=$(G)/%.pb-c.c)
 GEN_O := $(GEN_C:$(G)/%.c=$(B)/gen/%.o) $(B)/gen/descriptors.o
+# embed FILE,NAME: C code of `const unsigned char NAME[]` with the file's bytes, and NAME_size
+embed = { echo '\#include <stddef.h>'; echo 'const unsigned char $(2)[] = {'; \
+    od -An -v -tx1 $(1) | sed 's/ \(..\)/0x\1,/g'; \
+    echo '}; const size_t $(2)_size = sizeof $(2);'; } > $@
 
 SRC := $(wildcard common/*.c)
 COMMON_O := $(SRC:%.c=$(B)/obj/%.o) $(GEN_O)
@@ -56,7 +61,7 @@ $(B)/http-gateway $(B)/event-processor:
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/libcommon.a: $(COMMON_O)
-$(B)/libgateway.a: $(filter-out %/main.o,$(GATEWAY_O))
+$(B)/libgateway.a: $(filter-out %/main.o,$(GATEWAY_O)) $(B)/gen/openapi.o
 $(B)/libprocessor.a: $(filter-out %/main.o,$(PROCESSOR_O))
 $(B)/lib%.a:
 	$(call say,AR,$@)
@@ -85,9 +90,12 @@ $(G)/descriptors.c: $(addprefix proto/,$(filter-out google/%,$(PUBLIC_PROTOS)))
 	$(call say,PROTO,$@)
 	@mkdir -p $(G)
 	$(Q)protoc -Iproto -I/usr/include --include_imports --descriptor_set_out=$(G)/descriptors.bin $^
-	$(Q){ echo '#include <stddef.h>'; echo 'const unsigned char tidings_descriptors[] = {'; \
-	  od -An -v -tx1 $(G)/descriptors.bin | sed 's/ \(..\)/0x\1,/g'; \
-	  echo '}; const size_t tidings_descriptors_size = sizeof tidings_descriptors;'; } > $@
+	$(Q)$(call embed,$(G)/descriptors.bin,tidings_descriptors)
+
+$(G)/openapi.c: docs/openapi.json
+	$(call say,EMBED,$<)
+	@mkdir -p $(G)
+	$(Q)$(call embed,$<,tidings_openapi)
 
 ##@ Use
 # Recursive: what is missing must be installed before anything is built; with all cores by default.

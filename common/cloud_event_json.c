@@ -8,7 +8,6 @@
 #include "common/mem.h"
 
 /* More than any event may have; null members, which count as absent, use up what is left. */
-#define MEMBERS_MAX 64
 #define RAW_NAME_MAX JSON_STRING_RAW_MAX(EVENT_EXTENSION_NAME_MAX)
 
 struct cloud_event_json {
@@ -18,7 +17,8 @@ struct cloud_event_json {
 
 struct reader {
     struct cloud_event_json *holder;
-    struct json_member members[MEMBERS_MAX]; /* names decoded, values as they are in the body */
+    struct json_member
+        members[CLOUD_EVENT_MEMBERS_MAX]; /* names decoded, values as they are in the body */
     size_t count;
     const struct json_member *data, *data_base64; /* NULL: absent */
     struct err_detail *detail;
@@ -101,16 +101,16 @@ static enum err decode_names(struct reader *r)
 
 static enum err scan(struct reader *r, struct view body)
 {
-    struct json_text text = {.members = r->members, .capacity = MEMBERS_MAX};
+    struct json_text text = {.members = r->members, .capacity = CLOUD_EVENT_MEMBERS_MAX};
     enum err e = json_scan(body, &text, r->detail);
 
     if (e)
         return e;
     if (text.kind != JSON_OBJECT)
         return err_set(r->detail, ERR_INVALID, "a CloudEvent in JSON is an object");
-    if (text.count > MEMBERS_MAX)
+    if (text.count > CLOUD_EVENT_MEMBERS_MAX)
         return err_set(r->detail, ERR_INVALID, "the event has %zu members; at most %d are allowed",
-                       text.count, MEMBERS_MAX);
+                       text.count, CLOUD_EVENT_MEMBERS_MAX);
     r->count = text.count;
     return ERR_NONE;
 }

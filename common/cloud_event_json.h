@@ -9,6 +9,8 @@
 
 #include "common/event.h"
 
+#define CLOUD_EVENT_MEMBERS_MAX 64 /* of the JSON object */
+
 /* Holds what the event's views point to besides the body. */
 struct cloud_event_json;
 

@@ -14,8 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Room for headers beyond what is allowed, so that most get an answer that says so. */
-#define BUFFER_SIZE (4 * HTTP_HEADER_MAX)
 #define MEMBERS_MAX 4096
 #define QUEUE "64" /* accepted connections that wait for a thread */
 #define QUEUE_SIZE 64
@@ -166,6 +164,7 @@ static enum err server_new(const struct http_options *options, struct http_serve
         return fail_memory(detail);
     server->stand_in = -1;
     server->options = *options;
+    server->streams_end_ms = INT64_MAX;
     server->worker_count = options->connections + options->reserve;
     server->starting = true;
     server->workers = mem_zero(server->worker_count, sizeof *server->workers);
@@ -223,7 +222,7 @@ static struct mg_context *start_civetweb(struct http_server *server)
     };
 
     snprintf(threads, sizeof threads, "%u", server->worker_count);
-    snprintf(buffer, sizeof buffer, "%d", BUFFER_SIZE);
+    snprintf(buffer, sizeof buffer, "%d", HTTP_BUFFER_SIZE);
     snprintf(request_timeout, sizeof request_timeout, "%lld", (long long)o->request_timeout_ms);
     snprintf(idle_timeout, sizeof idle_timeout, "%lld", (long long)o->idle_timeout_ms);
     return mg_start(&callbacks, server, settings);
@@ -287,8 +286,11 @@ void http_drain(struct http_server *server)
 
 bool http_stop_within(struct http_server *server, int64_t drain_ms)
 {
+    int64_t now = http_now_ms();
     bool drained;
 
+    if (drain_ms < INT64_MAX - now)
+        atomic_store(&server->streams_end_ms, now + drain_ms - drain_ms / 4);
     http_drain(server);
     drained = http_drain_connections(server, drain_ms);
     mg_stop(server->civetweb);

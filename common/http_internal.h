@@ -2,7 +2,9 @@
  *
  *   civetweb's thread -> http.c (callbacks) -> http_serve.c -> http_verify.c   is it sound?
  *                                                              http_route.c    whose is it?
+ *                                                              http_accept.c   will it be taken?
  *                                                              the handler     http_request.c reads
+ *                                                              http_stream.c   sends bit by bit
  *                                                              http_problem.c  if it failed
  *                                                              http_response.c the one writer
  *                                                              http_meters.c, http_access.c
@@ -25,6 +27,9 @@ struct mg_request_info;
 #define HTTP_PARAMETERS_MAX 4
 #define HTTP_QUERY_MAX 16
 #define HTTP_REQUEST_ID_MAX 128
+/* civetweb's, a connection: room for headers beyond what is allowed, so that most get an answer
+ * that says so. */
+#define HTTP_BUFFER_SIZE (4 * HTTP_HEADER_MAX)
 
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED };
 
@@ -45,9 +50,16 @@ struct http_request {
     bool close;                     /* the connection ends with the answer */
     bool continue_due;              /* the client waits for 100 before it sends the body */
     bool body_left;                 /* unread bytes of this request may be on the connection */
+    bool broken;                    /* nothing more of such an answer can be sent */
+    int fd;                         /* the connection's socket, once it was looked for; else -1 */
     enum err problem;               /* what it was refused for; ERR_NONE: it was not */
     uint64_t body_received;         /* bytes of the body so far, without the chunks' frames */
     uint64_t body_sent;             /* bytes of the answer's body */
+    bool answering;                 /* the answer is written piece by piece */
+    bool failed;                    /* the handler has */
+    const char *body_at;            /* in civetweb's buffer, behind the header */
+    size_t header_size;             /* bytes, with what may stand before the request line */
+    struct http_stream *stream;     /* http_stream.h; NULL: the body is not read piece by piece */
     enum http_framing framing;
     uint64_t content_length;
     struct view parameters[HTTP_PARAMETERS_MAX];
@@ -69,6 +81,7 @@ struct http_worker {
     bool refused;          /* http_serve_error has answered, and the connection ends */
     bool admitted;         /* counts among options.connections */
     const char *buffer;    /* where civetweb reads headers to: http_verify.c */
+    uint64_t consumed;     /* bytes of the connection's requests before this one */
     struct http_request request;
     struct http_response response;
     struct buf body;    /* the request's */
@@ -93,6 +106,7 @@ struct http_watch {
 };
 
 struct http_meters; /* http_meters.c */
+struct http_stream; /* http_stream.c */
 
 struct http_server {
     struct http_options options;
@@ -105,6 +119,7 @@ struct http_server {
     _Atomic uint32_t in_use;   /* connections that have a thread */
     _Atomic uint32_t admitted; /* those of them that are served */
     _Atomic bool draining;
+    _Atomic int64_t streams_end_ms; /* by then no body is read on any more */
     _Atomic bool starting;
     _Atomic bool threads_missing; /* civetweb could not start all */
     struct http_watch watch;
@@ -138,6 +153,9 @@ void http_watch_stop(struct http_server *server); /* undoes both */
 /* The worker's connection begins, enters another phase, ends. http_watch_enter returns false, once
  * and for all phases that follow, if the watch has cut the connection: nothing more will arrive. */
 void http_watch_open(struct http_worker *worker);
+/* The descriptor of the worker's connection, the thread's own; negative: it cannot be found, or not
+ * be told from another one. */
+int http_watch_socket(struct http_worker *worker);
 /* Whose connection it is; civetweb tells with the first request. */
 void http_watch_identify(struct http_worker *worker, const char *address, int port);
 bool http_watch_enter(struct http_worker *worker, enum http_phase phase, int64_t moment_ms);
@@ -169,6 +187,8 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn);
 /* The same for what civetweb has refused: its parser may have stopped anywhere, and each piece of
  * the request line is only ended once the next one has begun. */
 void http_request_begin_refused(struct http_worker *worker, struct mg_connection *conn);
+/* Sends 100 if the client waits for it. */
+void http_request_continue(struct http_request *r);
 /* Whether the comma-separated header holds the token. */
 bool http_header_has(struct view header, struct view token);
 /* Reads and forgets what is left of the body, at most `limit` bytes and until the deadline. */
@@ -181,12 +201,35 @@ must_check enum err http_request_decode(struct http_request *r, const struct vie
 /* http_route.c: finds the route, or answers OPTIONS by itself (*ret_done). */
 must_check enum err http_route_find(struct http_request *r, struct http_response *response,
                                     bool *ret_done, struct err_detail *detail);
+/* ERR_METHOD, with Allow. */
+must_check enum err http_route_refuse_method(struct http_request *r, struct http_response *response,
+                                             struct err_detail *detail);
+
+/* http_accept.c: whether Accept takes an answer of one of those types, which commas separate, or a
+ * problem document at least. */
+bool http_accepts(const struct http_request *r, const char *types);
+
+/* http_cors.c: adds to the answer to OPTIONS what a browser asks before a request of another
+ * origin's page. */
+void http_cors_preflight(const struct http_request *r, struct http_response *response,
+                         const char *methods);
+/* The header lines of any answer that let such a page read it. */
+void http_cors_write(const struct http_request *r, struct buf *out);
 
 /* http_response.c */
 void http_response_begin(struct http_worker *worker);
-/* The one place that writes replies: one write, header and body. */
+/* The one place that writes replies: one write, header and body; or the end of one that is written
+ * piece by piece, unless the handler has failed: then it is cut off. */
 void http_response_write(struct http_request *r);
 const char *http_reason(int status);
+/* When what is written from now on must have been taken. */
+int64_t http_write_deadline(const struct http_request *r);
+
+/* Appends the status line and the headers. */
+void http_response_head(struct http_request *r, struct buf *out);
+
+/* http_pieces.c: the end of an answer that was written piece by piece. */
+void http_pieces_end(struct http_request *r);
 
 /* http_problem.c: makes the response a problem document. */
 void http_problem(struct http_request *r, enum err e, const struct err_detail *detail);

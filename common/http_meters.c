@@ -141,7 +141,8 @@ void http_meters_count(const struct http_request *r, int status, int64_t duratio
         i++;
     meters = &server->meters->routes[i];
     metric_add(meters->by_status[index_of(status)], 1);
-    metric_observe_us(meters->duration, duration_us);
+    if (!r->answering) /* which takes as long as its client likes */
+        metric_observe_us(meters->duration, duration_us);
     if (r->body_received > 0)
         metric_add(meters->received, r->body_received);
     if (r->body_sent > 0)

@@ -44,6 +44,7 @@ void http_problem(struct http_request *r, enum err e, const struct err_detail *d
     r->problem = e;
     response->status = err_http_status(e);
     response->content_type = "application/problem+json";
+    response->caching = "no-store";
     buf_clear(&response->body);
     write_document(r, e, detail, response);
     if (worth_retrying(e))

@@ -1,7 +1,8 @@
-#include "common/http_internal.h"
+#include "common/http_stream.h"
 #include "common/text.h"
 
 #include <civetweb.h>
+#include <stdio.h>
 
 #define CHUNKED_STEP 8192 /* the first room for a body of unknown length */
 
@@ -64,6 +65,7 @@ void http_request_begin(struct http_worker *worker, struct mg_connection *conn)
         .info = info,
         .method = view_of(info->request_method),
         .started_us = http_now_us(),
+        .fd = -1,
     };
     split_target(r);
     choose_request_id(r);
@@ -80,6 +82,7 @@ void http_request_begin_refused(struct http_worker *worker, struct mg_connection
         .conn = conn,
         .info = info,
         .started_us = http_now_us(),
+        .fd = -1,
         .close = true,
     };
     if (info->request_uri)
@@ -178,6 +181,45 @@ bool http_query(const struct http_request *r, const char *name, struct view *ret
         return true;
     }
     return false;
+}
+
+static bool is_listed(const char *const *names, struct view name)
+{
+    for (; *names; names++)
+        if (view_equal(view_of(*names), name))
+            return true;
+    return false;
+}
+
+static enum err fail_unknown_parameter(struct view name, const char *const *names,
+                                       struct err_detail *detail)
+{
+    int shown = (int)(name.len < 50 ? name.len : 50);
+    char allowed[256] = "none";
+    size_t used = 0;
+
+    for (; *names && used < sizeof allowed; names++)
+        used += (size_t)snprintf(allowed + used, sizeof allowed - used, "%s%s", used ? ", " : "",
+                                 *names);
+    return err_set(detail, ERR_INVALID, "there is no query parameter \"%.*s\" here; allowed: %s",
+                   shown, name.data, allowed);
+}
+
+enum err http_query_only(const struct http_request *r, const char *const *names,
+                         struct err_detail *detail)
+{
+    for (size_t i = 0; i < r->query_count; i++) {
+        struct view name = r->query[i].name;
+
+        if (!is_listed(names, name))
+            return fail_unknown_parameter(name, names, detail);
+        for (size_t j = 0; j < i; j++)
+            if (view_equal(r->query[j].name, name))
+                return err_set(detail, ERR_INVALID,
+                               "the query parameter %.*s is given twice; once is allowed",
+                               (int)name.len, name.data);
+    }
+    return ERR_NONE;
 }
 
 /* ---- decoding of path and query ---- */
@@ -320,7 +362,7 @@ static enum err read_chunked(struct http_request *r, struct err_detail *detail)
     }
 }
 
-static void send_continue(struct http_request *r)
+void http_request_continue(struct http_request *r)
 {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -329,19 +371,37 @@ static void send_continue(struct http_request *r)
     r->continue_due = false;
 }
 
-enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail)
+static enum err check_framed(const struct http_request *r, struct err_detail *detail)
 {
-    enum err e;
-
     if (r->framing == HTTP_NO_BODY && view_equal(r->method, VIEW("POST")))
         return err_set(detail, ERR_LENGTH_REQUIRED,
                        "a POST needs Content-Length or Transfer-Encoding: chunked");
+    return ERR_NONE;
+}
+
+enum err http_body_read(struct http_request *r, int64_t timeout_ms, char *to, size_t room,
+                        size_t *ret, struct err_detail *detail)
+{
+    enum err e = check_framed(r, detail);
+
+    if (e)
+        return e;
+    http_request_continue(r);
+    return http_stream_read(r, http_now_ms() + timeout_ms, to, room, ret, detail);
+}
+
+enum err http_body(struct http_request *r, struct view *ret, struct err_detail *detail)
+{
+    enum err e = check_framed(r, detail);
+
+    if (e)
+        return e;
     if (r->framing == HTTP_LENGTH && r->content_length > r->worker->server->options.max_body)
         return fail_too_large(r, detail);
     if (r->body_left) {
         buf_clear(&r->worker->body);
         http_watch_enter(r->worker, HTTP_READING, r->deadline_ms);
-        send_continue(r);
+        http_request_continue(r);
         e = r->framing == HTTP_LENGTH ? read_length(r, detail) : read_chunked(r, detail);
         http_watch_enter(r->worker, HTTP_WORKING, 0);
         if (e)

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <time.h>
 
+/* The request's time-out, for an answer to be taken by a client that keeps taking some of it; from
+ * one that takes nothing civetweb turns away after one. */
+#define WRITE_TIMES 6
+
 static const struct reason {
     int status;
     const char *phrase;
@@ -13,6 +17,7 @@ static const struct reason {
     {202, "Accepted"},
     {204, "No Content"},
     {207, "Multi-Status"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
@@ -50,6 +55,7 @@ void http_response_begin(struct http_worker *worker)
 
     response->status = 200;
     response->content_type = "application/json";
+    response->caching = "no-store";
     buf_clear(&response->body);
     buf_clear(&response->headers);
     buf_clear(&response->members);
@@ -106,11 +112,31 @@ static void add_number(struct buf *out, size_t number)
     buf_add(out, at, (size_t)(digits + sizeof digits - at));
 }
 
-/* Piece by piece: printf would take as long as all the rest of a request here. */
-static void add_head(struct http_request *r, struct buf *out)
+static bool is_old(const struct http_request *r)
 {
-    struct http_response *response = &r->worker->response;
-    bool old = r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
+    return r->info->http_version && strcmp(r->info->http_version, "1.0") == 0;
+}
+
+/* RFC 9110, section 6.4.1 */
+static bool has_content(const struct http_response *response)
+{
+    return response->status != 204 && response->status != 304;
+}
+
+static void add_framing(const struct http_request *r, struct buf *out)
+{
+    if (!r->answering) {
+        buf_add_text(out, "\r\nContent-Length: ");
+        add_number(out, r->worker->response.body.len);
+    } else if (!is_old(r)) {
+        buf_add_text(out, "\r\nTransfer-Encoding: chunked");
+    }
+}
+
+/* Piece by piece: printf would take as long as all the rest of a request here. */
+void http_response_head(struct http_request *r, struct buf *out)
+{
+    const struct http_response *response = &r->worker->response;
 
     buf_add_text(out, "HTTP/1.1 ");
     add_number(out, (size_t)response->status);
@@ -118,17 +144,19 @@ static void add_head(struct http_request *r, struct buf *out)
     buf_add_text(out, http_reason(response->status));
     buf_add_text(out, "\r\nDate: ");
     buf_add_text(out, date_of(r->worker));
-    if (response->status != 204) {
+    if (has_content(response)) {
         buf_add_text(out, "\r\nContent-Type: ");
         buf_add_text(out, response->content_type);
-        buf_add_text(out, "\r\nContent-Length: ");
-        add_number(out, response->body.len);
+        add_framing(r, out);
     }
-    buf_add_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
+    buf_add_text(out, "\r\nCache-Control: ");
+    buf_add_text(out, response->caching);
+    buf_add_text(out, "\r\nX-Request-Id: ");
     buf_add_view(out, http_request_id(r));
-    buf_add_text(out, r->close ? "\r\nConnection: close\r\n"
-                      : old    ? "\r\nConnection: keep-alive\r\n"
-                               : "\r\n");
+    buf_add_text(out, r->close    ? "\r\nConnection: close\r\n"
+                      : is_old(r) ? "\r\nConnection: keep-alive\r\n"
+                                  : "\r\n");
+    http_cors_write(r, out);
     buf_add_view(out, buf_view(&response->headers));
     buf_add_text(out, "\r\n");
 }
@@ -148,14 +176,23 @@ static void write_bare(struct http_request *r)
     mg_write(r->conn, reply, sizeof reply - 1);
 }
 
+int64_t http_write_deadline(const struct http_request *r)
+{
+    return http_now_ms() + WRITE_TIMES * r->worker->server->options.request_timeout_ms;
+}
+
 void http_response_write(struct http_request *r)
 {
     struct http_response *response = &r->worker->response;
     struct buf *out = &r->worker->out;
 
+    if (r->answering) {
+        http_pieces_end(r);
+        return;
+    }
     buf_clear(out);
-    add_head(r, out);
-    if (response->status != 204 && !view_equal(r->method, VIEW("HEAD"))) {
+    http_response_head(r, out);
+    if (has_content(response) && !view_equal(r->method, VIEW("HEAD"))) {
         buf_add_view(out, buf_view(&response->body));
         r->body_sent = response->body.len;
     }

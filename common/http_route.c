@@ -51,13 +51,10 @@ static bool serves(const struct http_route *route, struct view method)
 /* ---- answers for paths that are known, and not ---- */
 
 /* "GET, HEAD, POST, OPTIONS" */
-static void write_allow(const struct http_request *r, struct buf *out)
+static void write_allow(const struct http_request *r, const char *pattern, struct buf *out)
 {
-    struct view parameters[HTTP_PARAMETERS_MAX];
-    size_t count;
-
     for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
-        if (strcmp(p->method, "OPTIONS") == 0 || !matches(p->pattern, r->path, parameters, &count))
+        if (strcmp(p->method, "OPTIONS") == 0 || strcmp(p->pattern, pattern) != 0)
             continue;
         buf_add_text(out, p->method);
         buf_add_text(out, strcmp(p->method, "GET") == 0 ? ", HEAD, " : ", ");
@@ -66,30 +63,63 @@ static void write_allow(const struct http_request *r, struct buf *out)
 }
 
 /* Writes the methods to `text`, too. */
-static enum err add_allow(struct http_request *r, struct http_response *response,
-                          char text[ALLOW_SIZE], struct err_detail *detail)
+static enum err add_allow(struct http_request *r, const char *pattern,
+                          struct http_response *response, char text[ALLOW_SIZE],
+                          struct err_detail *detail)
 {
     struct buf *allow = &r->worker->decoded;
 
     buf_clear(allow);
-    write_allow(r, allow);
+    write_allow(r, pattern, allow);
     if (buf_failed(allow))
         return err_set(detail, ERR_MEMORY, "no memory for the answer");
     snprintf(text, ALLOW_SIZE, "%.*s", (int)allow->len, allow->data);
     http_add_header(response, "Allow", view_of(text));
+    if (view_equal(r->method, VIEW("OPTIONS")))
+        http_cors_preflight(r, response, text);
     return ERR_NONE;
 }
 
-static enum err answer_other_method(struct http_request *r, struct http_response *response,
-                                    bool *ret_done, struct err_detail *detail)
+/* The first pattern that matches; it hides those that follow. NULL: there is none. */
+static const char *pattern_of(const struct http_request *r, struct view *parameters, size_t *count)
+{
+    for (const struct http_route *p = r->worker->server->options.routes; p->method; p++)
+        if (matches(p->pattern, r->path, parameters, count))
+            return p->pattern;
+    return NULL;
+}
+
+static enum err refuse_method(struct http_request *r, const char *pattern,
+                              struct http_response *response, struct err_detail *detail)
 {
     char allowed[ALLOW_SIZE];
-    enum err e = add_allow(r, response, allowed, detail);
+    enum err e = add_allow(r, pattern, response, allowed, detail);
 
+    return e ? e : err_set(detail, ERR_METHOD, "allowed here: %s", allowed);
+}
+
+enum err http_route_refuse_method(struct http_request *r, struct http_response *response,
+                                  struct err_detail *detail)
+{
+    struct view parameters[HTTP_PARAMETERS_MAX];
+    size_t count;
+    const char *pattern = pattern_of(r, parameters, &count);
+
+    return refuse_method(r, pattern ? pattern : "", response, detail);
+}
+
+static enum err answer_other_method(struct http_request *r, const char *pattern,
+                                    struct http_response *response, bool *ret_done,
+                                    struct err_detail *detail)
+{
+    char allowed[ALLOW_SIZE];
+    enum err e;
+
+    if (!view_equal(r->method, VIEW("OPTIONS")))
+        return refuse_method(r, pattern, response, detail);
+    e = add_allow(r, pattern, response, allowed, detail);
     if (e)
         return e;
-    if (!view_equal(r->method, VIEW("OPTIONS")))
-        return err_set(detail, ERR_METHOD, "allowed here: %s", allowed);
     response->status = 204;
     *ret_done = true;
     return ERR_NONE;
@@ -102,7 +132,7 @@ static enum err begin_options(struct http_request *r, struct http_response *resp
     char allowed[ALLOW_SIZE];
 
     response->status = 204;
-    return add_allow(r, response, allowed, detail);
+    return add_allow(r, r->route->pattern, response, allowed, detail);
 }
 
 /* "OPTIONS *" asks whether the server lives (RFC 9110, section 9.3.7). */
@@ -135,65 +165,6 @@ static enum err fail_unknown_path(const struct http_request *r, struct err_detai
     return err_set(detail, ERR_NOT_FOUND, "there is nothing at this path; there is: %s", known);
 }
 
-/* ---- Accept (RFC 9110, section 12.5.1), leniently: weights don't matter ---- */
-
-/* "type/subtype;parameters" without the parameters. */
-static struct view media_range(struct view item)
-{
-    const char *semicolon = memchr(item.data, ';', item.len);
-
-    if (semicolon)
-        item.len = (size_t)(semicolon - item.data);
-    while (item.len > 0 && (item.data[0] == ' ' || item.data[0] == '\t')) {
-        item.data++;
-        item.len--;
-    }
-    while (item.len > 0 && item.data[item.len - 1] == ' ')
-        item.len--;
-    return item;
-}
-
-static bool range_takes(struct view range, struct view type)
-{
-    size_t slash = (size_t)((const char *)memchr(type.data, '/', type.len) - type.data);
-
-    if (view_equal(range, VIEW("*/*")) || view_equal(range, VIEW("*")))
-        return true;
-    if (range.len == slash + 2 && range.data[slash + 1] == '*')
-        return view_equal_nocase((struct view){range.data, slash + 1},
-                                 (struct view){type.data, slash + 1});
-    return view_equal_nocase(range, type);
-}
-
-static bool list_takes(struct view accept, const char *produces)
-{
-    const char *at = accept.data, *end = at + accept.len;
-
-    while (at < end) {
-        const char *comma = memchr(at, ',', (size_t)(end - at));
-        struct view range = media_range((struct view){at, (size_t)((comma ? comma : end) - at)});
-
-        if (range_takes(range, view_of(produces)) ||
-            range_takes(range, VIEW("application/problem+json")))
-            return true;
-        at = comma ? comma + 1 : end;
-    }
-    return false;
-}
-
-static bool acceptable(const struct http_request *r, const char *produces)
-{
-    struct view accept;
-    bool asked = false;
-
-    for (int at = 0; http_header_next(r, "Accept", &at, &accept);) {
-        if (list_takes(accept, produces))
-            return true;
-        asked = asked || accept.len > 0;
-    }
-    return !asked;
-}
-
 /* The path is the route's, and the method too. */
 static enum err enter(struct http_request *r, const struct http_route *route,
                       const struct view *parameters, size_t count, struct http_response *response,
@@ -202,7 +173,7 @@ static enum err enter(struct http_request *r, const struct http_route *route,
     enum err e = ERR_NONE;
 
     r->route = route;
-    if (route->produces && !acceptable(r, route->produces))
+    if (route->produces && !http_accepts(r, route->produces))
         return err_set(detail, ERR_NOT_ACCEPTABLE, "this is answered with %s", route->produces);
     if (view_equal(r->method, VIEW("OPTIONS")))
         e = begin_options(r, response, detail);
@@ -213,18 +184,16 @@ enum err http_route_find(struct http_request *r, struct http_response *response,
                          struct err_detail *detail)
 {
     struct view parameters[HTTP_PARAMETERS_MAX];
-    const struct http_route *known = NULL;
-    size_t count;
+    size_t count = 0;
+    const char *pattern;
 
     if (view_equal(r->path, VIEW("*")))
         return answer_asterisk(r, response, ret_done, detail);
-    for (const struct http_route *p = r->worker->server->options.routes; p->method; p++) {
-        if (!matches(p->pattern, r->path, parameters, &count))
-            continue;
-        known = p;
-        if (serves(p, r->method))
+    pattern = pattern_of(r, parameters, &count);
+    if (!pattern)
+        return fail_unknown_path(r, detail);
+    for (const struct http_route *p = r->worker->server->options.routes; p->method; p++)
+        if (strcmp(p->pattern, pattern) == 0 && serves(p, r->method))
             return enter(r, p, parameters, count, response, detail);
-    }
-    return known ? answer_other_method(r, response, ret_done, detail)
-                 : fail_unknown_path(r, detail);
+    return answer_other_method(r, pattern, response, ret_done, detail);
 }

@@ -1,13 +1,10 @@
 /* The life of one request, from the header that civetweb has read to the answer.
  */
-#include "common/http_internal.h"
+#include "common/http_stream.h"
 #include "common/log.h"
 
 #include <civetweb.h>
 
-/* The request's time-out, for an answer to be taken by a client that keeps taking some of it; from
- * one that takes nothing civetweb turns away after one. */
-#define WRITE_TIMES 6
 #define DISCARD_MAX 65536 /* an unread body up to this is read, to keep the connection */
 #define DISCARD_MS 1000
 #define BIG_BUFFER 65536 /* what grew beyond it for one request is given back */
@@ -95,16 +92,18 @@ static void settle_body(struct http_request *r)
  * client may lose the answer. So what it is still sending is taken for a moment. */
 static void linger(struct http_request *r)
 {
-    if (r->body_left && !r->continue_due && !threads_short(r->worker->server))
+    if (!r->body_left || r->continue_due || threads_short(r->worker->server))
+        return;
+    if (r->stream)
+        http_stream_discard(r, http_now_ms() + DISCARD_MS);
+    else
         http_request_discard(r, UINT64_MAX, http_now_ms() + DISCARD_MS);
 }
 
 /* Most answers fit the socket's buffer, and are gone at once. */
 static void write_answer(struct http_request *r)
 {
-    int64_t limit_ms = WRITE_TIMES * r->worker->server->options.request_timeout_ms;
-
-    http_watch_enter(r->worker, HTTP_WRITING, http_now_ms() + limit_ms);
+    http_watch_enter(r->worker, HTTP_WRITING, http_write_deadline(r));
     http_response_write(r);
 }
 
@@ -136,6 +135,8 @@ static void finish(struct http_request *r)
         linger(r);
         mg_disable_connection_keep_alive(r->conn);
     }
+    worker->consumed += r->header_size + r->content_length;
+    http_stream_free(r);
     give_back(&worker->body);
     give_back(&worker->out);
     give_back(&worker->response.body);
@@ -174,7 +175,8 @@ static int serve(struct mg_connection *conn, bool last)
     log_context_set(http_request_id(r), (struct view){0});
     e = answer(r, &detail);
     settle_body(r);
-    if (e)
+    r->failed = e != ERR_NONE;
+    if (e && !r->answering)
         http_problem(r, e, &detail);
     finish(r);
     return worker->response.status;
@@ -212,8 +214,14 @@ static bool was_slow(struct http_worker *worker)
     return (phase == HTTP_OPENING || phase == HTTP_ARRIVING) && moment <= http_now_ms();
 }
 
+/* Methods that are somebody's, but that civetweb does not know. */
+static bool is_known_elsewhere(struct view method)
+{
+    return view_equal(method, VIEW("TRACE")) || view_equal(method, VIEW("QUERY"));
+}
+
 /* A request line that was read as far as its version, and refused for its method or version. */
-static enum err explain_line(const struct http_request *r, struct err_detail *detail)
+static enum err explain_line(struct http_request *r, struct err_detail *detail)
 {
     const char *version = r->info->http_version;
     bool other_minor = strncmp(version, "1.", 2) == 0 && version[2] >= '2' && version[2] <= '9' &&
@@ -221,13 +229,15 @@ static enum err explain_line(const struct http_request *r, struct err_detail *de
 
     if ((version[0] >= '2' && version[0] <= '9') || other_minor)
         return err_set(detail, ERR_HTTP_VERSION, "HTTP/1.1 and HTTP/1.0 are served here");
+    if (is_known_elsewhere(r->method))
+        return http_route_refuse_method(r, &r->worker->response, detail);
     if (strcmp(version, "1.1") == 0 || strcmp(version, "1.0") == 0)
         return err_set(detail, ERR_UNIMPLEMENTED, "the method %.*s is not known here",
                        (int)(r->method.len < 32 ? r->method.len : 32), r->method.data);
     return err_set(detail, ERR_MALFORMED, "the request line does not end with HTTP/1.1");
 }
 
-static enum err explain(const struct http_request *r, int status, const char *message, bool slow,
+static enum err explain(struct http_request *r, int status, const char *message, bool slow,
                         struct err_detail *detail)
 {
     if (status == 400 && slow)

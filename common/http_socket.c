@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#define ESTABLISHED 1 /* tcpi_state; <netinet/tcp.h> has the name, and an older struct tcp_info */
+
 /* IPv4 addresses whole, IPv6 ones folded: with the port, enough to tell connections apart. */
 static uint32_t fold(const struct in6_addr *address)
 {
@@ -172,7 +174,42 @@ bool http_socket_arrival(int fd, struct http_arrival *ret)
         return false;
     *ret = (struct http_arrival){.unread = unread,
                                  .silent_ms = info.tcpi_last_data_recv,
-                                 .bytes_arrived = info.tcpi_bytes_received};
+                                 .bytes_arrived = info.tcpi_bytes_received,
+                                 .open = info.tcpi_state == ESTABLISHED};
+    return true;
+}
+
+static bool tcp_info(int fd, struct tcp_info *ret)
+{
+    socklen_t size = sizeof *ret;
+
+    memset(ret, 0, sizeof *ret);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &size) == 0;
+}
+
+/* Linux counts the peer's end as a byte that has arrived. */
+static unsigned long long end_of_peer(const struct tcp_info *info)
+{
+    return info->tcpi_state != ESTABLISHED;
+}
+
+/* Between two equal looks nothing has arrived, so the number of unread bytes is of that moment. */
+bool http_socket_taken(int fd, uint64_t *ret)
+{
+    struct tcp_info before, after;
+    int unread = 0;
+
+    if (!tcp_info(fd, &after))
+        return false;
+    do {
+        before = after;
+        if (ioctl(fd, FIONREAD, &unread) != 0 || !tcp_info(fd, &after))
+            return false;
+    } while (before.tcpi_bytes_received != after.tcpi_bytes_received ||
+             before.tcpi_state != after.tcpi_state);
+    if (after.tcpi_bytes_received < (unsigned long long)unread + end_of_peer(&after))
+        return false; /* an old kernel */
+    *ret = after.tcpi_bytes_received - (unsigned long long)unread - end_of_peer(&after);
     return true;
 }
 

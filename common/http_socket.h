@@ -31,8 +31,12 @@ struct http_arrival {
     int unread;             /* bytes that wait to be read */
     int64_t silent_ms;      /* since the last data arrived */
     uint64_t bytes_arrived; /* since the connection began */
+    bool open;              /* neither side has ended it */
 };
 bool http_socket_arrival(int fd, struct http_arrival *ret);
+/* How many bytes have been read from the socket since the connection began. False: the kernel does
+ * not tell. */
+must_check bool http_socket_taken(int fd, uint64_t *ret);
 /* Connections that wait to be accepted. */
 uint32_t http_socket_backlog(int listening);
 

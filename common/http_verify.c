@@ -114,7 +114,7 @@ static bool field_sound(const struct mg_header *field, const char *line, const c
     return true;
 }
 
-static enum err check_layout(const struct http_request *r, struct err_detail *detail)
+static enum err check_layout(struct http_request *r, struct err_detail *detail)
 {
     const struct mg_request_info *info = r->info;
     const char *next;
@@ -137,6 +137,8 @@ static enum err check_layout(const struct http_request *r, struct err_detail *de
     /* the empty line; civetweb has put NUL over its LF, and without fields over its CR too */
     if ((next[0] != '\r' && info->num_headers > 0) || next[1] != '\0')
         return malformed(detail, "the header must end with an empty line, and its lines with CRLF");
+    r->body_at = next + 2;
+    r->header_size = (size_t)(r->body_at - r->worker->buffer);
     return ERR_NONE;
 }
 

@@ -46,7 +46,7 @@ struct round {
     int64_t now_ms;
     size_t count;
     size_t to_end;        /* VERDICT_END_IF_IDLE: at most so many */
-    size_t silent_to_end; /* and as many new connections that send nothing */
+    size_t silent_to_end; /* new connections that send nothing: as many, or all */
     bool draining;
 };
 
@@ -87,10 +87,41 @@ void http_watch_open(struct http_worker *worker)
     int64_t deadline = http_now_ms() + server->options.request_timeout_ms;
 
     worker->was_cut = false;
+    worker->consumed = 0;
     atomic_store_explicit(&worker->peer, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->state, state_of(HTTP_OPENING, deadline), memory_order_release);
     if (atomic_fetch_add(&server->in_use, 1) >= comfortable(server))
         make_room(server);
+}
+
+struct own_socket {
+    uint64_t peer;
+    int fd;
+    int count;
+};
+
+static bool find_own(int fd, uint64_t peer, void *ctx)
+{
+    struct own_socket *own = ctx;
+
+    if (peer == own->peer) {
+        own->fd = fd;
+        own->count++;
+    }
+    return true;
+}
+
+/* Two connections of one peer differ in our own address: not worth telling apart. */
+int http_watch_socket(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+    struct own_socket own = {.peer = atomic_load_explicit(&worker->peer, memory_order_relaxed)};
+    bool seen;
+
+    pthread_mutex_lock(&server->watch.lock);
+    seen = http_sockets_each(server->watch.descriptors, server->port, find_own, &own);
+    pthread_mutex_unlock(&server->watch.lock);
+    return seen && own.count == 1 ? own.fd : -1;
 }
 
 void http_watch_identify(struct http_worker *worker, const char *address, int port)
@@ -140,6 +171,12 @@ static size_t connections_too_many(const struct http_server *server)
     if (atomic_load(&server->draining))
         return in_use;
     return in_use > comfortable(server) ? in_use - comfortable(server) : 0;
+}
+
+/* With all threads taken, any number may be waiting behind them: then all that are silent go. */
+static size_t silent_too_many(const struct http_server *server, size_t too_many)
+{
+    return atomic_load(&server->in_use) >= server->worker_count ? SIZE_MAX : too_many;
 }
 
 /* False: nothing is to be done about it. */
@@ -260,12 +297,14 @@ static void execute(const struct round *round, const struct http_cut *c, int fd)
 }
 
 /* A new connection that says nothing is in the way. Its thread is not known before its first
- * request, so it is told from others by its socket. */
+ * request, so it is told from others by its socket. One that was ended already and waits in
+ * civetweb's queue for a thread to notice must not count again: the queue may hold more of them
+ * than are to be ended in a round. */
 static void end_if_silent(struct round *round, int fd, uint64_t peer)
 {
     struct http_arrival arrival;
 
-    if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) ||
+    if (round->silent_to_end == 0 || !http_socket_arrival(fd, &arrival) || !arrival.open ||
         arrival.bytes_arrived > 0 || arrival.silent_ms < SILENT_MIN_MS ||
         http_socket_peer(fd, round->server->port) != peer)
         return;
@@ -307,7 +346,7 @@ static void look_around(struct http_server *server)
     if (look)
         watch->next_look_ms = round.now_ms + LOOK_MS;
     watch->make_room = false;
-    round.silent_to_end = round.to_end;
+    round.silent_to_end = silent_too_many(server, round.to_end);
     collect(&round, look);
     if (round.count == 0 && round.to_end == 0)
         return;

@@ -96,7 +96,7 @@ struct rpc_channel;
  * not wait. ERR_INVALID: not a target. */
 must_check enum err rpc_channel_open(const char *target, struct rpc_channel **ret,
                                      struct err_detail *detail);
-void rpc_channel_close(struct rpc_channel *channel); /* when no call is in progress */
+void rpc_channel_close(struct rpc_channel *channel); /* when no call or reader is in progress */
 /* One unary call; waits, thread-safe. Fails fast: ERR_UNAVAILABLE while no address can be reached.
  * The answer replaces what is in `reply`. A status other than OK becomes the enum err with that
  * gRPC status (NOT_FOUND -> ERR_NOT_FOUND, UNAVAILABLE -> ERR_UNAVAILABLE, DEADLINE_EXCEEDED ->
@@ -107,5 +107,20 @@ void rpc_channel_close(struct rpc_channel *channel); /* when no call is in progr
 must_check enum err rpc_call_unary(struct rpc_channel *channel, const char *path,
                                    struct view request, int64_t timeout_ms, struct buf *reply,
                                    struct err_detail *detail);
+
+/* A server-streaming call, read message by message, by one thread. What is not read stays with the
+ * server, but for what HTTP/2 lets it send ahead (64 KiB, about). */
+struct rpc_reader;
+enum rpc_read { RPC_READ_MESSAGE, RPC_READ_NOTHING, RPC_READ_END };
+/* Begins the call; does not wait. ERR_MEMORY. */
+must_check enum err rpc_reader_open(struct rpc_channel *channel, const char *path,
+                                    struct view request, struct rpc_reader **ret,
+                                    struct err_detail *detail);
+/* Waits for the next message, at most so long. MESSAGE: it replaces what is in `message`. NOTHING:
+ * none has come yet. END: there are no more; *ret_end says how the call has ended, as
+ * rpc_call_unary does (ERR_NONE: OK), or is ERR_MEMORY: a message had no room. */
+enum rpc_read rpc_reader_next(struct rpc_reader *reader, int64_t timeout_ms, struct buf *message,
+                              enum err *ret_end, struct err_detail *detail);
+void rpc_reader_close(struct rpc_reader *reader); /* cancels a call that has not ended; NULL too */
 
 #endif

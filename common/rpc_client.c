@@ -1,8 +1,8 @@
 /* The client: unary calls over a channel that balances round robin. */
-#include "common/rpc_core.h"
+#include "common/rpc_client.h"
 
 #include "common/mem.h"
-#include "common/rpc.h"
+#include "common/rpc_core.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
@@ -12,16 +12,10 @@
 #include <grpc/support/time.h>
 #include <pthread.h>
 
-/* A completion queue for one call at a time, reused. */
-struct queue {
-    struct queue *next;
-    grpc_completion_queue *core;
-};
-
 struct rpc_channel {
     grpc_channel *core;
     pthread_mutex_t lock; /* owns: */
-    struct queue *idle;
+    struct rpc_queue *idle;
 };
 
 /* ---- the channel ---- */
@@ -87,7 +81,7 @@ enum err rpc_channel_open(const char *target, struct rpc_channel **ret, struct e
     return ERR_NONE;
 }
 
-static void queue_free(struct queue *queue)
+static void queue_free(struct rpc_queue *queue)
 {
     grpc_completion_queue_shutdown(queue->core);
     grpc_completion_queue_destroy(queue->core);
@@ -100,7 +94,7 @@ void rpc_channel_close(struct rpc_channel *channel)
         return;
     grpc_channel_destroy(channel->core);
     while (channel->idle) {
-        struct queue *queue = channel->idle;
+        struct rpc_queue *queue = channel->idle;
         channel->idle = queue->next;
         queue_free(queue);
     }
@@ -109,10 +103,10 @@ void rpc_channel_close(struct rpc_channel *channel)
     rpc_core_release();
 }
 
-static struct queue *queue_take(struct rpc_channel *channel)
+struct rpc_queue *rpc_queue_take(struct rpc_channel *channel)
 {
     pthread_mutex_lock(&channel->lock);
-    struct queue *queue = channel->idle;
+    struct rpc_queue *queue = channel->idle;
     if (queue)
         channel->idle = queue->next;
     pthread_mutex_unlock(&channel->lock);
@@ -124,7 +118,7 @@ static struct queue *queue_take(struct rpc_channel *channel)
     return queue;
 }
 
-static void queue_give(struct rpc_channel *channel, struct queue *queue)
+void rpc_queue_give(struct rpc_channel *channel, struct rpc_queue *queue)
 {
     pthread_mutex_lock(&channel->lock);
     queue->next = channel->idle;
@@ -207,8 +201,7 @@ static enum err error_of(grpc_status_code status)
     }
 }
 
-static enum err read_message(grpc_byte_buffer *message, struct buf *reply,
-                             struct err_detail *detail)
+enum err rpc_client_read(grpc_byte_buffer *message, struct buf *reply, struct err_detail *detail)
 {
     grpc_byte_buffer_reader reader;
     grpc_slice slice;
@@ -225,14 +218,36 @@ static enum err read_message(grpc_byte_buffer *message, struct buf *reply,
     return ERR_NONE;
 }
 
+enum err rpc_client_error(grpc_status_code status, grpc_slice text, struct err_detail *detail)
+{
+    return err_set(detail, error_of(status), "%.*s", (int)GRPC_SLICE_LENGTH(text),
+                   (const char *)GRPC_SLICE_START_PTR(text));
+}
+
 static enum err read_result(const struct result *result, struct buf *reply,
                             struct err_detail *detail)
 {
-    enum err e = error_of(result->status);
-    if (e == ERR_NONE)
-        return read_message(result->message, reply, detail);
-    return err_set(detail, e, "%.*s", (int)GRPC_SLICE_LENGTH(result->details),
-                   (const char *)GRPC_SLICE_START_PTR(result->details));
+    if (result->status == GRPC_STATUS_OK)
+        return rpc_client_read(result->message, reply, detail);
+    return rpc_client_error(result->status, result->details, detail);
+}
+
+grpc_byte_buffer *rpc_client_message(struct view bytes)
+{
+    grpc_slice slice = grpc_slice_from_copied_buffer(bytes.len ? bytes.data : "", bytes.len);
+    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return message;
+}
+
+grpc_call *rpc_client_call(struct rpc_channel *channel, struct rpc_queue *queue, const char *path,
+                           gpr_timespec limit)
+{
+    grpc_slice name = grpc_slice_from_copied_string(path);
+    grpc_call *call = grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                               queue->core, name, NULL, limit, NULL);
+    grpc_slice_unref(name);
+    return call;
 }
 
 enum err rpc_call_unary(struct rpc_channel *channel, const char *path, struct view request,
@@ -240,16 +255,11 @@ enum err rpc_call_unary(struct rpc_channel *channel, const char *path, struct vi
 {
     if (timeout_ms <= 0) /* core may be faster than its timer */
         return err_set(detail, ERR_DEADLINE, "%s", err_title(ERR_DEADLINE));
-    struct queue *queue = queue_take(channel);
+    struct rpc_queue *queue = rpc_queue_take(channel);
     if (!queue)
         return err_set(detail, ERR_MEMORY, "%s", err_title(ERR_MEMORY));
-    grpc_slice name = grpc_slice_from_copied_string(path);
-    grpc_slice body = grpc_slice_from_copied_buffer(request.len ? request.data : "", request.len);
-    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&body, 1);
-    grpc_slice_unref(body);
-    grpc_call *call = grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                               queue->core, name, NULL, limit_of(timeout_ms), NULL);
-    grpc_slice_unref(name);
+    grpc_byte_buffer *message = rpc_client_message(request);
+    grpc_call *call = rpc_client_call(channel, queue, path, limit_of(timeout_ms));
 
     struct result result = {.status = GRPC_STATUS_INTERNAL, .details = grpc_empty_slice()};
     grpc_metadata_array_init(&result.initial);
@@ -259,6 +269,6 @@ enum err rpc_call_unary(struct rpc_channel *channel, const char *path, struct vi
     grpc_call_unref(call);
     grpc_byte_buffer_destroy(message);
     result_free(&result);
-    queue_give(channel, queue);
+    rpc_queue_give(channel, queue);
     return e;
 }

@@ -78,7 +78,8 @@ must_check enum err follower_ends(struct follower *follower, int64_t timeout_ms,
 /* The same for the status log alone; the event log's members are 0. */
 must_check enum err follower_status_end(struct follower *follower, int64_t timeout_ms,
                                         struct follower_target *ret);
-/* The logs' last positions as last asked for, without asking; 0: that was not in the last seconds. */
+/* The logs' last positions as last asked for, without asking; 0: that was not in the last seconds.
+ */
 void follower_known_ends(struct follower *follower, uint64_t *ret_event_last,
                          uint64_t *ret_status_last);
 /* Waits until the follower is ready and the table has passed the target. *ret_epoch (may be NULL):

@@ -59,8 +59,8 @@ bool status_table_apply(struct status_table *table, const struct status_change *
 must_check enum err status_table_apply_conflict(struct status_table *table,
                                                 const struct status_change *change,
                                                 uint64_t position, uint32_t place);
-/* What a change, applied before, has made of its event; false: it did not win, or does not show. For
- * writers, which hold the lock. */
+/* What a change, applied before, has made of its event; false: it did not win, or does not show.
+ * For writers, which hold the lock. */
 bool status_table_changed(const struct status_table *table, uint64_t event_position,
                           uint64_t position, uint32_t place, struct status_entry *ret);
 /* Forgets all events before this position, the event log's first one, and passes them. Unless it is

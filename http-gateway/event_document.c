@@ -109,5 +109,5 @@ void event_document_write(const struct event_status *s, struct buf *out)
     add_number(out, "position", s->position);
     if (s->full)
         add_full(out, s);
-    buf_add_text(out, "}\n");
+    buf_add_text(out, "}");
 }

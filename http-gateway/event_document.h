@@ -5,7 +5,7 @@
 
 #include "common/event_status.h"
 
-/* Appends it. A failure is the buffer's. */
+/* Appends it, without a line's end. A failure is the buffer's. */
 void event_document_write(const struct event_status *status, struct buf *out);
 
 #endif

@@ -20,6 +20,9 @@ struct gateway {
     struct metric *publish_duration;
     struct metric *duplicates;
     struct metric *conflicts[2]; /* 0: by an event's own id, 1: by an Idempotency-Key */
+    uint32_t followers_max;      /* requests that may wait for events: follow.h */
+    _Atomic uint32_t followers;
+    struct metric *followers_refused;
     _Atomic bool draining;
 };
 

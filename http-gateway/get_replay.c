@@ -26,8 +26,10 @@ static enum err answer_with(const char *method, const struct http_request *reque
     struct view id = http_parameter(request, 0);
     struct event_id parsed;
     struct buf answer;
-    enum err e;
+    enum err e = http_query_only(request, (const char *const[]){NULL}, detail);
 
+    if (e)
+        return e;
     if (!id_parse(id, &parsed))
         return err_set(detail, ERR_NOT_FOUND,
                        "\"%.*s\" is no replay_id, which is a UUID in its 36-character form",

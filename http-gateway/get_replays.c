@@ -10,9 +10,13 @@
 static enum err read_limit(const struct http_request *request, uint32_t *ret,
                            struct err_detail *detail)
 {
+    static const char *const known[] = {"limit", NULL};
     struct view text = VIEW(LIMIT_DEFAULT);
     uint64_t limit;
+    enum err e = http_query_only(request, known, detail);
 
+    if (e)
+        return e;
     http_query(request, "limit", &text);
     if (!view_parse_u64(text, &limit) || limit == 0 || limit > LIMIT_MAX)
         return err_set(detail, ERR_INVALID, "limit must be a number from 1 to %d", LIMIT_MAX);

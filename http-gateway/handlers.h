@@ -12,6 +12,12 @@ enum err options_event(struct http_request *request, struct http_response *respo
                        struct err_detail *detail, void *ctx);
 enum err get_event(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
+enum err get_events(struct http_request *request, struct http_response *response,
+                    struct err_detail *detail, void *ctx);
+enum err stream_event(struct http_request *request, struct http_response *response,
+                      struct err_detail *detail, void *ctx);
+enum err stream_events(struct http_request *request, struct http_response *response,
+                       struct err_detail *detail, void *ctx);
 enum err replay_event(struct http_request *request, struct http_response *response,
                       struct err_detail *detail, void *ctx);
 enum err post_replay(struct http_request *request, struct http_response *response,
@@ -27,6 +33,8 @@ enum err get_health(struct http_request *request, struct http_response *response
 enum err get_ready(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx);
 enum err get_metrics(struct http_request *request, struct http_response *response,
+                     struct err_detail *detail, void *ctx);
+enum err get_openapi(struct http_request *request, struct http_response *response,
                      struct err_detail *detail, void *ctx);
 
 #endif

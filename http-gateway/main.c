@@ -77,6 +77,7 @@ static enum err start_http(struct service *s, struct err_detail *detail)
         .max_body = g->settings.max_body,
         .request_timeout_ms = g->settings.request_timeout_ms,
         .idle_timeout_ms = g->settings.idle_timeout_ms,
+        .cors_origins = g->settings.cors_origins,
         .routes = gateway_routes,
         .ctx = g,
         .metrics = g->metrics,
@@ -95,8 +96,11 @@ static enum err start_http(struct service *s, struct err_detail *detail)
 static enum err start(struct service *s, struct err_detail *detail)
 {
     struct gateway *g = &s->gateway;
+    uint64_t half = g->settings.max_connections / 2;
     enum err e = metrics_new(&g->metrics);
 
+    g->followers_max =
+        (uint32_t)(g->settings.max_followers < half ? g->settings.max_followers : half);
     if (e)
         return err_set(detail, e, "no memory for metrics");
     e = start_bus(s, detail);

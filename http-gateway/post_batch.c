@@ -93,7 +93,7 @@ static enum err store(const struct store_batch_options *options, const struct el
     if (e)
         return err_set(detail, e, "no memory to store the batch");
     for (size_t i = 0; i < elements->count; i++)
-        store_batch_add(batch, elements->at[i].value);
+        store_batch_add(batch, 0, elements->at[i].value);
     store_batch_flush(batch);
     counts = store_batch_counts(batch);
     response->status = status_of(&counts);

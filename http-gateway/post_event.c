@@ -2,19 +2,26 @@
  *
  *     read_event -> idempotency_key, trace_context -> store_event: identify, store -> the answer
  *
- * Several in one body: post_batch.
+ * Several in one body: post_batch. Any number, one a line: post_lines.
  */
 #include "common/log.h"
+#include "http-gateway/content_coding.h"
 #include "http-gateway/handlers.h"
 #include "http-gateway/idempotency_key.h"
 #include "http-gateway/post_batch.h"
+#include "http-gateway/post_lines.h"
 #include "http-gateway/read_event.h"
-#include "http-gateway/request_body.h"
 #include "http-gateway/store_event.h"
 #include "http-gateway/trace_context.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* What the header says of the body. */
+struct posted {
+    enum content_coding coding;
+    enum event_form form;
+};
 
 /* ---- the answer ---- */
 
@@ -67,39 +74,59 @@ static enum err take_event(struct http_request *request, struct http_response *r
     return e;
 }
 
-static enum err take_body(struct read_event *holder, enum event_form form,
+/* The body; `decoded` holds it if it was encoded. */
+static enum err read_body(struct http_request *request, enum content_coding coding,
+                          struct buf *decoded, struct view *ret, struct err_detail *detail)
+{
+    enum err e = http_body(request, ret, detail);
+
+    if (e || coding == CODING_IDENTITY)
+        return e;
+    e = content_decode(coding, *ret, decoded, detail);
+    *ret = buf_view(decoded);
+    return e;
+}
+
+static enum err take_body(struct read_event *holder, const struct posted *posted,
                           struct http_request *request, struct http_response *response,
                           struct err_detail *detail, struct gateway *g)
 {
     struct event event = {0};
     struct view body = {0};
-    enum err e = read_event_head(holder, request, form, &event, detail);
+    struct buf decoded;
+    enum err e = read_event_head(holder, request, posted->form, &event, detail);
 
+    buf_init(&decoded, (size_t)g->settings.max_body);
     if (!e)
-        e = http_body(request, &body, detail);
-    if (e)
-        return e;
-    if (post_batch_is_meant(form, body))
-        return post_batch(g, request, form, body, response, detail);
-    e = read_event_body(holder, form, body, &event, detail);
-    return e ? e : take_event(request, response, detail, g, &event);
+        e = read_body(request, posted->coding, &decoded, &body, detail);
+    if (!e && post_batch_is_meant(posted->form, body)) {
+        e = post_batch(g, request, posted->form, body, response, detail);
+    } else if (!e) {
+        e = read_event_body(holder, posted->form, body, &event, detail);
+        if (!e)
+            e = take_event(request, response, detail, g, &event);
+    }
+    buf_free(&decoded);
+    return e;
 }
 
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx)
 {
     struct read_event *holder;
-    enum event_form form = EVENT_FORM_PLAIN;
-    enum err e = request_body_check_coding(request, response, detail);
+    struct posted posted = {.form = EVENT_FORM_PLAIN};
+    enum err e = content_coding_of(request, response, &posted.coding, detail);
 
     if (!e)
-        e = read_event_form(request, response, &form, detail);
+        e = read_event_form(request, response, &posted.form, detail);
     if (e)
         return e;
+    if (posted.form == EVENT_FORM_LINES)
+        return post_lines(ctx, request, posted.coding, response, detail);
     e = read_event_new(&holder);
     if (e)
         return err_set(detail, e, "no memory to read the event");
-    e = take_body(holder, form, request, response, detail, ctx);
+    e = take_body(holder, &posted, request, response, detail, ctx);
     read_event_free(holder);
     return e;
 }

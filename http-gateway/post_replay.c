@@ -11,8 +11,10 @@ enum err post_replay(struct http_request *request, struct http_response *respons
     struct replay_request asked;
     struct read_replay *holder;
     struct view body;
-    enum err e = request_body_json(request, response, &body, detail);
+    enum err e = http_query_only(request, (const char *const[]){NULL}, detail);
 
+    if (!e)
+        e = request_body_json(request, response, &body, detail);
     if (e)
         return e;
     e = read_replay_new(&holder);

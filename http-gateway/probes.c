@@ -105,6 +105,11 @@ static double read_in_flight(void *ctx)
     return bus_in_flight(((struct gateway *)ctx)->bus);
 }
 
+static double read_followers(void *ctx)
+{
+    return atomic_load(&((struct gateway *)ctx)->followers);
+}
+
 static double read_bus_ready(void *ctx)
 {
     return bus_state(((struct gateway *)ctx)->bus, NULL) == BUS_READY;
@@ -132,6 +137,11 @@ void gateway_measure(struct gateway *g)
                                           "Events refused because their id is another event's");
     metrics_gauge_read(g->metrics, "tidings_publishes_in_flight", NULL,
                        "Events whose outcome the bus has not told yet", read_in_flight, g);
+    metrics_gauge_read(g->metrics, "tidings_followers", NULL, "Requests that wait for events",
+                       read_followers, g);
+    g->followers_refused =
+        metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
+                        "Answered 503 because as many as may were waiting for events");
     metric_set(metrics_gauge(g->metrics, "tidings_publishes_in_flight_limit", NULL,
                              "How many there may be; more are answered 429"),
                (int64_t)g->settings.max_in_flight);

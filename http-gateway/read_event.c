@@ -2,6 +2,7 @@
 
 #include "common/cloud_event_json.h"
 #include "common/event_json.h"
+#include "common/json_scan.h"
 #include "common/media_type.h"
 #include "common/mem.h"
 #include "http-gateway/read_binary.h"
@@ -9,8 +10,8 @@
 
 #define ALLOWED                                                               \
     "allowed are application/json, application/cloudevents+json, "            \
-    "application/cloudevents-batch+json, and with ce- headers any that does " \
-    "not begin with application/cloudevents"
+    "application/cloudevents-batch+json, application/x-ndjson, and with ce- " \
+    "headers any that does not begin with application/cloudevents"
 
 struct read_event {
     struct event_json plain;
@@ -71,6 +72,7 @@ static enum err find_form(const struct http_request *request, struct view conten
         {"application/json", EVENT_FORM_PLAIN},
         {"application/cloudevents+json", EVENT_FORM_STRUCTURED},
         {"application/cloudevents-batch+json", EVENT_FORM_BATCH},
+        {"application/x-ndjson", EVENT_FORM_LINES},
     };
     struct view essence = media_type_essence(content_type);
 
@@ -117,9 +119,26 @@ enum err read_event_head(struct read_event *holder, const struct http_request *r
     return e ? e : read_binary(&holder->binary, request, type, ret, detail);
 }
 
+/* A CloudEvent has specversion, which a plain event must not have. */
+static enum event_form form_of_line(struct view text)
+{
+    struct json_member members[CLOUD_EVENT_MEMBERS_MAX];
+    struct json_text json = {.members = members, .capacity = CLOUD_EVENT_MEMBERS_MAX};
+
+    if (!memmem(text.data, text.len, "\"specversion\"", sizeof "\"specversion\"" - 1) ||
+        json_scan(text, &json, NULL))
+        return EVENT_FORM_PLAIN;
+    for (size_t i = 0; i < json.count && i < json.capacity; i++)
+        if (view_equal(members[i].name, VIEW("specversion")))
+            return EVENT_FORM_STRUCTURED;
+    return EVENT_FORM_PLAIN;
+}
+
 enum err read_event_body(struct read_event *holder, enum event_form form, struct view body,
                          struct event *ret, struct err_detail *detail)
 {
+    if (form == EVENT_FORM_LINES)
+        form = form_of_line(body);
     if (form == EVENT_FORM_PLAIN)
         return event_json_read(&holder->plain, body, ret, detail);
     if (form == EVENT_FORM_STRUCTURED)

@@ -14,13 +14,14 @@ enum event_form {
     EVENT_FORM_STRUCTURED, /* application/cloudevents+json */
     EVENT_FORM_BINARY,
     EVENT_FORM_BATCH, /* application/cloudevents-batch+json: an array of structured ones */
+    EVENT_FORM_LINES, /* application/x-ndjson: plain or structured ones, one a line */
 };
 
 /* The header Accept-Post (https://www.w3.org/TR/ldp/#header-accept-post); events with ce- headers
  * may be of any type. */
 #define READ_EVENT_TYPES                                                                   \
     "application/json, application/cloudevents+json, application/cloudevents-batch+json, " \
-    "*/*"
+    "application/x-ndjson, */*"
 
 /* What the request's body is to be. ERR_MEDIA_TYPE: none of them; then the answer gets
  * Accept-Post. */
@@ -36,8 +37,8 @@ must_check enum err read_event_new(struct read_event **ret);
 void read_event_free(struct read_event *holder);
 
 /* The first half of reading: what stands in the request's headers, and the second: what stands in
- * its body, of a plain, structured or binary event. For those that are one of many in a body the
- * second is all.
+ * its body, of a plain, structured or binary event, or in a line of one that has lines. For those
+ * that are one of many in a body the second is all.
  *
  * Together they set all members of *ret but id and digest. producer_id, source and time stay empty
  * where the producer gave none: only plain JSON may leave id and source out. traceparent and

@@ -32,8 +32,12 @@ enum err replay_event(struct http_request *request, struct http_response *respon
 {
     struct view id;
     struct replay_request asked = {.event_ids = &id, .event_id_count = 1};
-    enum err e = event_named_read(request, &id, &asked.source, detail);
+    static const char *const known[] = {"source", NULL};
+    enum err e = http_query_only(request, known, detail);
 
+    if (e)
+        return e;
+    e = event_named_read(request, &id, &asked.source, detail);
     if (!e)
         e = check_body(request, response, detail);
     return e ? e : start_replay(ctx, request, &asked, response, detail);

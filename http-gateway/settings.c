@@ -1,5 +1,6 @@
 #include "http-gateway/settings.h"
 
+#include "common/http.h"
 #include "http-gateway/webhook_origins.h"
 
 #define HOUR_MS (3600 * 1000u)
@@ -26,6 +27,12 @@ static const struct config_setting settings[] = {
      .help = "Senders of webhooks that are told they may deliver here, separated by commas; *: any",
      .kind = CONFIG_TEXT,
      .offset = offsetof(struct gateway_settings, webhook_origins)},
+    {.flag = "cors-origins",
+     .environment = "TIDINGS_CORS_ORIGINS",
+     .fallback = "none",
+     .help = "Origins whose web pages may use this API, separated by commas; *: any",
+     .kind = CONFIG_TEXT,
+     .offset = offsetof(struct gateway_settings, cors_origins)},
     {.flag = "access-log",
      .environment = "TIDINGS_ACCESS_LOG",
      .fallback = "errors",
@@ -73,6 +80,31 @@ static const struct config_setting settings[] = {
      .offset = offsetof(struct gateway_settings, max_in_flight),
      .min = 1,
      .max = 65536},
+    {.flag = "max-followers",
+     .environment = "TIDINGS_MAX_FOLLOWERS",
+     .fallback = "256",
+     .help =
+         "Requests that wait for events, each on its connection; half of --max-connections at most",
+     .kind = CONFIG_COUNT,
+     .offset = offsetof(struct gateway_settings, max_followers),
+     .min = 1,
+     .max = 2048},
+    {.flag = "max-wait",
+     .environment = "TIDINGS_MAX_WAIT",
+     .fallback = "1m",
+     .help = "How long a request may ask to wait until an event has ended",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct gateway_settings, max_wait_ms),
+     .min = 1000,
+     .max = HOUR_MS},
+    {.flag = "stream-keepalive",
+     .environment = "TIDINGS_STREAM_KEEPALIVE",
+     .fallback = "15s",
+     .help = "How often a stream that has nothing to tell says that it lives",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct gateway_settings, stream_keepalive_ms),
+     .min = 1000,
+     .max = HOUR_MS},
     {.flag = "request-timeout",
      .environment = "TIDINGS_REQUEST_TIMEOUT",
      .fallback = "10s",
@@ -104,8 +136,11 @@ static const struct config_setting settings[] = {
 static enum err check(const void *values, struct err_detail *detail)
 {
     const struct gateway_settings *s = values;
+    struct err_detail why = {""};
     enum err e = webhook_origins_check(s->webhook_origins, detail);
 
+    if (!e && http_cors_check(s->cors_origins, &why))
+        e = err_set(detail, ERR_INVALID, "--cors-origins: %.400s", why.text);
     return e ? e : settings_check(&s->shared, detail);
 }
 

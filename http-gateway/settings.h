@@ -10,11 +10,15 @@ struct gateway_settings {
     char *listen;
     char *processor;
     char *webhook_origins; /* webhook_origins.h */
-    double access_log; /* below 0: none; else errors, and this share of the other requests */
+    char *cors_origins;    /* http_cors_check */
+    double access_log;     /* below 0: none; else errors, and this share of the other requests */
     uint64_t max_body;
     uint64_t max_batch;
     uint64_t max_connections;
     uint64_t max_in_flight;
+    uint64_t max_followers;
+    int64_t max_wait_ms;
+    int64_t stream_keepalive_ms;
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
     int64_t publish_timeout_ms;

@@ -7,6 +7,7 @@
 #define DETAIL_MAX sizeof(((struct err_detail *)0)->text)
 
 struct item {
+    uint64_t line;
     struct view text;
     struct store_identity identity; /* id and origin */
     struct store_sent sent;
@@ -101,7 +102,7 @@ static void keep_error(struct store_batch *batch, struct item *item, enum err e,
 }
 
 /* False: not before the window's events have their outcomes. */
-static bool take_item(struct store_batch *batch, struct view text)
+static bool take_item(struct store_batch *batch, uint64_t line, struct view text)
 {
     struct item *item = &batch->items[batch->count];
     struct event event = {0};
@@ -109,7 +110,7 @@ static bool take_item(struct store_batch *batch, struct view text)
     uint16_t *slot = NULL;
     enum err e;
 
-    *item = (struct item){.text = text};
+    *item = (struct item){.line = line, .text = text};
     e = read_item(batch, text, &event, &item->identity, &detail);
     if (!e && item->identity.origin != STORE_ID_MADE) {
         slot = find_slot(batch, item->identity.id);
@@ -131,14 +132,26 @@ static bool take_item(struct store_batch *batch, struct view text)
     return true;
 }
 
-void store_batch_add(struct store_batch *batch, struct view text)
+void store_batch_add(struct store_batch *batch, uint64_t line, struct view text)
 {
     if (batch->count == batch->options.window)
         store_batch_flush(batch);
-    if (take_item(batch, text))
+    if (take_item(batch, line, text))
         return;
     store_batch_flush(batch);
-    (void)take_item(batch, text); /* nothing is in its way now */
+    (void)take_item(batch, line, text); /* nothing is in its way now */
+}
+
+void store_batch_refuse(struct store_batch *batch, uint64_t line, enum err e,
+                        const struct err_detail *detail)
+{
+    struct item *item;
+
+    if (batch->count == batch->options.window)
+        store_batch_flush(batch);
+    item = &batch->items[batch->count++];
+    *item = (struct item){.line = line};
+    keep_error(batch, item, e, detail);
 }
 
 /* ---- results ---- */
@@ -158,7 +171,7 @@ static enum err end_item(struct store_batch *batch, const struct item *item, boo
 
 static void write_accepted(struct buf *out, const struct item *item, bool duplicate)
 {
-    buf_add_text(out, "{\"event_id\":\"");
+    buf_add_text(out, "\"event_id\":\"");
     buf_add_text(out, item->identity.id);
     buf_add_text(out, "\",\"status\":\"accepted\"");
     buf_add_text(out, duplicate ? ",\"duplicate\":true}" : "}");
@@ -166,7 +179,6 @@ static void write_accepted(struct buf *out, const struct item *item, bool duplic
 
 static void write_problem(struct buf *out, const struct item *item, enum err e, struct view detail)
 {
-    buf_add_text(out, "{");
     if (e == ERR_UNKNOWN_OUTCOME || e == ERR_ID_REUSED) {
         buf_add_text(out, "\"event_id\":\"");
         buf_add_text(out, item->identity.id);
@@ -201,6 +213,9 @@ static void finish_item(struct store_batch *batch, const struct item *item)
         words = view_of(detail.text);
     }
     buf_add_text(out, batch->any ? batch->options.before : "");
+    buf_add_text(out, "{");
+    if (item->line > 0)
+        buf_add_format(out, "\"line\":%llu,", (unsigned long long)item->line);
     if (e) {
         write_problem(out, item, e, words);
         count_failure(&batch->counts, e);

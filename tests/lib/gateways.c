@@ -7,11 +7,12 @@
 
 #include <cjson/cJSON.h>
 
-static void start_bus(struct gateways *g, const struct gateways_options *options,
-                      uint32_t max_in_flight)
+static void start_bus(struct gateways *g, const struct gateways_options *options)
 {
-    struct bus_options bus = {
-        .url = "mem://", .name = "test", .max_in_flight = max_in_flight, .clock = &clock_system};
+    struct bus_options bus = {.url = "mem://",
+                              .name = "test",
+                              .max_in_flight = options->max_in_flight,
+                              .clock = &clock_system};
     struct bus_log_spec spec = {.name = "TIDINGS_EVENTS",
                                 .subject = "tidings.events.>",
                                 .max_bytes = options->log_bytes,
@@ -23,16 +24,15 @@ static void start_bus(struct gateways *g, const struct gateways_options *options
     assert_int_equal(bus_wait_ready(g->bus, 5000, NULL), ERR_NONE);
 }
 
-static void start_one(struct gateways *g, int which, const struct gateways_options *options,
-                      uint32_t max_in_flight)
+static void start_one(struct gateways *g, int which, const struct gateways_options *options)
 {
     struct gateway *gateway = &g->gateway[which];
     struct http_options http = {.listen = "127.0.0.1:0",
                                 .connections = 32,
                                 .reserve = 1,
                                 .max_body = 2 << 20,
-                                .request_timeout_ms = 10000,
-                                .idle_timeout_ms = 10000,
+                                .request_timeout_ms = options->timeout_ms,
+                                .idle_timeout_ms = options->timeout_ms,
                                 .routes = gateway_routes,
                                 .ctx = gateway};
     struct err_detail detail = {""};
@@ -41,9 +41,12 @@ static void start_one(struct gateways *g, int which, const struct gateways_optio
                                              .webhook_origins = options->webhook_origins
                                                                     ? options->webhook_origins
                                                                     : "none",
+                                             .max_body = 2 << 20,
+                                             .request_timeout_ms = options->timeout_ms,
+                                             .idle_timeout_ms = 2 * options->timeout_ms,
                                              .publish_timeout_ms = 5000,
                                              .max_batch = 100,
-                                             .max_in_flight = max_in_flight},
+                                             .max_in_flight = options->max_in_flight},
                                 .bus = g->bus,
                                 .events = g->events};
     assert_int_equal(metrics_new(&gateway->metrics), ERR_NONE);
@@ -57,11 +60,13 @@ static void start_one(struct gateways *g, int which, const struct gateways_optio
 
 void gateways_start(struct gateways *g, const struct gateways_options *options)
 {
-    uint32_t max_in_flight = options->max_in_flight ? options->max_in_flight : 64;
+    struct gateways_options filled = *options;
 
-    start_bus(g, options, max_in_flight);
+    filled.max_in_flight = options->max_in_flight ? options->max_in_flight : 64;
+    filled.timeout_ms = options->timeout_ms ? options->timeout_ms : 10000;
+    start_bus(g, &filled);
     for (int i = 0; i < GATEWAYS; i++)
-        start_one(g, i, options, max_in_flight);
+        start_one(g, i, &filled);
 }
 
 void gateways_stop(struct gateways *g)
@@ -77,15 +82,20 @@ void gateways_stop(struct gateways *g)
 
 int gateways_post_begin(const struct gateways *g, int which, const char *headers, const char *body)
 {
+    return gateways_post_bytes(g, which, headers, view_of(body));
+}
+
+int gateways_post_bytes(const struct gateways *g, int which, const char *headers, struct view body)
+{
     char head[2048];
     int fd = raw_connect(http_port(g->http[which]));
     int len = snprintf(head, sizeof head,
                        "POST /api/v1/events HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n",
-                       headers, strlen(body));
+                       headers, body.len);
 
     assert_in_range(len, 1, sizeof head - 1);
     assert_true(raw_send_text(fd, head));
-    assert_true(raw_send_text(fd, body));
+    assert_true(raw_send(fd, body.data, body.len));
     return fd;
 }
 

@@ -22,6 +22,7 @@ struct gateways {
 struct gateways_options {
     uint64_t log_bytes;     /* 0: unlimited */
     uint32_t max_in_flight; /* 0: 64 */
+    int64_t timeout_ms;     /* of a request, and half of an idle connection's; 0: 10 s */
     char *webhook_origins;  /* NULL: none */
 };
 
@@ -32,6 +33,8 @@ void gateways_stop(struct gateways *g);
 /* Begins a POST of an event to one of them, with these header lines, each ended by CRLF; returns
  * the connection. */
 int gateways_post_begin(const struct gateways *g, int which, const char *headers, const char *body);
+/* The same with a body of any bytes. */
+int gateways_post_bytes(const struct gateways *g, int which, const char *headers, struct view body);
 /* The answer to it. */
 void gateways_post_end(int fd, struct raw_reply *ret);
 void gateways_post(const struct gateways *g, int which, const char *headers, const char *body,

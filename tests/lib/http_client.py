@@ -23,6 +23,9 @@ class Reply:
     def json(self):
         return json.loads(self.body)
 
+    def lines(self):
+        return [json.loads(line) for line in self.body.splitlines()]
+
     @property
     def event_id(self):
         return self.json()["event_id"]
@@ -74,6 +77,7 @@ class Connection:
         status = int(lines[0].split(" ")[1])
         if status == 100:
             return self.receive(body)
+        body = body and status not in (204, 304)
         content = self.content(headers) if body else b""
         return Reply(status, headers, content)
 
@@ -84,12 +88,29 @@ class Connection:
                 self.more()
             content, self.pending = self.pending[:length], self.pending[length:]
             return content
+        if headers.get("transfer-encoding") == "chunked":
+            return b"".join(self.chunks())
         try:  # until the end
             while True:
                 self.more()
         except Closed:
             content, self.pending = self.pending, b""
             return content
+
+
+    def chunks(self):
+        """Each as it comes; raises Closed where the last one is missing."""
+        while True:
+            while (end := self.pending.find(b"\r\n")) < 0:
+                self.more()
+            size = int(self.pending[:end], 16)
+            while len(self.pending) < end + 2 + size + 2:
+                self.more()
+            data = self.pending[end + 2 : end + 2 + size]
+            self.pending = self.pending[end + 2 + size + 2 :]
+            if size == 0:
+                return
+            yield data
 
 
 def request(method, path, body=None, headers=None):

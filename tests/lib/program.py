@@ -67,6 +67,15 @@ class Program:
 
     def freeze(self):
         self.signal(signal.SIGSTOP)
+        until(self.is_frozen, PATIENCE_S, lambda: f"{self.name} stands still")
+
+    def is_frozen(self):
+        """Each of its threads: a signal takes its time."""
+        states = []
+        for thread in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{thread}/stat", encoding="ascii") as stat:
+                states.append(stat.read().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
 
     def thaw(self):
         self.signal(signal.SIGCONT)

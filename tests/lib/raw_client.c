@@ -70,7 +70,7 @@ static size_t receive_some(int fd, char *to, size_t len)
     return got > 0 ? (size_t)got : 0;
 }
 
-static void receive_head(int fd, struct raw_reply *ret)
+void raw_receive_head(int fd, struct raw_reply *ret)
 {
     size_t used = 0;
 
@@ -105,7 +105,7 @@ void raw_receive(int fd, bool head_only, struct raw_reply *ret)
     char value[512];
     size_t want = 0;
 
-    receive_head(fd, ret);
+    raw_receive_head(fd, ret);
     if (!head_only && raw_header(ret, "Content-Length", value))
         want = strtoul(value, NULL, 10);
     assert_true(want < sizeof ret->body);
@@ -116,6 +116,51 @@ void raw_receive(int fd, bool head_only, struct raw_reply *ret)
         ret->body_len += got;
     }
     ret->body[ret->body_len] = '\0';
+}
+
+static bool receive_all(int fd, char *to, size_t len)
+{
+    for (size_t used = 0; used < len;) {
+        size_t got = receive_some(fd, to + used, len - used);
+
+        if (got == 0)
+            return false;
+        used += got;
+    }
+    return true;
+}
+
+bool raw_receive_chunk(int fd, char *to, size_t size, size_t *ret)
+{
+    char line[32] = "", end[2];
+    size_t used = 0;
+
+    while (used < 2 || memcmp(line + used - 2, "\r\n", 2) != 0) {
+        assert_true(used < sizeof line - 1);
+        if (!receive_all(fd, line + used++, 1))
+            return false;
+    }
+    *ret = strtoul(line, NULL, 16);
+    assert_true(*ret < size);
+    if (!receive_all(fd, to, *ret) || !receive_all(fd, end, 2))
+        return false;
+    to[*ret] = '\0';
+    return true;
+}
+
+bool raw_receive_chunks(int fd, struct raw_reply *ret)
+{
+    size_t len = 1;
+
+    raw_receive_head(fd, ret);
+    ret->body[ret->body_len = 0] = '\0';
+    while (len > 0) {
+        if (!raw_receive_chunk(fd, ret->body + ret->body_len, sizeof ret->body - ret->body_len,
+                               &len))
+            return false;
+        ret->body_len += len;
+    }
+    return true;
 }
 
 bool raw_closed(int fd)

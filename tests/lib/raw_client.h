@@ -23,6 +23,14 @@ bool raw_send(int fd, const void *bytes, size_t len);
 bool raw_send_text(int fd, const char *text);
 /* Reads one reply. `head_only`: to HEAD, so without a body. */
 void raw_receive(int fd, bool head_only, struct raw_reply *ret);
+/* The header of a reply whose body comes in chunks, each then to be received by itself. */
+void raw_receive_head(int fd, struct raw_reply *ret);
+/* The next chunk, NUL-terminated. Returns its length; 0: it was the last one. False: the connection
+ * has ended before. */
+bool raw_receive_chunk(int fd, char *to, size_t size, size_t *ret);
+/* A whole reply of which the body comes in chunks. False: it was cut off; then `body` has what came
+ * of it. */
+bool raw_receive_chunks(int fd, struct raw_reply *ret);
 /* The header's value, copied to `value`; false: absent. */
 bool raw_header(const struct raw_reply *reply, const char *name, char value[512]);
 /* Whether the other side closes the connection, without sending anything more. */

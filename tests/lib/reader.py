@@ -165,6 +165,14 @@ def asks(command):
     return not (command.startswith("curl ") and (" -d " in command or " -X " in command))
 
 
+def parsed(body):
+    """JSON, or a list of what stands in its lines."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return [json.loads(line) for line in body.splitlines()]
+
+
 def parts(output):
     """What is shown, or has come out: status line, headers, JSON (None where there is none)."""
     start, headers, body = "", {}, output.strip().replace("\r\n", "\n")
@@ -173,7 +181,7 @@ def parts(output):
         start, *lines = head.split("\n")
         headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
     if body.startswith(("{", "[")):
-        return start, headers, json.loads(body)
+        return start, headers, parsed(body)
     return start, headers, body
 
 

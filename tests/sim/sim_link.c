@@ -152,7 +152,8 @@ void sim_link_run(void *arg)
         carry(bus, &bus->out);
         carry(bus, &bus->in);
         time_out(bus);
-        sim_wait_for(bus, next_us(bus));
+        if (!bus->closed) /* others may have had their turns in these */
+            sim_wait_for(bus, next_us(bus));
     }
     bus->ended = true;
 }

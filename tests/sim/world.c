@@ -128,10 +128,21 @@ static void kill_node(struct node *node)
     gone(node);
 }
 
+/* A fiber of its own: who looks at the node may be waiting for a lock that it holds. */
+static void thaw_in_time(void *arg)
+{
+    struct node *node = arg;
+    int process = node->process;
+    sim_sleep_us((node->frozen_until_ms - sim_now_ms()) * 1000);
+    if (node->process == process && sim_now_ms() >= node->frozen_until_ms)
+        thaw(node);
+}
+
 static void freeze(struct node *node)
 {
     sim_freeze(node->process, true);
     node->frozen_until_ms = sim_now_ms() + (int64_t)sim_between(10, 5000);
+    sim_spawn(SIM_PROCESS_CLIENT, thaw_in_time, node);
 }
 
 /* SIGTERM: as the services' main.c does it. */
@@ -275,7 +286,7 @@ static void tend(struct world *world)
         struct node *node = &world->nodes[i];
         if (node->process && node->crashing)
             kill_node(node);
-        if (node->frozen_until_ms && (world->calm || sim_now_ms() >= node->frozen_until_ms))
+        if (world->calm)
             thaw(node);
         if (!node->process && (world->calm || sim_now_ms() >= node->start_at_ms))
             start(node);

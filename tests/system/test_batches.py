@@ -1,5 +1,6 @@
 """Several events in one request: one result each, in order; what is said to be stored is stored."""
 
+import glob
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,15 @@ def statuses(reply):
 
 def stored(reply):
     return [result["event_id"] for result in reply.json() if result["status"] == "accepted"]
+
+
+def is_frozen(program):
+    """Each of its threads: a signal that stops a process does not reach them all at once."""
+    states = []
+    for path in glob.glob(f"/proc/{program.pid}/task/*/stat"):
+        with open(path, encoding="ascii") as stat:
+            states.append(stat.read().rpartition(") ")[2][0])
+    return set(states) == {"T"}
 
 
 def test_a_thousand_events_in_one_request(shared, gateway, processor):
@@ -135,6 +145,7 @@ def test_the_bus_does_not_answer(tidings):
     tidings.nats()
     gateway = tidings.gateway(publish_timeout="1s")
     tidings.bus.freeze()
+    until(lambda: is_frozen(tidings.bus), PATIENCE_S, "the bus stands still")
     reply = gateway.http.post(plain(30))
     tidings.bus.thaw()
     assert reply.status == 504 and statuses(reply) == [504] * 30, reply

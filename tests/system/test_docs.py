@@ -52,7 +52,8 @@ def checks_a_configuration(reader, command):
 
 def gives_consent(reader, command):
     """The gateway that is started so answers the request that is shown as it is shown."""
-    shown = re.search(r"```\n(OPTIONS .*?)\n\n(HTTP.*?)```", read(ORDER), re.S)
+    text = read(ORDER).split(f"\n{command}\n")[1]
+    shown = re.search(r"```\n(OPTIONS .*?)\n\n(HTTP.*?)```", text, re.S)
     request, answer = (part.splitlines() for part in shown.groups())
     places = {"TIDINGS_HTTP_LISTEN": "127.0.0.1:0", "TIDINGS_BUS": reader.run.bus}
     with Running(reader, command, **places) as text:
@@ -93,6 +94,8 @@ def replays_an_event(reader, command):
     assert re.search('"state":"(running|done)"', succeeds(reader.shell(command), command))
 
 
+FINDS = says('"events":\\[{"event_id":', '"name":"order.created"', '"position":')
+TELLS = says("^retry: 2000\n\nid: [0-9]+-0.1.processed\nevent: status\ndata: {.*}\n\n$")
 COMPOSE = elsewhere("tests/compose/test_compose.py", "def test_the_documents_commands_are_run(")
 # Short for what many commands have; `expanded` puts it back.
 SHORT = {
@@ -156,12 +159,23 @@ HTTP_API = {
     '-H "ce-id: 8" -H "ce-source: /shop" -H "ce-type: order.created"': says(
         "^HTTP/1.1 202 Accepted", '"status":"accepted"'
     ),
+    "curl -s '$EVENTS/$ID?view=full'": says('"payload":{"order":7}', '"history":\\['),
     'curl -s $EVENTS -H "Content-Type: application/cloudevents-batch+json" -d \'[{"specversion":'
     """"1.0","id":"9","source":"/shop","type":"order.created","data":{"order":9}}]'""": says(
         r'^\[{"event_id":"[^"]+","status":"accepted"}\]$'
     ),
+    """echo '{"name":"order.created","payload":{"order":11}}' | gzip | """
+    'curl -s $EVENTS --data-binary @- $JSON -H "Content-Encoding: gzip"': says(
+        '"status":"accepted"}$'
+    ),
     "curl -s '$EVENTS/order%2F7?source=/shop'": says(  # shows the form; nobody has sent that one
         "urn:tidings:problem:not-found", "order/7", "/shop"
+    ),
+    "curl -s '$EVENTS/$ID?wait=10'": says('"status":"processed"'),
+    "curl -s '$EVENTS?status=processed,dead&name=order.%3E&limit=10'": FINDS,
+    "curl -sN $EVENTS/$ID/stream": TELLS,
+    "curl -sN '$EVENTS/stream?status=processed,dead&name=order.%3E'": goes_on(
+        '(?s)id: .*"name":"order.created"', after="examples/curl-session.sh"
     ),
     "curl -s -X POST $EVENTS/$ID/replay": replays_an_event,
     """curl -s $REPLAYS $JSON -d '{"statuses":["dead"],"name":"order.>","dry_run":true}'""": says(
@@ -171,6 +185,9 @@ HTTP_API = {
     "curl -s -X DELETE $REPLAYS/$REPLAY_ID": says('"state":"(cancelled|done)"'),
     "curl -s '$REPLAYS?limit=10'": says('^{"replays":'),
     "build/http-gateway --webhook-origins eventgrid.azure.net,events.example.com": gives_consent,
+    "build/http-gateway --cors-origins https://app.example.com,http://localhost:3000": (
+        gives_consent
+    ),
 }
 GRPC_API = {
     """$GRPC -d '{"event_id":"$ID"}' $STATUS""": says('"status": "PROCESSED"'),
@@ -300,7 +317,8 @@ def way(block, command):
 
 def elsewhere_shown(command):
     """Where the block that follows is not its output: its check looks at it."""
-    return CHECKS.get(command) in (gives_consent, checks_a_configuration, replays)
+    check = CHECKS.get(command)
+    return check in (gives_consent, checks_a_configuration, replays, FINDS, TELLS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -78,32 +78,8 @@ def test_a_bus_that_takes_less_than_the_gateway(tidings):
     assert gateway.http.post({"name": "small"}).status == 202
 
 
-def test_a_client_that_asks_before_it_sends(shared, gateway):
-    """Expect: 100-continue (RFC 9110, section 10.1.1), as curl does for larger bodies."""
-    body = b'{"name":"polite","payload":"' + b"x" * 5000 + b'"}'
-    fields = {"Content-Type": JSON, "Content-Length": str(len(body)), "Expect": "100-continue"}
-    with Connection(gateway.http_port, timeout_s=5) as connection:
-        connection.send(request("POST", EVENTS, None, fields))
-        connection.more()
-        assert connection.pending.startswith(b"HTTP/1.1 100 ")
-        connection.send(body)
-        assert connection.receive().status == 202
-
-
 def test_many_requests_on_one_connection(shared, gateway):
     with Connection(gateway.http_port) as connection:
         for _ in range(200):
             connection.send(request("POST", EVENTS, b'{"name":"again"}', {"Content-Type": JSON}))
             assert connection.receive().status == 202
-
-
-def test_requests_sent_without_waiting_for_answers(shared, gateway):
-    """Pipelining (RFC 9112, section 9.3.2): answered in order, each its own."""
-    with Connection(gateway.http_port) as connection:
-        ids = [f"pipelined-{n}" for n in range(20)]
-        posts = [
-            request("POST", EVENTS, b'{"name":"a"}', {"Content-Type": JSON, "X-Request-Id": i})
-            for i in ids
-        ]
-        connection.send(b"".join(posts))
-        assert [connection.receive().headers["x-request-id"] for _ in ids] == ids

@@ -255,6 +255,7 @@ BAD = [
     ("http-gateway", ["--stream-replicas", "2"], "--stream-replicas", "1, 3 or 5"),
     ("http-gateway", ["--listne", "127.0.0.1:0"], "--listne", "--listen"),
     ("http-gateway", ["extra"], "extra", "--help"),
+    ("http-gateway", ["--cors-origins", "https://a/"], "--cors-origins", "https://a/"),
     ("event-processor", ["--ack-wait", "soon"], "--ack-wait", "soon"),
     ("event-processor", ["--ack-wait", "0"], "--ack-wait", "0"),
     ("event-processor", ["--concurrency", "-1"], "--concurrency", "-1"),

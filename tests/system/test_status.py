@@ -1,10 +1,12 @@
 """What became of an event, over gRPC and over HTTP, brief and in full."""
 
 import json
+import re
 import time
 
 import pytest
 
+from documents import read
 from grpc_client import Client, pb
 from http_client import EVENTS
 from program import PATIENCE_S
@@ -91,6 +93,47 @@ def test_head_has_the_headers_of_get(gateway, client):
     got = gateway.http.get(f"{EVENTS}/{event_id}")
     assert head.status == 200
     assert head.headers["content-length"] == str(len(got.body))
+
+
+def test_what_has_not_changed_is_not_sent_again(gateway, client):
+    """From one status to the next the tag changes; between them other events do not change it."""
+    event_id = gateway.http.post(EVENT).event_id
+    client.until_processed(event_id)
+    path = f"{EVENTS}/{event_id}"
+    tag = gateway.http.get(path).headers["etag"]
+    client.until_processed(gateway.http.post(EVENT).event_id)
+    same = gateway.http.get(path, **{"If-None-Match": f'"other", {tag}'})
+    assert same.status == 304 and same.headers["etag"] == tag
+    full = gateway.http.get(f"{path}?view=full", **{"If-None-Match": tag})
+    assert full.status == 200 and full.headers["etag"] != tag, "another view is another answer"
+    assert gateway.http.send("POST", f"{path}/replay", b"").status == 202
+    until(
+        lambda: gateway.http.get(path, **{"If-None-Match": tag}).status == 200,
+        PATIENCE_S,
+        "a replay changes the tag",
+    )
+
+
+def test_head_options_and_wrong_methods_everywhere(gateway):
+    """On each path that docs/http-api.md lists."""
+    event_id = gateway.http.post(EVENT).event_id
+    rows = re.findall(r"^\| `(GET|POST|DELETE) (/[^ `]*)` \|", read("docs/http-api.md"), re.M)
+    paths = {path for _, path in rows}
+    assert len(paths) >= 8
+    for path in paths:
+        allowed = {method for method, other in rows if other == path}
+        url = path.replace("{id}", event_id).replace("{replay_id}", event_id)
+        options = gateway.http.send("OPTIONS", url)
+        says = set(options.headers["allow"].split(", "))
+        assert options.status == 204 and says - {"HEAD", "OPTIONS"} == allowed, (path, says)
+        assert gateway.http.send("PATCH", url, b"").status == 405, path
+        if path.endswith("/events/stream"):  # has no end
+            head = gateway.http.send("HEAD", url)
+            assert head.status == 200 and head.headers["content-type"] == "text/event-stream"
+        elif "GET" in allowed:
+            head, got = gateway.http.send("HEAD", url), gateway.http.send("GET", url)
+            assert head.status == got.status and "HEAD" in says, path
+            assert head.headers["content-type"] == got.headers["content-type"], path
 
 
 def test_unknown_event_over_http(gateway):

@@ -1,156 +1,56 @@
 /* GET /api/v1/events/{id}: the gateway's side, with a processor that says what it is told.
  */
-#include "common/event_status.h"
 #include "common/mem.h"
-#include "tests/lib/gateway_peer.h"
+#include "tests/lib/status_peer.h"
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+#define ID STATUS_PEER_ID
 
-/* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct question {
-    char id[1024], source[1024];
-    bool full;
-    uint64_t position;
-} question;
-static enum err answer_error;
-static const char *answer_message;
-static struct event_status answer;
-
-static void on_request(struct rpc_call *call, struct view bytes, void *ctx)
-{
-    struct event_status_holder *holder = NULL;
-    struct event_status_request request;
-    struct buf out;
-
-    (void)ctx;
-    buf_init(&out, RPC_ANSWER_MAX);
-    pthread_mutex_lock(&lock);
-    if (event_status_request_read(bytes, &holder, &request)) {
-        rpc_fail(call, ERR_INTERNAL, "not a request");
-    } else {
-        snprintf(question.id, sizeof question.id, "%.*s", (int)request.event_id.len,
-                 request.event_id.data);
-        snprintf(question.source, sizeof question.source, "%.*s", (int)request.source.len,
-                 request.source.data);
-        question.full = request.full;
-        question.position = request.min_position;
-        if (answer_error)
-            rpc_fail(call, answer_error, answer_message);
-        else if (event_status_write(&answer, &out))
-            rpc_fail(call, ERR_INTERNAL, "not a status");
-        else
-            rpc_reply(call, buf_view(&out));
-        event_status_holder_free(holder);
-    }
-    pthread_mutex_unlock(&lock);
-    buf_free(&out);
-}
-
-static struct question asked(void)
-{
-    struct question q;
-
-    pthread_mutex_lock(&lock);
-    q = question;
-    pthread_mutex_unlock(&lock);
-    return q;
-}
-
-static void set_answer(enum err e, const char *message, const struct event_status *status)
-{
-    pthread_mutex_lock(&lock);
-    answer_error = e;
-    answer_message = message;
-    if (status)
-        answer = *status;
-    pthread_mutex_unlock(&lock);
-}
-
-static int start(void **state)
-{
-    static const struct rpc_method methods[] = {
-        {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = on_request}, {.path = NULL}};
-
-    (void)state;
-    gateway_peer_start(methods, 1000);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    gateway_peer_stop();
-    return 0;
-}
-
-static void get(const char *path)
-{
-    char request[2048];
-
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
-    gateway_peer_exchange(request);
-}
-
-static struct event_status basic_status(void)
-{
-    struct event_status status = {
-        .state = {.status = STATUS_PROCESSED, .attempt = 1, .generation = 0},
-        .name = VIEW("order.created"),
-        .updated_ms = 1767323045678,
-        .event_position = 7,
-        .position = 11,
-    };
-
-    assert_true(id_parse(VIEW(ID), &status.id));
-    return status;
-}
+#define reply status_peer_reply
 
 static void assert_body(const char *expected)
 {
-    assert_int_equal(gateway_peer_reply.status, 200);
-    assert_string_equal(gateway_peer_reply.body, expected);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, expected);
 }
 
 static void basic_view(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
 
     (void)state;
     status.updated_ms = 1767323045000; /* seconds are what BASIC has */
-    set_answer(ERR_NONE, NULL, &status);
-    get("/api/v1/events/" ID);
+    status_peer_answer(ERR_NONE, NULL, &status);
+    status_peer_get("/api/v1/events/" ID);
     assert_body("{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
                 "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","
                 "\"event_position\":7,\"position\":11}\n");
-    assert_string_equal(asked().id, ID);
-    assert_string_equal(asked().source, "/the default");
-    assert_false(asked().full);
-    assert_int_equal(asked().position, 0);
+    assert_string_equal(status_peer_asked().id, ID);
+    assert_string_equal(status_peer_asked().source, STATUS_PEER_SOURCE);
+    assert_false(status_peer_asked().full);
+    assert_int_equal(status_peer_asked().position, 0);
 }
 
 static void what_is_asked_is_passed_on(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
 
     (void)state;
-    set_answer(ERR_NONE, NULL, &status);
-    get("/api/v1/events/some%20id%2F7?view=full&min_position=42");
-    assert_int_equal(gateway_peer_reply.status, 200);
-    assert_string_equal(asked().id, "some id/7");
-    assert_true(asked().full);
-    assert_int_equal(asked().position, 42);
-    get("/api/v1/events/" ID "?view=basic");
-    assert_false(asked().full);
+    status_peer_answer(ERR_NONE, NULL, &status);
+    status_peer_get("/api/v1/events/some%20id%2F7?view=full&min_position=42");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(status_peer_asked().id, "some id/7");
+    assert_true(status_peer_asked().full);
+    assert_int_equal(status_peer_asked().position, 42);
+    status_peer_get("/api/v1/events/" ID "?view=basic");
+    assert_false(status_peer_asked().full);
 }
 
 static void producers_ids_and_sources(void **state)
@@ -165,38 +65,38 @@ static void producers_ids_and_sources(void **state)
         {"/api/v1/events/caf%C3%A9%20%F0%9F%90%8C?source=%2Fcaf%C3%A9+%231",
          "caf\xC3\xA9 \xF0\x9F\x90\x8C", "/caf\xC3\xA9 #1"},
         {"/api/v1/events/100%25%3F?view=full", "100%?", "/the default"},
-        {"/api/v1/events/a+b?view=full&source=urn:x&source=urn:y", "a+b", "urn:x"},
+        {"/api/v1/events/a+b?view=full&source=urn:x", "a+b", "urn:x"},
     };
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
 
     (void)state;
-    set_answer(ERR_NONE, NULL, &status);
+    status_peer_answer(ERR_NONE, NULL, &status);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        get(cases[i].path);
-        assert_int_equal(gateway_peer_reply.status, 200);
-        assert_string_equal(asked().id, cases[i].id);
-        assert_string_equal(asked().source, cases[i].source);
+        status_peer_get(cases[i].path);
+        assert_int_equal(reply.status, 200);
+        assert_string_equal(status_peer_asked().id, cases[i].id);
+        assert_string_equal(status_peer_asked().source, cases[i].source);
     }
 }
 
 static void ids_and_sources_have_limits(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
     char path[1024];
 
     (void)state;
-    set_answer(ERR_NONE, NULL, &status);
+    status_peer_answer(ERR_NONE, NULL, &status);
     snprintf(path, sizeof path, "/api/v1/events/%0256d?source=%0512d", 7, 7);
-    get(path);
-    assert_int_equal(gateway_peer_reply.status, 200);
-    assert_int_equal(strlen(asked().id), EVENT_PRODUCER_ID_MAX);
-    assert_int_equal(strlen(asked().source), EVENT_SOURCE_MAX);
+    status_peer_get(path);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(strlen(status_peer_asked().id), EVENT_PRODUCER_ID_MAX);
+    assert_int_equal(strlen(status_peer_asked().source), EVENT_SOURCE_MAX);
     snprintf(path, sizeof path, "/api/v1/events/%0257d", 7);
-    get(path);
-    assert_int_equal(gateway_peer_reply.status, 422);
+    status_peer_get(path);
+    assert_int_equal(reply.status, 422);
     snprintf(path, sizeof path, "/api/v1/events/7?source=%0513d", 7);
-    get(path);
-    assert_int_equal(gateway_peer_reply.status, 422);
+    status_peer_get(path);
+    assert_int_equal(reply.status, 422);
 }
 
 static const struct event_extension extensions[] = {{{"custom", 6}, {"a \"b\"", 5}},
@@ -213,7 +113,7 @@ static const struct event_status_change history[] = {
 
 static void full_view(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
 
     (void)state;
     status.full = true;
@@ -230,8 +130,8 @@ static void full_view(void **state)
     status.payload = VIEW("{\"n\": 1.50}");
     status.history = history;
     status.history_count = 2;
-    set_answer(ERR_NONE, NULL, &status);
-    get("/api/v1/events/" ID "?view=full");
+    status_peer_answer(ERR_NONE, NULL, &status);
+    status_peer_get("/api/v1/events/" ID "?view=full");
     assert_body(
         "{\"event_id\":\"" ID "\",\"status\":\"processed\",\"name\":\"order.created\","
         "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.678Z\","
@@ -249,15 +149,15 @@ static void full_view(void **state)
 
 static void the_epoch_is_a_time(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
 
     (void)state;
     status.full = true;
     status.producer_id = VIEW("7");
     status.has_time = true;
-    set_answer(ERR_NONE, NULL, &status);
-    get("/api/v1/events/" ID "?view=full");
-    assert_non_null(strstr(gateway_peer_reply.body, "\"time\":\"1970-01-01T00:00:00.000Z\""));
+    status_peer_answer(ERR_NONE, NULL, &status);
+    status_peer_get("/api/v1/events/" ID "?view=full");
+    assert_non_null(strstr(reply.body, "\"time\":\"1970-01-01T00:00:00.000Z\""));
 }
 
 static void payloads_that_are_no_json(void **state)
@@ -276,24 +176,24 @@ static void payloads_that_are_no_json(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
-        struct event_status status = basic_status();
+        struct event_status status = status_peer_basic();
 
         status.full = true;
         status.producer_id = VIEW("7");
         status.content_type = payloads[i].type;
         status.payload = payloads[i].payload;
-        set_answer(ERR_NONE, NULL, &status);
-        get("/api/v1/events/" ID "?view=full");
-        assert_int_equal(gateway_peer_reply.status, 200);
-        assert_string_equal(gateway_peer_member("payload_base64"), payloads[i].base64);
-        assert_string_equal(gateway_peer_member("payload"), payloads[i].text);
+        status_peer_answer(ERR_NONE, NULL, &status);
+        status_peer_get("/api/v1/events/" ID "?view=full");
+        assert_int_equal(reply.status, 200);
+        assert_string_equal(status_peer_member("payload_base64"), payloads[i].base64);
+        assert_string_equal(status_peer_member("payload"), payloads[i].text);
     }
 }
 
 /* As large as an event may be: --max-body and a bus allow no more than 64 MiB. */
 static void the_largest_payload_is_told(void **state)
 {
-    struct event_status status = basic_status();
+    struct event_status status = status_peer_basic();
     size_t size = (size_t)64 << 20;
     char *payload = mem_zero(1, size);
 
@@ -304,9 +204,10 @@ static void the_largest_payload_is_told(void **state)
     status.producer_id = VIEW("7");
     status.content_type = VIEW("application/json");
     status.payload = (struct view){payload, size};
-    set_answer(ERR_NONE, NULL, &status);
-    gateway_peer_exchange("HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_int_equal(gateway_peer_reply.status, 200);
+    status_peer_answer(ERR_NONE, NULL, &status);
+    raw_exchange(status_peer_port(),
+                 "HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 200);
     mem_free(payload);
 }
 
@@ -322,33 +223,33 @@ static void failures_become_problems(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
-        set_answer(failures[i].e, "what the processor said", NULL);
-        get("/api/v1/events/" ID);
-        if (gateway_peer_reply.status != failures[i].status ||
-            !strstr(gateway_peer_member("detail"), "what the processor said"))
-            fail_msg("%d: %d %s", (int)failures[i].e, gateway_peer_reply.status,
-                     gateway_peer_reply.body);
+        status_peer_answer(failures[i].e, "what the processor said", NULL);
+        status_peer_get("/api/v1/events/" ID);
+        if (reply.status != failures[i].status ||
+            !strstr(status_peer_member("detail"), "what the processor said"))
+            fail_msg("%d: %d %s", (int)failures[i].e, reply.status, reply.body);
     }
 }
 
 static void an_unknown_id_says_how_ids_are_looked_up(void **state)
 {
     (void)state;
-    set_answer(ERR_NOT_FOUND, "no event has this id", NULL);
-    get("/api/v1/events/123");
-    assert_int_equal(gateway_peer_reply.status, 404);
+    status_peer_answer(ERR_NOT_FOUND, "no event has this id", NULL);
+    status_peer_get("/api/v1/events/123");
+    assert_int_equal(reply.status, 404);
     assert_non_null(
-        strstr(gateway_peer_member("detail"), "the id \"123\" and the source \"/the default\""));
-    get("/api/v1/events/123?source=/shop");
-    assert_non_null(strstr(gateway_peer_member("detail"), "the source \"/shop\""));
-    get("/api/v1/events/" ID);
-    assert_string_equal(gateway_peer_member("detail"), "no event has this id");
+        strstr(status_peer_member("detail"), "the id \"123\" and the source \"/the default\""));
+    status_peer_get("/api/v1/events/123?source=/shop");
+    assert_non_null(strstr(status_peer_member("detail"), "the source \"/shop\""));
+    status_peer_get("/api/v1/events/" ID);
+    assert_string_equal(status_peer_member("detail"), "no event has this id");
 }
 
 static void bad_parameters(void **state)
 {
     static const char *const paths[] = {
         "/api/v1/events/1?view=everything",
+        "/api/v1/events/1?source=a&source=b",
         "/api/v1/events/1?min_position=x",
         "/api/v1/events/1?min_position=-1",
         "/api/v1/events/1?min_position=",
@@ -360,21 +261,100 @@ static void bad_parameters(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        get(paths[i]);
-        if (gateway_peer_reply.status != 422)
-            fail_msg("%s: %d", paths[i], gateway_peer_reply.status);
+        status_peer_get(paths[i]);
+        if (reply.status != 422)
+            fail_msg("%s: %d", paths[i], reply.status);
     }
+}
+
+static void parameters_that_there_are_not(void **state)
+{
+    (void)state;
+    status_peer_get("/api/v1/events/1?veiw=full");
+    status_peer_must_be(422);
+    assert_string_equal(
+        status_peer_member("detail"),
+        "there is no query parameter \"veiw\" here; allowed: min_position, source, view, wait");
+    status_peer_get("/api/v1/replays/" ID "?view=full");
+    status_peer_must_be(422);
+    assert_non_null(strstr(status_peer_member("detail"), "allowed: none"));
+}
+
+/* ---- entity tags ---- */
+
+static void tag_of(const char *path, char tag[512])
+{
+    status_peer_get(path);
+    status_peer_must_be(200);
+    assert_true(raw_header(&reply, "ETag", tag));
+    assert_memory_equal(tag, "W/\"", 3);
+}
+
+static void what_is_known_already_is_not_sent_again(void **state)
+{
+    struct event_status status = status_peer_basic();
+    char tag[512], again[512], header[600];
+
+    (void)state;
+    status_peer_answer(ERR_NONE, NULL, &status);
+    tag_of("/api/v1/events/" ID, tag);
+    assert_true(raw_header(&reply, "Cache-Control", again));
+    assert_string_equal(again, "private, no-cache");
+    status.position++; /* other events go on */
+    status_peer_answer(ERR_NONE, NULL, &status);
+    snprintf(header, sizeof header, "If-None-Match: %s\r\n", tag);
+    for (int i = 0; i < 2; i++) {
+        status_peer_send(i == 0 ? "GET" : "HEAD", "/api/v1/events/" ID, header);
+        status_peer_must_be(304);
+        assert_string_equal(reply.body, "");
+        assert_false(raw_header(&reply, "Content-Length", again));
+        assert_true(raw_header(&reply, "ETag", again));
+        assert_string_equal(again, tag);
+    }
+}
+
+static void a_tag_is_one_answers(void **state)
+{
+    struct event_status statuses[6];
+    char tags[6][512];
+
+    (void)state;
+    for (size_t i = 0; i < 6; i++)
+        statuses[i] = status_peer_basic();
+    statuses[1].state.generation = 1;
+    statuses[2].state.attempt = 2;
+    statuses[3].state.status = STATUS_DEAD;
+    statuses[4].event_position = 8; /* published anew, from its letter */
+    statuses[5].full = true;
+    statuses[5].producer_id = VIEW("7");
+    for (size_t i = 0; i < 6; i++) {
+        status_peer_answer(ERR_NONE, NULL, &statuses[i]);
+        tag_of("/api/v1/events/" ID, tags[i]);
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(tags[i], tags[j]);
+    }
+}
+
+static void problems_have_no_tag(void **state)
+{
+    char value[512];
+
+    (void)state;
+    status_peer_answer(ERR_NOT_FOUND, "no event has this id", NULL);
+    status_peer_send("GET", "/api/v1/events/" ID, "If-None-Match: *\r\n");
+    status_peer_must_be(404);
+    assert_false(raw_header(&reply, "ETag", value));
 }
 
 static void readiness_names_the_processor(void **state)
 {
     (void)state;
-    get("/ready");
-    assert_non_null(strstr(gateway_peer_reply.body, "\"reads\":true,"));
-    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"ok\""));
-    gateway_peer_set_serving(false);
-    get("/ready");
-    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"reachable but not serving\""));
+    status_peer_get("/ready");
+    assert_non_null(strstr(reply.body, "\"reads\":true,"));
+    assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
+    status_peer_set_health(false);
+    status_peer_get("/ready");
+    assert_non_null(strstr(reply.body, "\"processor\":\"reachable but not serving\""));
 }
 
 static int64_t now_ms(void)
@@ -399,21 +379,21 @@ static void readiness_does_not_wait_for_a_processor_that_hangs(void **state)
     assert_int_equal(listen(fd, 8), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", ntohs(address.sin_port));
-    gateway_peer_use(target);
+    status_peer_use(target);
     begin = now_ms();
-    get("/ready");
+    status_peer_get("/ready");
     assert_in_range(now_ms() - begin, 0, 900); /* a probe's usual second */
-    assert_non_null(strstr(gateway_peer_reply.body, "\"processor\":\"unreachable: "));
+    assert_non_null(strstr(reply.body, "\"processor\":\"unreachable: "));
     close(fd);
 }
 
 static void no_processor_means_unavailable(void **state)
 {
     (void)state;
-    gateway_peer_use("ipv4:127.0.0.1:1");
-    get("/api/v1/events/" ID);
-    assert_int_equal(gateway_peer_reply.status, 503);
-    assert_non_null(strstr(gateway_peer_member("detail"), "no processor can say"));
+    status_peer_use("ipv4:127.0.0.1:1");
+    status_peer_get("/api/v1/events/" ID);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(status_peer_member("detail"), "no processor can say"));
 }
 
 int main(void)
@@ -430,10 +410,14 @@ int main(void)
         cmocka_unit_test(failures_become_problems),
         cmocka_unit_test(an_unknown_id_says_how_ids_are_looked_up),
         cmocka_unit_test(bad_parameters),
+        cmocka_unit_test(parameters_that_there_are_not),
+        cmocka_unit_test(what_is_known_already_is_not_sent_again),
+        cmocka_unit_test(a_tag_is_one_answers),
+        cmocka_unit_test(problems_have_no_tag),
         cmocka_unit_test(readiness_names_the_processor),
         cmocka_unit_test(readiness_does_not_wait_for_a_processor_that_hangs),
         cmocka_unit_test(no_processor_means_unavailable),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop);
 }

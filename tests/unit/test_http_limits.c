@@ -378,6 +378,22 @@ static void silent_connections_make_room(void **state)
 
 /* ---- the end ---- */
 
+/* More of them than are ended in one round wait in civetweb's queue, for a thread to notice that
+ * they were ended. */
+static void more_silent_connections_than_places(void **state)
+{
+    int silent[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
+        silent[i] = raw_connect(http_port(server));
+    raw_exchange(http_port(server), "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi",
+                 &reply);
+    assert_int_equal(reply.status, 200);
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
+        raw_close(silent[i]);
+}
+
 static void *stop_main(void *arg)
 {
     (void)arg;
@@ -465,6 +481,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_many_connections_are_told_to_come_back, start, stop),
         cmocka_unit_test_setup_teardown(idle_connections_make_room, start, stop),
         cmocka_unit_test_setup_teardown(silent_connections_make_room, start_long_request, stop),
+        cmocka_unit_test_setup_teardown(more_silent_connections_than_places, start_long_request,
+                                        stop),
         cmocka_unit_test_setup_teardown(requests_in_progress_are_finished, start, stop),
         cmocka_unit_test_setup_teardown(draining_answers_close, start, stop),
         cmocka_unit_test_setup_teardown(the_end_does_not_wait_for_ever, start, stop),

@@ -29,7 +29,7 @@ static void assert_plain(void)
 {
     assert_int_equal(reply.status, 204);
     assert_true(raw_header(&reply, "Allow", value));
-    assert_string_equal(value, "POST, OPTIONS");
+    assert_string_equal(value, "GET, HEAD, POST, OPTIONS");
     assert_true(raw_header(&reply, "Accept-Post", value));
     assert_non_null(strstr(value, "application/cloudevents+json"));
     assert_false(raw_header(&reply, "WebHook-Allowed-Origin", value));
@@ -40,7 +40,7 @@ static void assert_consent(const char *origin)
 {
     assert_int_equal(reply.status, 204);
     assert_true(raw_header(&reply, "Allow", value));
-    assert_string_equal(value, "POST, OPTIONS");
+    assert_string_equal(value, "GET, HEAD, POST, OPTIONS");
     assert_true(raw_header(&reply, "WebHook-Allowed-Origin", value));
     assert_string_equal(value, origin);
     assert_true(raw_header(&reply, "WebHook-Allowed-Rate", value));

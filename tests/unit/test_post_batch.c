@@ -138,7 +138,7 @@ static void each_has_its_result_in_order(void **state)
 {
     struct event_text text;
     struct event event;
-    char id[ID_TEXT_SIZE], name[8];
+    char id[ID_TEXT_SIZE], name[16];
 
     (void)state;
     post_array(many(20));

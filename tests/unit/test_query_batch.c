@@ -216,7 +216,7 @@ static void test_a_table_being_read_is_not_taken_at_its_word(void **state)
 static void test_too_many_that_wait_are_refused(void **state)
 {
     struct asked *asked = *state;
-    enum { BATCHES = 12 };
+    enum { BATCHES = 25 }; /* ten may wait, and ten more be with the look at the gate */
     static struct answers answers[BATCHES];
     static struct view ids[EVENT_BATCH_MAX];
     size_t refused = 0;

@@ -42,7 +42,7 @@ static void windows_follow_each_other(void **state)
     assert_int_equal(store_batch_new(&options, &batch), ERR_NONE);
     store_batch_flush(batch);
     for (int i = 0; i < 7; i++)
-        store_batch_add(batch, i == 4 ? VIEW("x") : VIEW("{\"name\":\"a\",\"id\":\"1\"}"));
+        store_batch_add(batch, 0, i == 4 ? VIEW("x") : VIEW("{\"name\":\"a\",\"id\":\"1\"}"));
     store_batch_flush(batch);
     counts = store_batch_counts(batch);
     assert_int_equal(counts.stored, 1);
@@ -84,9 +84,9 @@ static void without_memory(void **state)
 
         buf_clear(&out);
         if (!e) {
-            store_batch_add(batch, VIEW("{\"n\\u0061me\":\"a\"}"));
-            store_batch_add(batch, VIEW("{}"));
-            store_batch_add(batch, VIEW("{\"name\":\"b\",\"id\":\"1\"}"));
+            store_batch_add(batch, 0, VIEW("{\"n\\u0061me\":\"a\"}"));
+            store_batch_add(batch, 0, VIEW("{}"));
+            store_batch_add(batch, 0, VIEW("{\"name\":\"b\",\"id\":\"1\"}"));
             store_batch_flush(batch);
             counts = store_batch_counts(batch);
         }
