@@ -20,7 +20,8 @@ struct changes;
 
 #define CHANGES_KEPT 65536 /* usual capacity: seconds of a busy log */
 
-/* At least 2 * STATUS_BATCH_MAX, so that a reader always finds room for a batch and time to take it. */
+/* At least 2 * STATUS_BATCH_MAX, so that a reader always finds room for a batch and time to take
+ * it. */
 must_check enum err changes_new(size_t capacity, struct changes **ret);
 void changes_free(struct changes *changes);
 
@@ -30,8 +31,8 @@ void changes_free(struct changes *changes);
 void changes_add(struct changes *changes, const struct status_entry *entry);
 /* All of the status log up to this position is here. */
 void changes_pass(struct changes *changes, uint64_t position);
-/* The status log begins after this position: unless it is passed already, nothing before is here,
- * and whoever read on so far has lost it. */
+/* The status log begins after this position: unless that is passed already, nothing before is
+ * here, and whoever read on so far has lost it. */
 void changes_begin(struct changes *changes, uint64_t position);
 /* Empties it for a fold from the start. */
 void changes_reset(struct changes *changes);
@@ -55,7 +56,8 @@ uint64_t changes_now(struct changes *changes, struct changes_cursor *ret);
  * longer here, or it has not been passed. */
 bool changes_after(struct changes *changes, uint64_t position, struct changes_cursor *ret);
 /* Copies the next changes, at most `max` (STATUS_BATCH_MAX or more), all of a batch or none.
- * *ret_position: up to where in the status log all has been read then. *ret_more: there are more. */
+ * *ret_position: up to where in the status log all has been read then. *ret_more: there are more.
+ */
 enum changes_end changes_read(struct changes *changes, struct changes_cursor *cursor,
                               struct status_entry *ret, size_t max, size_t *ret_count,
                               uint64_t *ret_position, bool *ret_more);

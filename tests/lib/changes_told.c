@@ -89,8 +89,6 @@ uint64_t change(struct served *served, const struct event_id *id, uint64_t event
     return mem_world_change(&served->asked->world, id, event_position, state, previous, "");
 }
 
-/* The next five positions of the status log: order.a (event 1) is processed after a retry, mail (event 2)
- * dies; one change loses. */
 void five_changes_from(struct served *served, uint64_t last)
 {
     struct event_id a, b;
