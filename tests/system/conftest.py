@@ -71,12 +71,17 @@ def chance():
     return random.Random(seed)
 
 
-def pytest_collection_modifyitems(config, items):
+def is_wanted(item):
     """What is of documents and scripts is not for builds with sanitizers: tests/README.md."""
-    if SANITIZED:
-        left_out = [item for item in items if item.get_closest_marker("documents")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("documents")]
+    alone = os.environ.get("TIDINGS_ALONE")
+    if alone and (alone == "yes") != bool(item.get_closest_marker("alone")):
+        return False
+    return not (SANITIZED and item.get_closest_marker("documents"))
+
+
+def pytest_collection_modifyitems(config, items):
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = filter(is_wanted, items)
 
 
 @pytest.hookimpl(hookwrapper=True)

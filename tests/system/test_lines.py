@@ -87,6 +87,7 @@ def growth_kib(gateway, file):
     return peak_kib(gateway) - idle
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(bool(SANITIZED), reason="sanitizers keep what has been freed")
 def test_the_memory_of_a_large_upload(tidings, tmp_path):
     """nats.c frees what it has received on a thread of its own, for which a machine that is busy
