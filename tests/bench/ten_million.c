@@ -13,10 +13,12 @@
 #include "event-processor/rpc_events.h"
 
 #include <pthread.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -36,7 +38,7 @@ static void need(bool good, const char *what)
     if (good)
         return;
     fprintf(stderr, "ten_million: %s\n", what);
-    exit(1);
+    abort();
 }
 
 static int64_t now_ns(clockid_t which)
@@ -155,7 +157,8 @@ static void open_bus(struct replica *replica)
     struct bus_log_spec events = {.name = "EVENTS", .subject = "bench.events.>", .replicas = 1};
     struct bus_log_spec statuses = {.name = "STATUS", .subject = "bench.status.>", .replicas = 1};
     events.duplicate_window_ms = statuses.duplicate_window_ms = 1000;
-    need(!bus_open(&(struct bus_options){.url = "mem://"}, &replica->bus, NULL), "no bus");
+    need(!bus_open(&(struct bus_options){.url = "mem://"}, &replica->bus, NULL) && replica->bus,
+         "no bus");
     claiming = bus_mem_driver;
     claiming.log_end = claim_end;
     replica->bus->driver = &claiming;
@@ -291,14 +294,27 @@ static int be_client(char **argv)
 }
 
 /* Runs the client and reads the line that it prints. */
-static void run_client(const char *program, const char *what, const struct replica *replica,
-                       char *line, size_t size)
+static void run_client(char *program, char *what, const struct replica *replica, char *line,
+                       size_t size)
 {
-    char command[512];
-    snprintf(command, sizeof command, "'%s' ask %s %u %llu", program, what,
-             (unsigned)rpc_port(replica->server), (unsigned long long)replica->events);
-    FILE *client = popen(command, "r");
-    need(client && fgets(line, (int)size, client) && pclose(client) == 0, "the client has failed");
+    char port[16], events[32];
+    char *argv[] = {program, "ask", what, port, events, NULL};
+    posix_spawn_file_actions_t actions;
+    int ends[2], status;
+    pid_t pid;
+    snprintf(port, sizeof port, "%u", (unsigned)rpc_port(replica->server));
+    snprintf(events, sizeof events, "%llu", (unsigned long long)replica->events);
+    need(!pipe(ends) && !posix_spawn_file_actions_init(&actions) &&
+             !posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO) &&
+             !posix_spawn_file_actions_addclose(&actions, ends[0]) &&
+             !posix_spawn(&pid, program, &actions, NULL, argv, environ),
+         "the client cannot be started");
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    FILE *told = fdopen(ends[0], "r");
+    need(told && fgets(line, (int)size, told) && waitpid(pid, &status, 0) == pid && status == 0,
+         "the client has failed");
+    fclose(told);
     line[strcspn(line, "\n")] = '\0';
 }
 
@@ -312,7 +328,7 @@ static double own_cpu_us(void)
            (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 }
 
-static void measure_asking(const char *program, struct replica *replica, int round)
+static void measure_asking(char *program, struct replica *replica, int round)
 {
     char line[64];
     double before = own_cpu_us();
@@ -322,7 +338,7 @@ static void measure_asking(const char *program, struct replica *replica, int rou
     replica->rates[round] = answers * 1000 / ROUND_MS;
 }
 
-static void measure_rpcs(const char *program)
+static void measure_rpcs(char *program)
 {
     start(&small);
     start(&large);
