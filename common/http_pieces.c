@@ -1,6 +1,6 @@
-/* Answers that are written piece by piece, and clients that go meanwhile. Such an answer is chunked (to
- * HTTP/1.0: until the connection ends), and its connection ends with it, so that nothing that the
- * client has sent meanwhile waits behind it.
+/* Answers that are written piece by piece, and clients that go meanwhile. Such an answer is chunked
+ * (to HTTP/1.0: until the connection ends), and its connection ends with it, so that nothing that
+ * the client has sent meanwhile waits behind it.
  */
 #include "common/http_internal.h"
 #include "common/http_socket.h"

@@ -129,7 +129,8 @@ static grpc_server *core_create(const struct rpc_options *options)
     int64_t age_ms = options->max_connection_age_ms > 0 ? options->max_connection_age_ms : AGE_MS;
     grpc_arg args[] = {
         number(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else a second server starts silently on our port */
-        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 4 << 20),
+        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+               options->request_max > 0 ? options->request_max : 4 << 20),
         number(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1000),
         /* Core inflates a message before it looks at its size: a megabyte becomes a gigabyte. */
         number(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),

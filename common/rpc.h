@@ -46,6 +46,7 @@ struct rpc_options {
     /* One system call for a turn's replies (docs/decisions/gather-writes.md); ignored where it
      * cannot work. */
     bool gather_writes;
+    int32_t request_max; /* bytes of a message that is taken; 0: 4 MiB, the most */
     /* How old a connection may become, about: then the client is told to leave (GOAWAY), connects
      * anew, and so learns of addresses that have come since. Its calls are finished. 0: a minute.
      */

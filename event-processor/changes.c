@@ -5,7 +5,7 @@
 
 /* Invariant: entries first..end-1, counted since the last reset, are at their numbers modulo the
  * capacity; those before `passed_end` may be read, and are at or before `position` in the status
- * log; those before `first` are all at or before `lost`. */
+ * log; those before `first` are all at or before `lost`, and one of each gap has no entry. */
 struct changes {
     struct wait wait; /* guards the following; woken with each turn */
     struct status_entry *entries;
@@ -82,7 +82,7 @@ void changes_begin(struct changes *changes, uint64_t position)
     if (position > changes->position) {
         changes->position = position;
         changes->lost = position;
-        changes->end++; /* stands for what was not read: cursors behind all that was, lack it */
+        changes->end++; /* the number of what nobody has read */
         changes->first = changes->end;
         changes->passed_end = changes->end;
         next_turn(changes);

@@ -21,7 +21,7 @@ struct changes;
 #define CHANGES_KEPT 65536 /* usual capacity: seconds of a busy log */
 
 /* At least 2 * STATUS_BATCH_MAX, so that a reader always finds room for a batch and time to take
- * it. ERR_MEMORY. */
+ * it. */
 must_check enum err changes_new(size_t capacity, struct changes **ret);
 void changes_free(struct changes *changes);
 
@@ -31,8 +31,8 @@ void changes_free(struct changes *changes);
 void changes_add(struct changes *changes, const struct status_entry *entry);
 /* All of the status log up to this position is here. */
 void changes_pass(struct changes *changes, uint64_t position);
-/* The status log begins after this position: unless it is passed already, nothing before is here,
- * and whoever was about to read that has lost it. */
+/* The status log begins after this position: unless that is passed already, nothing before is
+ * here, and whoever read on so far has lost it. */
 void changes_begin(struct changes *changes, uint64_t position);
 /* Empties it for a fold from the start. */
 void changes_reset(struct changes *changes);

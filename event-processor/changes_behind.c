@@ -25,26 +25,40 @@ struct piece {
     struct history history;
 };
 
+/* Where a change is kept. */
+struct place {
+    const struct status_batch *batch;
+    uint64_t position;
+    size_t number; /* in the batch */
+};
+
 /* ---- one change ---- */
 
-/* What the changes before that position have made of the event, by its history. */
+/* What the changes before that place have made of the event: by its history, and by the batch. */
 static enum err state_before(const struct changes_watch *watch, const struct status_entry *entry,
-                             uint64_t position, struct history *history, struct status_state *ret)
+                             const struct place *place, struct history *history,
+                             struct status_state *ret)
 {
+    struct status_state state = {.status = STATUS_ACCEPTED};
     enum err e = history_read(watch->use.status_log, entry, HISTORY_MS, history);
     if (e)
         return e;
-    *ret = (struct status_state){.status = STATUS_ACCEPTED};
-    for (size_t i = 0; i < history->count && history->changes[i].position < position; i++)
-        *ret = history->changes[i].state;
+    for (size_t i = 0; i < history->count && history->changes[i].position < place->position; i++)
+        state = history->changes[i].state;
     history_free(history);
+    for (size_t i = 0; i < place->number; i++) {
+        struct status_change change = status_batch_get(place->batch, i);
+        if (change.event_position == entry->event_position && id_equal(&change.id, &entry->id))
+            (void)status_move(state, change.state, &state);
+    }
+    *ret = state;
     return ERR_NONE;
 }
 
-/* Whether a change that is not the last one of its event has won. Of events that were met before
+/* Whether a change that is before the last one of its event has won. Of events that were met before
  * the state is at hand. */
 static enum err has_won(const struct changes_stream *stream, const struct status_entry *entry,
-                        const struct status_change *change, uint64_t position, bool wanted,
+                        const struct place *place, struct status_state state, bool wanted,
                         struct history *history, bool *ret)
 {
     struct changes_fold *fold = &stream->folds[entry->event_position % CHANGES_FOLDS];
@@ -53,12 +67,12 @@ static enum err has_won(const struct changes_stream *stream, const struct status
         *ret = false;
         if (!wanted)
             return ERR_NONE;
-        enum err e = state_before(stream->watch, entry, position, history, &before);
+        enum err e = state_before(stream->watch, entry, place, history, &before);
         if (e)
             return e;
         *fold = (struct changes_fold){.event_position = entry->event_position, .state = before};
     }
-    *ret = status_move(fold->state, change->state, &fold->state);
+    *ret = status_move(fold->state, state, &fold->state);
     return ERR_NONE;
 }
 
@@ -76,33 +90,42 @@ static enum err add(struct piece *piece, const struct status_entry *entry, uint6
     return ERR_NONE;
 }
 
+/* Whether what is at this place came behind the event's last change: so it lost. */
+static bool is_late(const struct status_entry *entry, const struct place *place)
+{
+    return place->position > entry->change_position ||
+           (place->position == entry->change_position && place->number > entry->change_place);
+}
+
 /* Adds the change at this place of the log if it has won and is to be told. ERR_STALE: the table
  * was rebuilt. */
-static enum err add_change(const struct changes_stream *stream, const struct status_change *change,
-                           uint64_t position, uint32_t place, struct piece *piece)
+static enum err add_change(const struct changes_stream *stream, const struct place *place,
+                           struct piece *piece)
 {
     struct changes_watch *watch = stream->watch;
+    struct status_change change = status_batch_get(place->batch, place->number);
     struct status_entry entry;
     struct status_reflects reflects;
-    bool found = status_table_at(watch->use.table, change->event_position, &entry, &reflects);
+    bool found = status_table_at(watch->use.table, change.event_position, &entry, &reflects);
     if (reflects.epoch != stream->epoch)
         return ERR_STALE;
-    if (!found || entry.state.status == STATUS_NONE || !id_equal(&entry.id, &change->id) ||
-        entry.change_position < position)
+    if (!found || entry.state.status == STATUS_NONE || !id_equal(&entry.id, &change.id) ||
+        is_late(&entry, place))
         return ERR_NONE;
     struct status_entry told = entry;
-    told.state = change->state;
-    told.updated_ms = change->time_ms < 0 ? 0 : change->time_ms / 1000 * 1000;
+    told.state = change.state;
+    told.updated_ms = change.time_ms < 0 ? 0 : change.time_ms / 1000 * 1000;
     bool wanted = changes_stream_wants(stream, &told);
-    bool won = entry.change_position == position && entry.change_place == place;
+    bool won = entry.change_position == place->position && entry.change_place == place->number;
     enum err e = ERR_NONE;
     if (!won)
-        e = has_won(stream, &entry, change, position, wanted, &piece->history, &won);
-    return e || !won || !wanted ? e : add(piece, &told, position);
+        e = has_won(stream, &entry, place, change.state, wanted, &piece->history, &won);
+    return e || !won || !wanted ? e : add(piece, &told, place->position);
 }
 
 /* ---- one record ---- */
 
+/* ERR_CANCELLED: nobody waits for it any more. */
 static enum err add_record(const struct changes_stream *stream, const struct bus_record *record,
                            struct piece *piece)
 {
@@ -114,8 +137,8 @@ static enum err add_record(const struct changes_stream *stream, const struct bus
     size_t before = piece->count;
     e = ERR_NONE;
     for (size_t i = 0; i < count && !e; i++) {
-        struct status_change change = status_batch_get(batch, i);
-        e = add_change(stream, &change, record->position, (uint32_t)i, piece);
+        const struct place place = {.batch = batch, .position = record->position, .number = i};
+        e = atomic_load(&stream->gone) ? ERR_CANCELLED : add_change(stream, &place, piece);
     }
     status_batch_free(batch);
     if (e) { /* all of it, or nothing */
@@ -129,19 +152,31 @@ static enum err add_record(const struct changes_stream *stream, const struct bus
 
 /* ---- a piece of the log ---- */
 
-/* ERR_OUT_OF_RANGE: what follows is no longer kept. */
-static enum err open_reader(struct changes_stream *stream, uint64_t passed)
+/* ERR_OUT_OF_RANGE: what follows is no longer kept. A stream that began with what is kept, of which
+ * there is nothing, has passed it all: *ret_position. */
+static enum err check_kept(const struct changes_stream *stream, uint64_t passed,
+                           uint64_t *ret_position)
 {
     struct bus_log_end end;
+    enum err e = bus_log_end(stream->watch->use.status_log, END_MS, &end);
+    if (e || passed + 1 >= end.first)
+        return e;
+    if (passed > 0)
+        return ERR_OUT_OF_RANGE;
+    if (end.first > end.last)
+        *ret_position = end.last;
+    return ERR_NONE;
+}
+
+static enum err open_reader(struct changes_stream *stream, uint64_t passed, uint64_t *ret_position)
+{
     if (stream->reader)
         return ERR_NONE;
     if (!stream->folds)
         stream->folds = mem_zero(CHANGES_FOLDS, sizeof *stream->folds);
     if (!stream->folds)
         return ERR_MEMORY;
-    enum err e = bus_log_end(stream->watch->use.status_log, END_MS, &end);
-    if (!e && passed > 0 && passed + 1 < end.first)
-        e = ERR_OUT_OF_RANGE;
+    enum err e = check_kept(stream, passed, ret_position);
     return e ? e
              : bus_reader_open(stream->watch->use.status_log, passed + 1, false, &stream->reader);
 }
@@ -168,7 +203,9 @@ static enum err read_piece(struct changes_stream *stream, uint64_t passed, struc
     struct changes_watch *watch = stream->watch;
     struct changes_cursor end;
     uint64_t folded = changes_now(watch->use.changes, &end);
-    enum err e = open_reader(stream, passed);
+    enum err e = open_reader(stream, passed, &piece->position);
+    if (e || piece->position > 0)
+        return e;
     for (int i = 0; i < RECORDS_MAX && piece->count < CHANGES_MESSAGE_MAX && !e; i++) {
         struct bus_record *record;
         size_t count = 0;
@@ -179,9 +216,11 @@ static enum err read_piece(struct changes_stream *stream, uint64_t passed, struc
             e = check_gap(stream, piece->position ? piece->position : passed, record->position);
         if (!e)
             e = add_record(stream, record, piece);
-        if (e && e != ERR_UNAVAILABLE && (e != ERR_DEADLINE || count > 0))
+        if (e && (count > 0 || (e != ERR_DEADLINE && e != ERR_UNAVAILABLE)))
             close_reader(stream); /* what was read and not taken is to be read again */
     }
+    if (e == ERR_DEADLINE && stream->reader && piece->position == 0)
+        e = check_kept(stream, passed, &piece->position); /* or it would wait for what has left */
     return e;
 }
 

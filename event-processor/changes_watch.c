@@ -53,6 +53,10 @@ static void fail(struct changes_stream *stream, enum err e, const char *message)
 void changes_stream_fail(struct changes_stream *stream, enum err e, const char *why)
 {
     struct err_detail detail;
+    if (stream->place == STREAM_ASKED && !stream->has_after) { /* it has not begun anywhere */
+        fail(stream, e, why);
+        return;
+    }
     err_set(&detail, e, "%s; go on after position %llu", why, (unsigned long long)stream->passed);
     fail(stream, e, detail.text);
 }
@@ -198,12 +202,20 @@ static void begin(struct changes_stream *stream, uint64_t epoch)
 {
     struct changes_watch *watch = stream->watch;
     struct changes *changes = watch->use.changes;
+    struct status_reflects reflects;
+    struct changes_cursor cursor;
     struct buf out;
+    uint64_t now = changes_now(changes, &cursor);
+    bool there = !stream->has_after || changes_after(changes, stream->passed, &cursor);
+    status_table_reflects(watch->use.table, &reflects);
+    if (reflects.epoch != epoch) { /* else the ring, too, was of that epoch */
+        changes_stream_fail(stream, ERR_UNAVAILABLE, changes_rebuilding);
+        return;
+    }
     stream->epoch = epoch;
-    if (!stream->has_after) {
-        stream->passed = changes_now(changes, &stream->cursor);
-        stream->place = STREAM_LIVE;
-    } else if (changes_after(changes, stream->passed, &stream->cursor)) {
+    stream->cursor = cursor;
+    stream->passed = stream->has_after ? stream->passed : now;
+    if (there) {
         stream->place = STREAM_LIVE;
     } else if (watch->behind < CHANGES_BEHIND_MAX) {
         stream->place = STREAM_BEHIND;
@@ -405,8 +417,10 @@ void changes_watch_end(struct changes_watch *watch)
     wait_lock(&watch->wait);
     watch->ending = true;
     for (struct changes_stream *stream = watch->streams; stream; stream = stream->next)
-        if (stream->place != STREAM_ASKED)
+        if (stream->place != STREAM_ASKED) {
             changes_stream_fail(stream, ERR_UNAVAILABLE, shutting_down);
+            atomic_store(&stream->gone, true);
+        }
     wait_unlock(&watch->wait);
 }
 

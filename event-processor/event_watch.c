@@ -164,15 +164,29 @@ static void fail_rebuilt(struct stream *stream)
     fail(stream, ERR_UNAVAILABLE, rebuilding);
 }
 
+/* What the table has of its event. False: nothing any more, and the stream is ended. */
+static bool look_up(struct stream *stream, struct status_entry *ret)
+{
+    bool found = status_table_at(stream->watch->use.table, stream->event_position, ret, NULL) &&
+                 id_equal(&ret->id, &stream->id);
+    if (!found)
+        fail(stream, ERR_NOT_FOUND, not_kept);
+    return found;
+}
+
 /* Looks into the table instead of reading each change. */
 static void look(struct stream *stream)
 {
     struct status_entry entry;
-    bool found = status_table_at(stream->watch->use.table, stream->event_position, &entry, NULL);
-    if (!found || !id_equal(&entry.id, &stream->id))
-        fail(stream, ERR_NOT_FOUND, not_kept);
-    else
+    if (look_up(stream, &entry))
         tell(stream, &entry);
+}
+
+/* What its event has become is still to be read, change by change. */
+static void fail_forgotten(struct stream *stream)
+{
+    struct status_entry entry;
+    (void)look_up(stream, &entry);
 }
 
 static void read_changes(struct event_watch *watch)
@@ -204,7 +218,7 @@ static void look_for_forgotten(struct event_watch *watch)
     watch->look_at = wait_until(LOOK_AGAIN_MS);
     status_table_reflects(watch->use.table, &reflects);
     if (reflects.first_event_position > watch->first)
-        for_each(watch, look);
+        for_each(watch, fail_forgotten);
     watch->first = reflects.first_event_position;
 }
 

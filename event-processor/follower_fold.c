@@ -173,6 +173,8 @@ static enum err apply_changes(struct side *side, uint64_t position,
     enum err e = ERR_NONE;
     status_table_write_begin(table);
     if (status_table_epoch(table) == side->epoch) {
+        if (side->follower->changes) /* what is missing may have left the log unread */
+            changes_begin(side->follower->changes, position - 1);
         while (*done < count && (e = apply_place(side, position, batch, *done)) == ERR_NONE)
             ++*done;
         if (!e)

@@ -131,6 +131,7 @@ static enum err start_rpc(struct service *s, struct err_detail *detail)
         .ctx = &s->events,
         .metrics = s->metrics,
         .gather_writes = s->settings.gather_writes == GATHER_ON,
+        .request_max = RPC_EVENTS_REQUEST_MAX,
     };
     e = rpc_start(&options, &s->rpc, detail);
     if (!e)

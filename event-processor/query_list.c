@@ -86,12 +86,7 @@ static struct list *list_new(const struct query *query, const struct query_list_
     if (request->name.len > 0)
         memcpy(list->pattern, request->name.data, request->name.len);
     list->page_size = request->page_size ? request->page_size : EVENT_PAGE_DEFAULT;
-    list->entries = mem_zero(list->page_size, sizeof *list->entries);
-    list->events = mem_zero(list->page_size, sizeof *list->events);
-    if (list->entries && list->events)
-        return list;
-    list_free(list);
-    return NULL;
+    return list;
 }
 
 /* ---- which cells ---- */
@@ -238,6 +233,17 @@ void *query_run_lister(void *arg)
 
 /* ---- waiting ---- */
 
+/* The page's memory is taken now only: thousands of lists may wait for a look. */
+static void wait_for_lister(struct query *query, struct list *list)
+{
+    list->entries = mem_zero(list->page_size, sizeof *list->entries);
+    list->events = mem_zero(list->page_size, sizeof *list->events);
+    if (list->entries && list->events)
+        query_wait_for_lister(query, &list->waiter);
+    else
+        end(query, list, ERR_MEMORY, "out of memory", NULL);
+}
+
 static bool list_passed(struct query *query, struct waiter *waiter,
                         const struct follower_target *target, uint64_t epoch)
 {
@@ -250,7 +256,7 @@ static bool list_passed(struct query *query, struct waiter *waiter,
     if (query_is_beyond(list->ask.request.min_position, target, &detail))
         end(query, list, ERR_OUT_OF_RANGE, detail.text, NULL);
     else
-        query_wait_for_lister(query, waiter);
+        wait_for_lister(query, list);
     return true;
 }
 
@@ -305,7 +311,7 @@ static void begin(struct query *query, struct list *list)
     uint64_t ready = follower_ready(query->use.follower);
     status_table_reflects(query->use.table, &reflects);
     if (reflects.epoch == ready && reflects.status_position >= list->ask.request.min_position) {
-        query_wait_for_lister(query, &list->waiter);
+        wait_for_lister(query, list);
     } else {
         metric_add(query->misses, 1);
         query_wait_for_look(query, &list->waiter);

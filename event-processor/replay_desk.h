@@ -2,9 +2,9 @@
  * without gRPC.
  *
  * What this replica knows is answered at once. Whatever else is asked waits for one of the desk's
- * two threads, that for starts or that for all else, which first waits until the table has passed both logs' ends: so an event or a replay of a moment
- * ago is known, on any processor. What is started or cancelled is recorded in the status log, and
- * answered when it has been folded here.
+ * two threads, that for starts or that for all else, which first waits until the table has passed
+ * both logs' ends: so an event or a replay of a moment ago is known, on any processor. What is
+ * started or cancelled is recorded in the status log, and answered when it has been folded here.
  *
  * Thread-safe.
  */
@@ -40,9 +40,9 @@ struct replay_ask {
     int64_t timeout_ms;            /* the caller's patience; at most 10 s are spent */
     /* Called exactly once, perhaps before replay_desk_ask returns, on any thread. progress is set
      * if e is ERR_NONE and lives until it returns; else message says why. ERR_INVALID: what cannot
-     * be asked for, also a replay_id that another request had. ERR_NOT_FOUND: no such event or replay. ERR_NOT_ENDED: of the event_ids none
-     * can be replayed. ERR_UNAVAILABLE: not now. ERR_BUSY, ERR_MEMORY, ERR_CANCELLED,
-     * ERR_TOO_LARGE. */
+     * be asked for, also a replay_id that another request had. ERR_NOT_FOUND: no such event or
+     * replay. ERR_NOT_ENDED: of the event_ids none can be replayed. ERR_UNAVAILABLE: not now.
+     * ERR_BUSY, ERR_MEMORY, ERR_CANCELLED, ERR_TOO_LARGE. */
     void (*done)(void *ctx, enum err e, const char *message,
                  const struct replay_progress *progress);
     bool (*gone)(void *ctx); /* a hint that the caller has gone away; NULL: never */

@@ -69,6 +69,14 @@ enum err idempotency_key_parse(struct view value, char text[EVENT_PRODUCER_ID_MA
     return parse_bare(value, ret, detail);
 }
 
+bool idempotency_key_given(const struct http_request *request)
+{
+    struct view value;
+    int at = 0;
+
+    return http_header_next(request, HEADER, &at, &value);
+}
+
 enum err idempotency_key_read(const struct http_request *request, char text[EVENT_PRODUCER_ID_MAX],
                               struct view *ret, struct err_detail *detail)
 {

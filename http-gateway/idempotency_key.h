@@ -14,6 +14,9 @@
 must_check enum err idempotency_key_parse(struct view value, char text[EVENT_PRODUCER_ID_MAX],
                                           struct view *ret, struct err_detail *detail);
 
+/* Whether the request has one, be it empty. */
+bool idempotency_key_given(const struct http_request *request);
+
 /* The request's; empty if it has none. ERR_MALFORMED also if it has several. */
 must_check enum err idempotency_key_read(const struct http_request *request,
                                          char text[EVENT_PRODUCER_ID_MAX], struct view *ret,

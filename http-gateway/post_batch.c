@@ -2,6 +2,7 @@
 
 #include "common/json_scan.h"
 #include "common/mem.h"
+#include "http-gateway/idempotency_key.h"
 #include "http-gateway/store_batch.h"
 #include "http-gateway/trace_context.h"
 
@@ -118,7 +119,7 @@ enum err post_batch(struct gateway *g, const struct http_request *request, enum 
     };
     enum err e;
 
-    if (http_header(request, "Idempotency-Key").len > 0)
+    if (idempotency_key_given(request))
         return err_set(detail, ERR_INVALID,
                        "Idempotency-Key is for one event; give the events of a batch ids");
     e = find_elements(g, body, &elements, detail);

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "http-gateway/body_reader.h"
+#include "http-gateway/idempotency_key.h"
 #include "http-gateway/store_batch.h"
 #include "http-gateway/trace_context.h"
 
@@ -196,7 +197,7 @@ enum err post_lines(struct gateway *g, struct http_request *request, enum conten
     char tracestate[TRACESTATE_MAX];
     enum err e;
 
-    if (http_header(request, "Idempotency-Key").len > 0)
+    if (idempotency_key_given(request))
         return err_set(detail, ERR_INVALID,
                        "Idempotency-Key is for one event; give the events of the lines ids");
     trace_context_take(request, tracestate, &trace);

@@ -139,9 +139,8 @@ void gateway_measure(struct gateway *g)
                        "Events whose outcome the bus has not told yet", read_in_flight, g);
     metrics_gauge_read(g->metrics, "tidings_followers", NULL, "Requests that wait for events",
                        read_followers, g);
-    g->followers_refused =
-        metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
-                        "Not waiting for events because as many as may were");
+    g->followers_refused = metrics_counter(g->metrics, "tidings_followers_refused_total", NULL,
+                                           "Not waiting for events because as many as may were");
     metric_set(metrics_gauge(g->metrics, "tidings_publishes_in_flight_limit", NULL,
                              "How many there may be; more are answered 429"),
                (int64_t)g->settings.max_in_flight);

@@ -1,5 +1,5 @@
--- wrk: small events, the same bytes each time (42 bytes each); one a request, or with BENCH_BATCH an
--- array of so many.
+-- wrk: small events, the same bytes each time (42 bytes each); one a request, or with BENCH_BATCH
+-- an array of so many.
 local event = '{"name":"bench.event","payload":"0123456"}'
 local batch = tonumber(os.getenv("BENCH_BATCH") or 0)
 wrk.method = "POST"

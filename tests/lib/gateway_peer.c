@@ -25,7 +25,7 @@ void gateway_peer_start(const struct rpc_method *methods, uint64_t max_body)
 {
     struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
     struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 4,
+                                .connections = 8,
                                 .reserve = 1,
                                 .max_body = max_body,
                                 .request_timeout_ms = 10000,
@@ -38,6 +38,9 @@ void gateway_peer_start(const struct rpc_method *methods, uint64_t max_body)
     start_processor(methods);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
     gateway.settings.shared.source = GATEWAY_PEER_SOURCE;
+    gateway.settings.max_wait_ms = GATEWAY_PEER_MAX_WAIT_S * 1000;
+    gateway.settings.stream_keepalive_ms = GATEWAY_PEER_KEEPALIVE_MS;
+    gateway.followers_max = GATEWAY_PEER_FOLLOWERS;
     assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
     assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
     assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
@@ -70,6 +73,16 @@ void gateway_peer_set_serving(bool serving)
     rpc_health_set(processor, "", serving);
 }
 
+uint16_t gateway_peer_port(void)
+{
+    return http_port(server);
+}
+
+uint16_t gateway_peer_processor_port(void)
+{
+    return rpc_port(processor);
+}
+
 void gateway_peer_exchange(const char *request)
 {
     raw_exchange(http_port(server), request, &gateway_peer_reply);
@@ -86,4 +99,10 @@ const char *gateway_peer_member(const char *name)
     snprintf(text, sizeof text, "%s", cJSON_IsString(found) ? found->valuestring : "");
     cJSON_Delete(json);
     return text;
+}
+
+void gateway_peer_must_be(int status)
+{
+    if (gateway_peer_reply.status != status)
+        fail_msg("%d, not %d: %s", gateway_peer_reply.status, status, gateway_peer_reply.body);
 }

@@ -77,18 +77,24 @@ def refuses(*patterns):
     return check
 
 
-def goes_on(pattern, after=None):
-    """It runs until it is stopped, and says this before; `after`: what makes it say so."""
+def goes_on(pattern, after=None, first=""):
+    """It runs until it is stopped, and says this before; `after`: what makes it say so, once it
+    has said what comes first."""
 
     def check(reader, command):
         with Running(reader, command) as text:
+
+            def until_said(this):
+                until(
+                    lambda: re.search(this, text()),
+                    PATIENCE_S,
+                    lambda: f"{command} says {this}\n{text()}",
+                )
+
             if after:
+                until_said(first)
                 succeeds(reader.shell(after), after)
-            until(
-                lambda: re.search(pattern, text()),
-                PATIENCE_S,
-                lambda: f"{command} says {pattern}\n{text()}",
-            )
+            until_said(pattern)
 
     return check
 

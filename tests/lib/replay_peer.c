@@ -181,12 +181,6 @@ void replay_peer_send_no_body(const char *line, const char *headers)
     gateway_peer_exchange(request);
 }
 
-void replay_peer_must_be(int status)
-{
-    if (gateway_peer_reply.status != status)
-        fail_msg("%d, not %d: %s", gateway_peer_reply.status, status, gateway_peer_reply.body);
-}
-
 struct replay_progress replay_peer_running(void)
 {
     struct replay_progress replay = {

@@ -30,7 +30,6 @@ void replay_peer_answer(enum err e, const char *message, const struct replay_pro
 /* Requests to the gateway; `headers`: whole lines. */
 void replay_peer_send(const char *line, const char *headers, const char *body);
 void replay_peer_send_no_body(const char *line, const char *headers);
-void replay_peer_must_be(int status);
 
 /* With REPLAY_PEER_ID, and every member set. */
 struct replay_progress replay_peer_running(void);

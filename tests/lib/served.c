@@ -37,7 +37,8 @@ int served_begin(void **state)
     assert_int_equal(rpc_start(&(struct rpc_options){.listen = "127.0.0.1:0",
                                                      .threads = 2,
                                                      .methods = rpc_events_methods,
-                                                     .ctx = &served.events},
+                                                     .ctx = &served.events,
+                                                     .request_max = RPC_EVENTS_REQUEST_MAX},
                                &served.server, &detail),
                      ERR_NONE);
     served.port = rpc_port(served.server);

@@ -7,13 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-static struct gateway gateway;
-static struct http_server *server;
-static struct rpc_server *processor;
-struct raw_reply status_peer_reply;
-
 /* What the processor was asked and what it answers; the test's thread and gRPC's take turns. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct status_question question;
@@ -129,56 +122,27 @@ int status_peer_start(void **state)
         {.path = EVENT_LIST_METHOD, .kind = RPC_UNARY, .on_request = on_list},
         WATCH_PEER_METHODS,
         {.path = NULL}};
-    struct rpc_options rpc = {.listen = "127.0.0.1:0", .threads = 1, .methods = methods};
-    struct bus_options bus = {.url = "mem://", .name = "test", .clock = &clock_system};
-    struct http_options http = {.listen = "127.0.0.1:0",
-                                .connections = 8,
-                                .reserve = 1,
-                                .max_body = 1000,
-                                .request_timeout_ms = 10000,
-                                .idle_timeout_ms = 10000,
-                                .routes = gateway_routes,
-                                .ctx = &gateway};
-    struct err_detail detail = {""};
-    char target[64];
 
     (void)state;
-    if (rpc_start(&rpc, &processor, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
-    rpc_health_set(processor, "", true);
-    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", rpc_port(processor));
-    gateway.settings.shared.source = STATUS_PEER_SOURCE;
-    gateway.settings.max_wait_ms = STATUS_PEER_MAX_WAIT_S * 1000;
-    gateway.settings.stream_keepalive_ms = STATUS_PEER_KEEPALIVE_MS;
-    gateway.followers_max = STATUS_PEER_FOLLOWERS;
-    assert_int_equal(metrics_new(&gateway.metrics), ERR_NONE);
-    assert_int_equal(bus_open(&bus, &gateway.bus, NULL), ERR_NONE);
-    assert_int_equal(rpc_channel_open(target, &gateway.processor, NULL), ERR_NONE);
-    gateway_measure(&gateway);
-    if (http_start(&http, &server, &detail) != ERR_NONE)
-        fail_msg("%s", detail.text);
+    gateway_peer_start(methods, 1000);
     return 0;
 }
 
 int status_peer_stop(void **state)
 {
     (void)state;
-    http_stop(server);
-    rpc_channel_close(gateway.processor);
-    rpc_stop(processor, 1000);
-    bus_close(gateway.bus);
-    metrics_free(gateway.metrics);
+    gateway_peer_stop();
     return 0;
 }
 
 void status_peer_send(const char *method, const char *path, const char *headers)
 {
     char request[2048];
-    int fd = raw_connect(http_port(server));
+    int fd = raw_connect(gateway_peer_port());
 
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n", method, path, headers);
     raw_send_text(fd, request);
-    raw_receive(fd, strcmp(method, "HEAD") == 0, &status_peer_reply);
+    raw_receive(fd, strcmp(method, "HEAD") == 0, &gateway_peer_reply);
     raw_close(fd);
 }
 
@@ -199,47 +163,4 @@ struct event_status status_peer_basic(void)
 
     assert_true(id_parse(VIEW(STATUS_PEER_ID), &status.id));
     return status;
-}
-
-const char *status_peer_member(const char *name)
-{
-    static char text[256];
-    cJSON *json = cJSON_Parse(status_peer_reply.body);
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!json)
-        fail_msg("no JSON: %s", status_peer_reply.body);
-    snprintf(text, sizeof text, "%s", cJSON_IsString(found) ? found->valuestring : "");
-    cJSON_Delete(json);
-    return text;
-}
-
-void status_peer_use(const char *target)
-{
-    struct rpc_channel *other;
-
-    assert_int_equal(rpc_channel_open(target, &other, NULL), ERR_NONE);
-    rpc_channel_close(gateway.processor);
-    gateway.processor = other;
-}
-
-void status_peer_set_health(bool serving)
-{
-    rpc_health_set(processor, "", serving);
-}
-
-uint16_t status_peer_port(void)
-{
-    return http_port(server);
-}
-
-uint16_t status_peer_processor_port(void)
-{
-    return rpc_port(processor);
-}
-
-void status_peer_must_be(int status)
-{
-    if (status_peer_reply.status != status)
-        fail_msg("%d, not %d: %s", status_peer_reply.status, status, status_peer_reply.body);
 }

@@ -175,7 +175,7 @@ HTTP_API = {
     "curl -s '$EVENTS?status=processed,dead&name=order.%3E&limit=10'": FINDS,
     "curl -sN $EVENTS/$ID/stream": TELLS,
     "curl -sN '$EVENTS/stream?status=processed,dead&name=order.%3E'": goes_on(
-        '(?s)id: .*"name":"order.created"', after="examples/curl-session.sh"
+        '(?s)id: .*"name":"order.created"', "examples/curl-session.sh", first="^retry: .*\n\nid: "
     ),
     "curl -s -X POST $EVENTS/$ID/replay": replays_an_event,
     """curl -s $REPLAYS $JSON -d '{"statuses":["dead"],"name":"order.>","dry_run":true}'""": says(

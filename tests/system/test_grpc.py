@@ -120,6 +120,11 @@ ODD = {
         pb.GetEventStatusRequest(event_id="x" * 100_000).SerializeToString(),
         "INVALID_ARGUMENT",
     ),
+    "many empty ids": (
+        "/events.EventService/BatchGetEventStatus",
+        b"\x0a\x00" * (1 << 18) + b"\x0a\x00",
+        "RESOURCE_EXHAUSTED",
+    ),
     "a huge message": (
         STATUS,
         b"\x0a" + b"\x80\x80\x80\x04" + b"x" * (8 << 20),

@@ -111,30 +111,43 @@ def test_the_gateway_serves_the_document(gateway):
 # ---- what schemas and schemathesis do not look at ----
 
 
-def gets():
-    """(path with its examples, operation) of each GET."""
-    for path, item in DOCUMENT["paths"].items():
-        if "get" in item:
-            for parameter in map(resolved, item["get"].get("parameters", [])):
-                if parameter["in"] == "path":
-                    path = path.replace(f"{{{parameter['name']}}}", next(shown(parameter)))
-            yield path, item["get"]
+def with_examples(path, operation):
+    """The path with its parameters' examples in place of their names."""
+    for parameter in map(resolved, operation.get("parameters", [])):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", next(shown(parameter)))
+    return path
+
+
+def example_body(operation):
+    content = operation.get("requestBody", {}).get("content", {}).get(JSON)
+    return content and json.dumps(next(shown(content))).encode()
 
 
 def test_queries_have_the_parameters_that_are_documented(gateway):
     """A gateway that is asked for a parameter that there is not says which there are."""
-    for path, operation in gets():
-        if not path.startswith("/api/"):
+    for name, operation in operations():
+        method, path = name.split(" ")
+        if not path.startswith("/api/") or (path == EVENTS and method != "get"):
             continue
-        documented = [p["name"] for p in map(resolved, operation["parameters"]) if p["in"] == "query"]
-        reply = gateway.http.get(f"{path}?surely_none=1")
-        assert reply.status == 422, path
+        queries = [p for p in map(resolved, operation["parameters"]) if p["in"] == "query"]
+        reply = gateway.http.send(
+            method.upper(),
+            f"{with_examples(path, operation)}?surely_none=1",
+            example_body(operation),
+            {"Content-Type": JSON} if "requestBody" in operation else {"Content-Length": "0"},
+        )
+        assert reply.status == 422, name
         allowed = reply.json()["detail"].partition("allowed: ")[2]
-        assert allowed == (", ".join(sorted(documented)) or "none"), path
+        assert allowed == (", ".join(sorted(p["name"] for p in queries)) or "none"), name
 
 
 def test_head_and_options_are_answered_everywhere(gateway):
-    for path, operation in gets():
+    for name, operation in operations():
+        method, path = name.split(" ")
+        if method != "get":
+            continue
+        path = with_examples(path, operation)
         head = gateway.http.send("HEAD", path)
         assert str(head.status) in operation["responses"], path
         assert head.body == b"" and "x-request-id" in head.headers
@@ -225,6 +238,17 @@ def test_an_unchanged_event_is_as_described(gateway):
             assert name in described or name.lower() not in answer.headers
 
 
+def test_an_event_that_is_waited_for_is_as_described(gateway):
+    operation = DOCUMENT["paths"][EVENTS]["post"]
+    for preference, status in (("wait=10", 200), ("wait=10", 200), ("wait=0", 202)):
+        reply = gateway.http.post({"name": "seen", "id": "waited"}, Prefer=preference)
+        assert (reply.status, reply.headers["preference-applied"]) == (status, preference)
+        assert fits(reply.json(), schema_of("postEvent", str(status), JSON))
+        described = {name.lower() for name in operation["responses"][str(status)]["headers"]}
+        assert {"location", "preference-applied"} <= described & reply.headers.keys()
+    assert reply.json()["duplicate"]
+
+
 def test_pages_are_as_described(gateway):
     for _ in range(3):
         gateway.http.get(f"{EVENTS}/{gateway.http.post({'name': 'pages'}).event_id}?wait=10")
@@ -267,7 +291,8 @@ HERE = os.path.join(ROOT, "tests/system/schemathesis")
 def test_schemathesis_finds_nothing(shared, gateway, tmp_path, seed):
     """All of its checks, with good data and bad, on a gateway with a processor behind it."""
     for n in range(3):
-        gateway.http.post({"name": "seen", "id": f"order-{n}", "source": "/shop"})
+        seen = gateway.http.post({"name": "seen", "id": f"order-{n}", "source": "/shop"})
+        gateway.http.get(f"{EVENTS}/{seen.event_id}?wait=10")
     result = subprocess.run(
         [
             os.path.join(os.path.dirname(sys.executable), "schemathesis"),

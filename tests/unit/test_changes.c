@@ -147,6 +147,7 @@ static void a_log_may_begin_late(void **state)
     changes_begin(changes, 200); /* what was between has expired before it was read */
     assert_int_equal(changes_look(changes, &all_read), CHANGES_LOST);
     assert_false(changes_after(changes, 101, &cursor));
+    assert_int_equal(changes_look(changes, &cursor), CHANGES_LOST);
     assert_true(changes_now(changes, &cursor) == 200);
     add_and_pass(changes, 201, 1);
     assert_int_equal(read_on(changes, &cursor, CAPACITY, &position, &more), 1);

@@ -138,6 +138,19 @@ static void test_what_cannot_be_watched_is_refused(void **state)
     assert_until(event_watch_count(served->event_watch) == 0);
 }
 
+static void test_a_request_of_many_bytes_is_not_unpacked(void **state)
+{
+    struct served *served = *state;
+    buf_clear(&served->message);
+    for (int i = 0; i < RPC_EVENTS_REQUEST_MAX / 2; i++) /* unknown fields: ignored, at a price */
+        buf_add_text(&served->message, "\x78\x01");
+    served_ends_with(served, served_call(served, EVENT_WATCH_METHOD), ERR_INVALID);
+    buf_clear(&served->message);
+    for (int i = 0; i <= RPC_EVENTS_REQUEST_MAX / 2; i++)
+        buf_add_text(&served->message, "\x78\x01");
+    served_ends_with(served, served_call(served, EVENT_WATCH_METHOD), ERR_TOO_LARGE);
+}
+
 static void test_many_watch_many_events(void **state)
 {
     struct served *served = *state;
@@ -238,6 +251,38 @@ static void test_an_event_that_is_no_longer_kept_ends_the_wait(void **state)
     assert_non_null(strstr(served->message.data, "no longer kept"));
 }
 
+/* With the table's lock held: a change that the table has, and that is not to be told yet. */
+static void apply(struct served *served, const struct event_id *id, uint64_t event,
+                  struct status_state state, uint64_t position)
+{
+    const struct status_change change = {
+        .id = *id, .event_position = event, .state = state, .time_ms = 1000};
+    struct status_entry entry;
+    assert_true(status_table_apply(served->asked->table, &change, position, 0));
+    assert_true(status_table_changed(served->asked->table, event, position, 0, &entry));
+    changes_add(served->asked->changes, &entry);
+}
+
+static void test_changes_are_told_one_by_one_while_others_leave_the_log(void **state)
+{
+    struct served *served = *state;
+    struct event_id first, id;
+    new_event(served, &first);
+    uint64_t event = new_event(served, &id);
+    struct grpc_stream *stream = watch_id(served, &id);
+    tells(served, stream, STATUS_ACCEPTED);
+    status_table_write_begin(served->asked->table);
+    apply(served, &id, event, processing, 1);
+    apply(served, &id, event, retrying, 2);
+    assert_int_equal(status_table_forget(served->asked->table, event), ERR_NONE);
+    status_table_write_end(served->asked->table);
+    assert_false(grpc_stream_receive(stream, &served->message, 1000));
+    changes_pass(served->asked->changes, 2);
+    tells(served, stream, STATUS_PROCESSING);
+    tells(served, stream, STATUS_RETRYING);
+    grpc_stream_close(stream);
+}
+
 static void test_the_end_of_the_processor_ends_the_wait(void **state)
 {
     struct served *served = *state;
@@ -274,12 +319,14 @@ int main(void)
         test(test_an_event_that_has_ended_is_told_once),
         test(test_an_event_is_found_by_its_producers_id),
         test(test_what_cannot_be_watched_is_refused),
+        test(test_a_request_of_many_bytes_is_not_unpacked),
         test(test_many_watch_many_events),
         test(test_a_client_that_leaves_is_forgotten),
         test(test_a_client_that_leaves_while_it_is_looked_for),
         test(test_a_deadline_ends_the_wait),
         test(test_a_rebuild_ends_the_wait),
         test(test_an_event_that_is_no_longer_kept_ends_the_wait),
+        test(test_changes_are_told_one_by_one_while_others_leave_the_log),
         test(test_the_end_of_the_processor_ends_the_wait),
         test(test_without_memory_there_is_no_watch),
     };

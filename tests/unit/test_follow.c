@@ -63,7 +63,7 @@ static void short_memory_is_the_end(void **state)
     char target[64];
 
     (void)state;
-    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", status_peer_processor_port());
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", gateway_peer_processor_port());
     assert_int_equal(rpc_channel_open(target, &g.processor, NULL), ERR_NONE);
     watch_peer_reset();
     watch_peer_say_changes(NULL, 0, 7);

@@ -13,7 +13,7 @@
 
 #define ID STATUS_PEER_ID
 
-#define reply status_peer_reply
+#define reply gateway_peer_reply
 
 static void assert_body(const char *expected)
 {
@@ -33,7 +33,7 @@ static void basic_view(void **state)
                 "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","
                 "\"event_position\":7,\"position\":11}\n");
     assert_string_equal(status_peer_asked().id, ID);
-    assert_string_equal(status_peer_asked().source, STATUS_PEER_SOURCE);
+    assert_string_equal(status_peer_asked().source, GATEWAY_PEER_SOURCE);
     assert_false(status_peer_asked().full);
     assert_int_equal(status_peer_asked().position, 0);
 }
@@ -185,8 +185,8 @@ static void payloads_that_are_no_json(void **state)
         status_peer_answer(ERR_NONE, NULL, &status);
         status_peer_get("/api/v1/events/" ID "?view=full");
         assert_int_equal(reply.status, 200);
-        assert_string_equal(status_peer_member("payload_base64"), payloads[i].base64);
-        assert_string_equal(status_peer_member("payload"), payloads[i].text);
+        assert_string_equal(gateway_peer_member("payload_base64"), payloads[i].base64);
+        assert_string_equal(gateway_peer_member("payload"), payloads[i].text);
     }
 }
 
@@ -205,7 +205,7 @@ static void the_largest_payload_is_told(void **state)
     status.content_type = VIEW("application/json");
     status.payload = (struct view){payload, size};
     status_peer_answer(ERR_NONE, NULL, &status);
-    raw_exchange(status_peer_port(),
+    raw_exchange(gateway_peer_port(),
                  "HEAD /api/v1/events/" ID "?view=full HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
     assert_int_equal(reply.status, 200);
     mem_free(payload);
@@ -226,7 +226,7 @@ static void failures_become_problems(void **state)
         status_peer_answer(failures[i].e, "what the processor said", NULL);
         status_peer_get("/api/v1/events/" ID);
         if (reply.status != failures[i].status ||
-            !strstr(status_peer_member("detail"), "what the processor said"))
+            !strstr(gateway_peer_member("detail"), "what the processor said"))
             fail_msg("%d: %d %s", (int)failures[i].e, reply.status, reply.body);
     }
 }
@@ -238,11 +238,11 @@ static void an_unknown_id_says_how_ids_are_looked_up(void **state)
     status_peer_get("/api/v1/events/123");
     assert_int_equal(reply.status, 404);
     assert_non_null(
-        strstr(status_peer_member("detail"), "the id \"123\" and the source \"/the default\""));
+        strstr(gateway_peer_member("detail"), "the id \"123\" and the source \"/the default\""));
     status_peer_get("/api/v1/events/123?source=/shop");
-    assert_non_null(strstr(status_peer_member("detail"), "the source \"/shop\""));
+    assert_non_null(strstr(gateway_peer_member("detail"), "the source \"/shop\""));
     status_peer_get("/api/v1/events/" ID);
-    assert_string_equal(status_peer_member("detail"), "no event has this id");
+    assert_string_equal(gateway_peer_member("detail"), "no event has this id");
 }
 
 static void bad_parameters(void **state)
@@ -271,13 +271,13 @@ static void parameters_that_there_are_not(void **state)
 {
     (void)state;
     status_peer_get("/api/v1/events/1?veiw=full");
-    status_peer_must_be(422);
+    gateway_peer_must_be(422);
     assert_string_equal(
-        status_peer_member("detail"),
+        gateway_peer_member("detail"),
         "there is no query parameter \"veiw\" here; allowed: min_position, source, view, wait");
     status_peer_get("/api/v1/replays/" ID "?view=full");
-    status_peer_must_be(422);
-    assert_non_null(strstr(status_peer_member("detail"), "allowed: none"));
+    gateway_peer_must_be(422);
+    assert_non_null(strstr(gateway_peer_member("detail"), "allowed: none"));
 }
 
 /* ---- entity tags ---- */
@@ -285,7 +285,7 @@ static void parameters_that_there_are_not(void **state)
 static void tag_of(const char *path, char tag[512])
 {
     status_peer_get(path);
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_true(raw_header(&reply, "ETag", tag));
     assert_memory_equal(tag, "W/\"", 3);
 }
@@ -305,7 +305,7 @@ static void what_is_known_already_is_not_sent_again(void **state)
     snprintf(header, sizeof header, "If-None-Match: %s\r\n", tag);
     for (int i = 0; i < 2; i++) {
         status_peer_send(i == 0 ? "GET" : "HEAD", "/api/v1/events/" ID, header);
-        status_peer_must_be(304);
+        gateway_peer_must_be(304);
         assert_string_equal(reply.body, "");
         assert_false(raw_header(&reply, "Content-Length", again));
         assert_true(raw_header(&reply, "ETag", again));
@@ -342,7 +342,7 @@ static void problems_have_no_tag(void **state)
     (void)state;
     status_peer_answer(ERR_NOT_FOUND, "no event has this id", NULL);
     status_peer_send("GET", "/api/v1/events/" ID, "If-None-Match: *\r\n");
-    status_peer_must_be(404);
+    gateway_peer_must_be(404);
     assert_false(raw_header(&reply, "ETag", value));
 }
 
@@ -352,7 +352,7 @@ static void readiness_names_the_processor(void **state)
     status_peer_get("/ready");
     assert_non_null(strstr(reply.body, "\"reads\":true,"));
     assert_non_null(strstr(reply.body, "\"processor\":\"ok\""));
-    status_peer_set_health(false);
+    gateway_peer_set_serving(false);
     status_peer_get("/ready");
     assert_non_null(strstr(reply.body, "\"processor\":\"reachable but not serving\""));
 }
@@ -379,7 +379,7 @@ static void readiness_does_not_wait_for_a_processor_that_hangs(void **state)
     assert_int_equal(listen(fd, 8), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", ntohs(address.sin_port));
-    status_peer_use(target);
+    gateway_peer_use(target);
     begin = now_ms();
     status_peer_get("/ready");
     assert_in_range(now_ms() - begin, 0, 900); /* a probe's usual second */
@@ -390,10 +390,10 @@ static void readiness_does_not_wait_for_a_processor_that_hangs(void **state)
 static void no_processor_means_unavailable(void **state)
 {
     (void)state;
-    status_peer_use("ipv4:127.0.0.1:1");
+    gateway_peer_use("ipv4:127.0.0.1:1");
     status_peer_get("/api/v1/events/" ID);
     assert_int_equal(reply.status, 503);
-    assert_non_null(strstr(status_peer_member("detail"), "no processor can say"));
+    assert_non_null(strstr(gateway_peer_member("detail"), "no processor can say"));
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define EVENTS "/api/v1/events"
-#define reply status_peer_reply
+#define reply gateway_peer_reply
 #define DOCUMENT                                                                                \
     "{\"event_id\":\"" STATUS_PEER_ID "\",\"status\":\"processed\",\"name\":\"order.created\"," \
     "\"attempt\":1,\"generation\":0,\"updated_at\":\"2026-01-02T03:04:05.000Z\","               \
@@ -36,7 +36,7 @@ static void a_page_and_the_way_to_the_next(void **state)
     (void)state;
     answer_with(events, 2, "abc-1");
     status_peer_get(EVENTS);
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(reply.body, "{\"events\":[" DOCUMENT ",\n" DOCUMENT
                                     "],\"next_page_token\":\"abc-1\",\"position\":12}\n");
     assert_true(raw_header(&reply, "Link", value));
@@ -52,11 +52,11 @@ static void the_last_page(void **state)
     (void)state;
     answer_with(NULL, 0, "");
     status_peer_get(EVENTS);
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(reply.body, "{\"events\":[],\"position\":12}\n");
     assert_false(raw_header(&reply, "Link", value));
     status_peer_send("HEAD", EVENTS, "");
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
 }
 
 static void the_filter_is_passed_on_and_kept_in_the_link(void **state)
@@ -68,7 +68,7 @@ static void the_filter_is_passed_on_and_kept_in_the_link(void **state)
     status_peer_get(EVENTS "?status=dead,retrying&name=order.%3E&since=2026-01-02T03:04:05Z&"
                            "until=2026-01-02T04:04:06%2B01:00&limit=7&min_position=5&"
                            "page_token=x%2By");
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     asked = status_peer_listed();
     assert_int_equal(asked.statuses, 1u << STATUS_DEAD | 1u << STATUS_RETRYING);
     assert_string_equal(asked.name.data, "order.>");
@@ -90,13 +90,13 @@ static void times_before_1970(void **state)
     (void)state;
     answer_with(NULL, 0, "");
     status_peer_get(EVENTS "?until=1969-12-31T23:59:59Z");
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_int_equal(status_peer_listed().accepted_since_ms, 0);
     assert_int_equal(status_peer_listed().accepted_until_ms, -1000);
     status_peer_get(EVENTS "?since=1969-12-31T23:59:58Z&until=1969-12-31T23:59:59Z");
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     status_peer_get(EVENTS "?since=1969-12-31T23:59:59Z&until=1969-12-31T23:59:58Z");
-    status_peer_must_be(422);
+    gateway_peer_must_be(422);
 }
 
 static void each_status_can_be_asked_for(void **state)
@@ -108,7 +108,7 @@ static void each_status_can_be_asked_for(void **state)
     for (unsigned s = STATUS_ACCEPTED; s < STATUS_COUNT; s++) {
         snprintf(path, sizeof path, EVENTS "?status=%s", status_word((enum status)s));
         status_peer_get(path);
-        status_peer_must_be(200);
+        gateway_peer_must_be(200);
         assert_int_equal(status_peer_listed().statuses, 1u << s);
     }
 }
@@ -144,7 +144,7 @@ static void bad_parameters(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         snprintf(path, sizeof path, EVENTS "?%s", bad[i].query);
         status_peer_get(path);
-        if (reply.status != 422 || !strstr(status_peer_member("detail"), bad[i].says))
+        if (reply.status != 422 || !strstr(gateway_peer_member("detail"), bad[i].says))
             fail_msg("%s: %d %s", bad[i].query, reply.status, reply.body);
     }
 }
@@ -164,8 +164,8 @@ static void failures_become_problems(void **state)
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         status_peer_answer(failures[i].e, "what the processor said", NULL);
         status_peer_get(EVENTS);
-        status_peer_must_be(failures[i].status);
-        assert_non_null(strstr(status_peer_member("detail"), "what the processor said"));
+        gateway_peer_must_be(failures[i].status);
+        assert_non_null(strstr(gateway_peer_member("detail"), "what the processor said"));
     }
 }
 

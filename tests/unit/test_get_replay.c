@@ -36,7 +36,7 @@ static void every_filter_is_shown(void **state)
     };
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("GET " REPLAYS "/" ID, "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(
         gateway_peer_reply.body,
         DOCUMENT_WITH("\"event_ids\":[\"" ID "\",\"7\"],"
@@ -53,19 +53,19 @@ static void a_replay_is_shown_and_cancelled(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("GET " REPLAYS "/" ID, "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(gateway_peer_reply.body, DOCUMENT "\n");
     assert_string_equal(replay_peer_asked().method, REPLAY_GET_METHOD);
     assert_string_equal(replay_peer_asked().replay_id, ID);
     replay.state = REPLAY_CANCELLED;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("DELETE " REPLAYS "/" ID, "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(gateway_peer_member("state"), "cancelled");
     assert_string_equal(replay_peer_asked().method, REPLAY_CANCEL_METHOD);
     assert_string_equal(replay_peer_asked().replay_id, ID);
     replay_peer_send_no_body("HEAD " REPLAYS "/" ID, "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(replay_peer_asked().method, REPLAY_GET_METHOD);
 }
 
@@ -74,10 +74,10 @@ static void what_is_no_id_is_not_found(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, NULL, NULL);
     replay_peer_send_no_body("GET " REPLAYS "/7", "");
-    replay_peer_must_be(404);
+    gateway_peer_must_be(404);
     assert_non_null(strstr(gateway_peer_member("detail"), "\"7\" is no replay_id"));
     replay_peer_send_no_body("DELETE " REPLAYS "/%00", "");
-    replay_peer_must_be(404);
+    gateway_peer_must_be(404);
     assert_null(replay_peer_asked().method);
 }
 
@@ -88,11 +88,11 @@ static void replays_are_listed(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("GET " REPLAYS, "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(gateway_peer_reply.body, "{\"replays\":[" DOCUMENT "," DOCUMENT "]}\n");
     assert_int_equal(replay_peer_asked().page_size, 100);
     replay_peer_send_no_body("GET " REPLAYS "?limit=1000", "");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_int_equal(replay_peer_asked().page_size, 1000);
     replay_peer_answer(ERR_NONE, NULL, &replay, "");
     replay_peer_send_no_body("GET " REPLAYS "?limit=1", "");
@@ -104,7 +104,7 @@ static void replays_are_listed(void **state)
 
         snprintf(line, sizeof line, "GET " REPLAYS "?limit=%s", *bad);
         replay_peer_send_no_body(line, "");
-        replay_peer_must_be(422);
+        gateway_peer_must_be(422);
         assert_non_null(
             strstr(gateway_peer_member("detail"), "limit must be a number from 1 to 1000"));
     }
@@ -125,7 +125,7 @@ static void other_methods_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         replay_peer_send_no_body(cases[i].line, "");
-        replay_peer_must_be(405);
+        gateway_peer_must_be(405);
         assert_non_null(strstr(gateway_peer_reply.head, cases[i].allow));
     }
 }
@@ -156,7 +156,7 @@ static void failures_become_problems(void **state)
         replay_peer_answer(failures[i].e, "what the processor said", NULL, NULL);
         for (size_t c = 0; c < CALLS; c++) {
             replay_peer_send_no_body(calls[c], "");
-            replay_peer_must_be(failures[i].status);
+            gateway_peer_must_be(failures[i].status);
             assert_string_equal(gateway_peer_member("type"), type);
             assert_int_equal(strstr(gateway_peer_reply.head, "\r\nRetry-After: ") != NULL,
                              gateway_peer_reply.status == 503 || gateway_peer_reply.status == 429);
@@ -174,7 +174,7 @@ static void answers_that_make_no_sense(void **state)
     replay_peer_answer(ERR_NONE, NULL, &replay, "\xFF");
     for (size_t c = 0; c < CALLS; c++) {
         replay_peer_send_no_body(calls[c], "");
-        replay_peer_must_be(500);
+        gateway_peer_must_be(500);
         assert_non_null(strstr(gateway_peer_member("detail"), "cannot be read"));
     }
 }
@@ -185,7 +185,7 @@ static void no_processor_means_unavailable(void **state)
     gateway_peer_use("ipv4:127.0.0.1:1");
     for (size_t c = 0; c < CALLS; c++) {
         replay_peer_send_no_body(calls[c], "");
-        replay_peer_must_be(503);
+        gateway_peer_must_be(503);
         assert_non_null(strstr(gateway_peer_reply.head, "\r\nRetry-After: "));
         assert_non_null(strstr(gateway_peer_member("detail"), "no processor can do it"));
     }

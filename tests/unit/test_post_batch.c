@@ -413,6 +413,7 @@ static void bodies_that_are_no_batch(void **state)
         {BATCH, "{\"specversion\":\"1.0\"}", 422, "invalid", "JSON array"},
         {BATCH, "", 400, "malformed", "byte 0"},
         {JSON "Idempotency-Key: \"7\"\r\n", "[{\"name\":\"a\"}]", 422, "invalid", "one event"},
+        {JSON "Idempotency-Key:\r\n", "[{\"name\":\"a\"}]", 422, "invalid", "one event"},
     };
 
     (void)state;

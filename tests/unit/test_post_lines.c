@@ -403,6 +403,7 @@ static void requests_that_are_no_upload(void **state)
         const char *type, *detail;
     } bad[] = {
         {LINES "Idempotency-Key: 7\r\n", 422, "invalid", "one event"},
+        {LINES "Idempotency-Key:\r\n", 422, "invalid", "one event"},
         {"Content-Type: application/x-ndjson; charset=latin1\r\n", 415, "unsupported-media-type",
          "utf-8"},
         {LINES "Accept: text/html\r\n", 406, "not-acceptable",

@@ -29,7 +29,7 @@ static void a_replay_begins(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"statuses\":[\"dead\"],\"replay_id\":\"" ID "\"}");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     assert_string_equal(gateway_peer_reply.body, DOCUMENT "\n");
     assert_non_null(strstr(gateway_peer_reply.head, "\r\nLocation: " REPLAYS "/" ID "\r\n"));
     assert_string_equal(replay_peer_asked().replay_id, ID);
@@ -50,7 +50,7 @@ static void what_is_asked_is_passed_on(void **state)
          "\"name\":\"order.>\",\"from_position\":3,\"to_position\":4,"
          "\"accepted_since\":\"2026-01-02T03:04:05.678Z\","
          "\"accepted_until\":\"2026-01-02T03:04:06Z\",\"rate\":10}");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     r = replay_peer_asked().request;
     assert_int_equal(replay_peer_asked().id_count, 2);
     assert_string_equal(replay_peer_asked().first_id, "a/b");
@@ -75,7 +75,7 @@ static void a_dry_run_only_counts(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"name\":\"a\",\"dry_run\":true}");
-    replay_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_string_equal(gateway_peer_reply.body,
                         "{\"dry_run\":true,\"matched\":9,\"replayed\":8,\"skipped\":1,"
                         "\"processor\":\"p-1\",\"event_position\":42,\"position\":99,"
@@ -92,18 +92,18 @@ static void an_event_is_replayed(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     replay_peer_send_no_body("POST /api/v1/events/a%2Fb/replay?source=/shop", "");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     assert_int_equal(replay_peer_asked().id_count, 1);
     assert_string_equal(replay_peer_asked().first_id, "a/b");
     assert_string_equal(replay_peer_asked().source, "/shop");
     assert_int_equal(replay_peer_asked().request.statuses, 0);
     assert_string_equal(gateway_peer_member("replay_id"), replay_peer_asked().replay_id);
     replay_peer_send("POST /api/v1/events/" ID "/replay", "", "");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     assert_string_equal(replay_peer_asked().first_id, ID);
     assert_string_equal(replay_peer_asked().source, "/the default");
     replay_peer_send("POST /api/v1/events/" ID "/replay", JSON, " {} ");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
 }
 
 static void what_an_events_replay_does_not_take_is_refused(void **state)
@@ -116,13 +116,13 @@ static void what_an_events_replay_does_not_take_is_refused(void **state)
     replay_peer_answer(ERR_NONE, NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         replay_peer_send_no_body(paths[i], "");
-        replay_peer_must_be(422);
+        gateway_peer_must_be(422);
     }
     replay_peer_send("POST /api/v1/events/a/replay", JSON, "{\"rate\":5}");
-    replay_peer_must_be(422);
+    gateway_peer_must_be(422);
     assert_non_null(strstr(gateway_peer_member("detail"), "takes no body"));
     replay_peer_send("POST /api/v1/events/a/replay", "Content-Encoding: gzip\r\n", "{}");
-    replay_peer_must_be(415);
+    gateway_peer_must_be(415);
     assert_null(replay_peer_asked().method);
 }
 
@@ -162,7 +162,7 @@ static void bodies_that_are_refused(void **state)
     }
     assert_null(replay_peer_asked().method);
     replay_peer_send_no_body("POST " REPLAYS, JSON);
-    replay_peer_must_be(411);
+    gateway_peer_must_be(411);
 }
 
 static void each_replay_gets_an_id(void **state)
@@ -174,7 +174,7 @@ static void each_replay_gets_an_id(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"name\":\"a\"}");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     first = replay_peer_asked();
     post("{\"name\":\"a\"}");
     second = replay_peer_asked();
@@ -194,14 +194,14 @@ static void a_key_gives_the_id(void **state)
     replay_peer_send("POST " REPLAYS,
                      JSON "Idempotency-Key: \"01890A5D-AC96-774B-BCCE-B302099A8057\"\r\n",
                      "{\"name\":\"a\"}");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     assert_string_equal(replay_peer_asked().replay_id, ID);
     replay_peer_send("POST " REPLAYS, JSON "Idempotency-Key: " ID "\r\n",
                      "{\"name\":\"a\",\"replay_id\":\"01890A5D-AC96-774B-BCCE-B302099A8057\"}");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     replay_peer_send_no_body("POST /api/v1/events/7/replay",
                              "Idempotency-Key: \"monday \\\"1\\\"\"\r\n");
-    replay_peer_must_be(202);
+    gateway_peer_must_be(202);
     id_of_producer(VIEW("/the default"), VIEW("monday \"1\""), &id);
     id_format(&id, expected);
     assert_string_equal(replay_peer_asked().replay_id, expected);
@@ -231,7 +231,7 @@ static void where_it_may_have_begun_the_id_is_named(void **state)
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         replay_peer_answer(known[i], "no", NULL, NULL);
         post("{\"name\":\"a\"}");
-        replay_peer_must_be(err_http_status(known[i]));
+        gateway_peer_must_be(err_http_status(known[i]));
         assert_string_equal(gateway_peer_member("replay_id"), "");
     }
 }
@@ -243,11 +243,11 @@ static void answers_that_make_no_sense(void **state)
     (void)state;
     replay_peer_answer(ERR_NONE, NULL, &replay, NULL);
     post("{\"name\":\"a\",\"dry_run\":true}");
-    replay_peer_must_be(500);
+    gateway_peer_must_be(500);
     assert_non_null(strstr(gateway_peer_member("detail"), "a dry run has a replay_id"));
     replay_peer_answer(ERR_NONE, NULL, &replay, "");
     post("{\"name\":\"a\"}");
-    replay_peer_must_be(500);
+    gateway_peer_must_be(500);
     assert_non_null(strstr(gateway_peer_member("detail"), "there is no replay_id"));
     assert_null(strstr(gateway_peer_reply.head, "Location"));
 }

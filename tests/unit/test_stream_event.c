@@ -11,7 +11,7 @@
 
 #define EVENT "/api/v1/events/" STATUS_PEER_ID
 #define STREAM EVENT "/stream"
-#define reply status_peer_reply
+#define reply gateway_peer_reply
 
 static struct sse_reader reader;
 static struct sse_event event;
@@ -40,7 +40,7 @@ static void open_stream(const char *path, const char *headers)
 {
     char value[512];
 
-    sse_reader_open(&reader, status_peer_port(), path, headers);
+    sse_reader_open(&reader, gateway_peer_port(), path, headers);
     assert_int_equal(reader.status, 200);
     assert_non_null(strstr(reader.head, "Content-Type: text/event-stream\r\n"));
     assert_non_null(strstr(reader.head, "Cache-Control: no-store\r\n"));
@@ -160,9 +160,9 @@ static void who_knows_the_end_must_not_come_back(void **state)
     status_peer_answer(ERR_NONE, NULL, &full);
     watch_peer_say(&now);
     status_peer_send("GET", STREAM, "Last-Event-ID: 15-0.2.processed\r\n");
-    status_peer_must_be(204);
+    gateway_peer_must_be(204);
     status_peer_get(STREAM "?last_event_id=17");
-    status_peer_must_be(204);
+    gateway_peer_must_be(204);
 }
 
 static void a_resumed_stream_goes_on(void **state)
@@ -231,8 +231,8 @@ static void a_history_that_cannot_be_had_is_the_last_event(void **state)
     watch_peer_say(&processing);
     status_peer_answer(ERR_UNAVAILABLE, "away", NULL);
     status_peer_send("GET", STREAM, "Last-Event-ID: 8-0.0.accepted\r\n");
-    status_peer_must_be(503);
-    assert_string_equal(status_peer_member("detail"), "no processor can say: away");
+    gateway_peer_must_be(503);
+    assert_string_equal(gateway_peer_member("detail"), "no processor can say: away");
     open_stream(STREAM, "");
     next_is("9-0.1.processing", "processing");
     watch_peer_fail(ERR_UNAVAILABLE, "stopping");
@@ -272,13 +272,13 @@ static void failures_are_problems_before_it_begins(void **state)
         watch_peer_reset();
         watch_peer_fail(failures[i].e, "what the processor said");
         status_peer_get(STREAM);
-        status_peer_must_be(failures[i].status);
-        assert_non_null(strstr(status_peer_member("detail"), "what the processor said"));
+        gateway_peer_must_be(failures[i].status);
+        assert_non_null(strstr(gateway_peer_member("detail"), "what the processor said"));
     }
     status_peer_send("GET", STREAM, "Accept: application/json\r\n");
-    status_peer_must_be(406);
+    gateway_peer_must_be(406);
     status_peer_get(STREAM "?wait=1");
-    status_peer_must_be(422);
+    gateway_peer_must_be(422);
 }
 
 static void ids_that_are_none(void **state)
@@ -317,7 +317,7 @@ static void a_head_is_all_of_it(void **state)
     (void)state;
     watch_peer_say(&processing);
     status_peer_send("HEAD", STREAM, "");
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     assert_true(raw_header(&reply, "Content-Type", value));
     assert_string_equal(value, "text/event-stream");
     assert_until(watch_peer_open() == 0);

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #define STREAM "/api/v1/events/stream"
-#define reply status_peer_reply
+#define reply gateway_peer_reply
 
 static struct sse_reader reader;
 static struct sse_event event;
@@ -35,7 +35,7 @@ static struct event_status change_at(uint64_t position, uint64_t event_position)
 
 static void open_stream(const char *path, const char *headers)
 {
-    sse_reader_open(&reader, status_peer_port(), path, headers);
+    sse_reader_open(&reader, gateway_peer_port(), path, headers);
     assert_int_equal(reader.status, 200);
     assert_non_null(strstr(reader.head, "Content-Type: text/event-stream\r\n"));
     assert_true(sse_reader_next(&reader, &event));
@@ -235,7 +235,7 @@ static void one_that_does_not_read_is_in_nobodys_way(void **state)
     (void)state;
     assert_non_null(changes);
     watch_peer_say_changes(NULL, 0, 7);
-    sse_reader_open(&idle, status_peer_port(), STREAM, "");
+    sse_reader_open(&idle, gateway_peer_port(), STREAM, "");
     open_stream(STREAM, "");
     id_is("7");
     while (lines++ < 400) { /* 20 MB of text: more than any buffer */
@@ -278,14 +278,14 @@ static void failures_are_problems_before_it_begins(void **state)
         watch_peer_reset();
         watch_peer_fail(failures[i].e, "what the processor said");
         status_peer_get(STREAM);
-        status_peer_must_be(failures[i].status);
-        assert_non_null(strstr(status_peer_member("detail"), "what the processor said"));
+        gateway_peer_must_be(failures[i].status);
+        assert_non_null(strstr(gateway_peer_member("detail"), "what the processor said"));
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         snprintf(path, sizeof path, STREAM "?%s", bad[i].query);
         status_peer_get(path);
-        status_peer_must_be(422);
-        if (!strstr(status_peer_member("detail"), bad[i].says))
+        gateway_peer_must_be(422);
+        if (!strstr(gateway_peer_member("detail"), bad[i].says))
             fail_msg("%s: %s", bad[i].query, reply.body);
     }
 }
@@ -305,17 +305,17 @@ static void a_log_that_has_lost_its_place_is_told(void **state)
 
 static void only_so_many_follow(void **state)
 {
-    struct sse_reader readers[STATUS_PEER_FOLLOWERS];
+    struct sse_reader readers[GATEWAY_PEER_FOLLOWERS];
     char value[512];
 
     (void)state;
     watch_peer_say_changes(NULL, 0, 7);
-    for (size_t i = 0; i < STATUS_PEER_FOLLOWERS; i++)
-        sse_reader_open(&readers[i], status_peer_port(), STREAM, "");
+    for (size_t i = 0; i < GATEWAY_PEER_FOLLOWERS; i++)
+        sse_reader_open(&readers[i], gateway_peer_port(), STREAM, "");
     status_peer_get(STREAM);
-    status_peer_must_be(503);
+    gateway_peer_must_be(503);
     assert_true(raw_header(&reply, "Retry-After", value));
-    for (size_t i = 0; i < STATUS_PEER_FOLLOWERS; i++)
+    for (size_t i = 0; i < GATEWAY_PEER_FOLLOWERS; i++)
         sse_reader_close(&readers[i]);
     assert_until(watch_peer_open() == 0);
     open_stream(STREAM, ""); /* the places are free again */

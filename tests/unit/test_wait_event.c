@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define EVENT "/api/v1/events/" STATUS_PEER_ID
-#define reply status_peer_reply
+#define reply gateway_peer_reply
 
 static int begin(void **state)
 {
@@ -32,7 +32,7 @@ static struct event_status status_of(enum status status, uint64_t position)
 static int begin_get(const char *path, const char *headers)
 {
     char request[1024];
-    int fd = raw_connect(status_peer_port());
+    int fd = raw_connect(gateway_peer_port());
 
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, headers);
     raw_send_text(fd, request);
@@ -59,8 +59,8 @@ static void answers_when_the_event_has_ended(void **state)
     assert_false(raw_readable(fd, 100));
     watch_peer_say(&processed);
     end_get(fd);
-    status_peer_must_be(200);
-    assert_string_equal(status_peer_member("status"), "processed");
+    gateway_peer_must_be(200);
+    assert_string_equal(gateway_peer_member("status"), "processed");
     assert_string_equal(watch_peer_asked().id, STATUS_PEER_ID);
     assert_string_equal(watch_peer_asked().source, "/shop");
     assert_int_equal(watch_peer_asked().position, 5);
@@ -78,8 +78,8 @@ static void an_event_that_has_ended_is_answered_at_once(void **state)
     status_peer_answer(ERR_NONE, NULL, &dead);
     watch_peer_say(&dead);
     status_peer_get(EVENT "?wait=20");
-    status_peer_must_be(200);
-    assert_string_equal(status_peer_member("status"), "dead");
+    gateway_peer_must_be(200);
+    assert_string_equal(gateway_peer_member("status"), "dead");
     assert_in_range(clock_monotonic_ms(&clock_system) - start, 0, 5000);
 }
 
@@ -92,8 +92,8 @@ static void the_time_is_up(void **state)
     status_peer_answer(ERR_NONE, NULL, &retrying);
     watch_peer_say(&retrying);
     status_peer_get(EVENT "?wait=1");
-    status_peer_must_be(200);
-    assert_string_equal(status_peer_member("status"), "retrying");
+    gateway_peer_must_be(200);
+    assert_string_equal(gateway_peer_member("status"), "retrying");
     assert_in_range(clock_monotonic_ms(&clock_system) - start, 1000, 8000);
     assert_until(watch_peer_open() == 0);
 }
@@ -115,8 +115,8 @@ static void another_processor_goes_on(void **state)
     assert_until(watch_peer_asked().position == 8); /* it is not behind the first one */
     watch_peer_say(&processed);
     end_get(fd);
-    status_peer_must_be(200);
-    assert_string_equal(status_peer_member("status"), "processed");
+    gateway_peer_must_be(200);
+    assert_string_equal(gateway_peer_member("status"), "processed");
 }
 
 static void failures_become_problems(void **state)
@@ -132,8 +132,8 @@ static void failures_become_problems(void **state)
         watch_peer_reset();
         watch_peer_fail(failures[i].e, "what the processor said");
         status_peer_get(EVENT "?wait=20");
-        status_peer_must_be(failures[i].status);
-        assert_non_null(strstr(status_peer_member("detail"), "what the processor said"));
+        gateway_peer_must_be(failures[i].status);
+        assert_non_null(strstr(gateway_peer_member("detail"), "what the processor said"));
     }
     assert_true(watch_peer_opened() > 3); /* the last one was asked for a while */
 }
@@ -164,7 +164,7 @@ static void preferences(void **state)
         bool applied;
 
         status_peer_send("GET", EVENT, cases[i].headers);
-        status_peer_must_be(200);
+        gateway_peer_must_be(200);
         applied = raw_header(&reply, "Preference-Applied", value);
         if (applied != (cases[i].applied != NULL) ||
             (applied && strcmp(value, cases[i].applied) != 0))
@@ -183,8 +183,8 @@ static void bad_waits(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         snprintf(path, sizeof path, EVENT "?%s", bad[i]);
         status_peer_get(path);
-        status_peer_must_be(422);
-        assert_string_equal(status_peer_member("detail"),
+        gateway_peer_must_be(422);
+        assert_string_equal(gateway_peer_member("detail"),
                             "wait must be a whole number of seconds from 0 to 30");
     }
     assert_int_equal(watch_peer_opened(), 0);
@@ -194,28 +194,28 @@ static void only_so_many_wait(void **state)
 {
     struct event_status accepted = status_of(STATUS_ACCEPTED, 8);
     struct event_status processed = status_of(STATUS_PROCESSED, 11);
-    int fds[STATUS_PEER_FOLLOWERS];
+    int fds[GATEWAY_PEER_FOLLOWERS];
     char value[512];
 
     (void)state;
     status_peer_answer(ERR_NONE, NULL, &processed);
     watch_peer_say(&accepted);
-    for (size_t i = 0; i < STATUS_PEER_FOLLOWERS; i++)
+    for (size_t i = 0; i < GATEWAY_PEER_FOLLOWERS; i++)
         fds[i] = begin_get(EVENT "?wait=20", "");
-    assert_until(watch_peer_open() == STATUS_PEER_FOLLOWERS);
+    assert_until(watch_peer_open() == GATEWAY_PEER_FOLLOWERS);
     status_peer_get(EVENT "?wait=20");
-    status_peer_must_be(503);
-    assert_non_null(strstr(status_peer_member("detail"), "4 requests wait for events already"));
+    gateway_peer_must_be(503);
+    assert_non_null(strstr(gateway_peer_member("detail"), "4 requests wait for events already"));
     assert_true(raw_header(&reply, "Retry-After", value));
     status_peer_get(EVENT); /* one that does not wait is answered */
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
     watch_peer_say(&processed);
-    for (size_t i = 0; i < STATUS_PEER_FOLLOWERS; i++) {
+    for (size_t i = 0; i < GATEWAY_PEER_FOLLOWERS; i++) {
         end_get(fds[i]);
-        status_peer_must_be(200);
+        gateway_peer_must_be(200);
     }
     status_peer_get(EVENT "?wait=20"); /* their places are free again */
-    status_peer_must_be(200);
+    gateway_peer_must_be(200);
 }
 
 static void a_client_that_goes_gives_its_place_back(void **state)
