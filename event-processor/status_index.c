@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define SHARDS 256
-#define CAPACITY_FIRST 16u
+#define SHARDS 1024
+#define CAPACITY_FIRST 16u /* of the first shard; the last one's is almost half as much again */
 
 struct slot {
     uint8_t tag; /* 0: free */
@@ -56,11 +56,11 @@ void status_index_clear(struct status_index *index)
     index->slot_bytes = 0;
 }
 
-/* Three disjoint parts of the hash: the top byte chooses the shard, the lowest is the tag, 32 bits
+/* Three disjoint parts of the hash: the top 10 bits choose the shard, the lowest 8 are the tag, 32
  * between them the slot. */
 static size_t shard_of(uint64_t hash)
 {
-    return hash >> 56;
+    return hash >> 54;
 }
 
 static uint8_t tag_of(uint64_t hash)
@@ -122,19 +122,26 @@ static enum err resize(struct status_index *index, struct shard *shard, uint32_t
     return ERR_NONE;
 }
 
+/* Shards fill equally fast, so with equal capacities all would grow within a few batches of the
+ * follower's. These are spread over one step of growth, and stay so. */
+static uint32_t first_capacity(const struct status_index *index, const struct shard *shard)
+{
+    return CAPACITY_FIRST + (uint32_t)(shard - index->shards) * (CAPACITY_FIRST / 2) / SHARDS;
+}
+
 static uint32_t grown(uint32_t capacity)
 {
-    return capacity ? capacity + capacity / 2 : CAPACITY_FIRST;
+    return capacity + capacity / 2;
 }
 
 /* Makes room in a full shard: more slots, or fewer if so many are dead that the live ones would
  * not fill half of the next smaller size. */
 static enum err make_room(struct status_index *index, struct shard *shard)
 {
-    enum err e = resize(index, shard, grown(shard->capacity));
+    uint32_t capacity = first_capacity(index, shard);
+    enum err e = resize(index, shard, shard->capacity ? grown(shard->capacity) : capacity);
     if (e)
         return e;
-    uint32_t capacity = CAPACITY_FIRST;
     while ((uint64_t)shard->count * 15 >= (uint64_t)capacity * 8)
         capacity = grown(capacity);
     if (capacity < shard->capacity)

@@ -2,12 +2,12 @@
  *
  * A slot is 5 bytes: a tag of 8 bits of the hash (never 0: a free slot) and the position's low 32
  * bits. So a probe that passes a stranger looks into the stranger's cell once in 255 times only.
- * The table knows the high bits: its events span fewer than 2^32 positions. 256 shards by hash,
- * each growing by half at 80 % load by itself: growth touches 1/256 of the slots at once, and a
- * slot costs 6.25 to 9.4 bytes an event. Linear probing. Nothing is removed when the table forgets
- * an event: whoever looks sees that the table has no such event there, and a shard that is full is
- * first swept of such slots, and shrinks if few are left. Not thread-safe: guarded by the status
- * table's lock.
+ * The table knows the high bits: its events span fewer than 2^32 positions. 1,024 shards by hash,
+ * each growing by half at 80 % load by itself, and not all at the same time: growth touches 1/1024
+ * of the slots at once, and a slot costs some 8 bytes an event. Linear probing. Nothing is removed
+ * when the table forgets an event: whoever looks sees that the table has no such event there, and a
+ * shard that is full is first swept of such slots, and shrinks if few are left. Not thread-safe:
+ * guarded by the status table's lock.
  */
 #ifndef TIDINGS_STATUS_INDEX_H
 #define TIDINGS_STATUS_INDEX_H
