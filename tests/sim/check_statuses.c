@@ -112,6 +112,8 @@ static void fold(const struct world *world, const struct status_change *change,
     if ((!conflict && !id_equal(&change->id, &check_log[p].id)) ||
         !wins(cell->state, change->state))
         return;
+    bool same_life = cell->state.generation == change->state.generation;
+    cell->ran_alone = (same_life && cell->ran_alone) || change->state.alone;
     cell->state = change->state;
     cell->changed_at = check_status_end + 1;
     cell->by = node_of(world, processor);

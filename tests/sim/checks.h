@@ -51,6 +51,7 @@ struct folded {
     size_t by;                 /* and by which node */
     bool recorded;             /* there was any */
     bool noticed;              /* any that says that it runs */
+    bool ran_alone;            /* in this generation */
     struct event_id known_as;  /* by the last change */
     uint64_t letter;           /* that it names; 0: none */
     bool expired;              /* by its error */
