@@ -31,20 +31,28 @@ peek(const char *at)
     return *(const volatile char *)at;
 }
 
-/* Whether something that civetweb skips stands before it. At the buffer's beginning that is a byte
- * of the allocator's: glibc's top byte of the block's size, which is zero. It can be read where it
- * shares a page with ours. Elsewhere there may be no memory, so the kernel is asked; if it does not
- * say (containers may forbid the question), nothing stands there. */
-static bool blank_before(const char *at)
+static bool is_blank(char byte)
 {
-    char byte = '\0';
-    struct iovec to = {&byte, 1}, from = {(char *)at - 1, 1};
-
-    if ((uintptr_t)at % PAGE != 0)
-        byte = peek(at - 1);
-    else if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != 1)
-        return false;
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* Whether what civetweb skips has shifted a request from there, which is aligned as an allocation:
+ * then all bytes of a step before it are blank. At the buffer's beginning these are the
+ * allocator's, or somebody's who has just nothing but blanks there. They can be read where they
+ * share a page with ours. Elsewhere there may be no memory, so the kernel is asked; if it does not
+ * say (containers may forbid the question), nothing stands there. */
+static bool is_shifted(const char *at)
+{
+    enum { STEP = alignof(max_align_t) };
+    char bytes[STEP];
+    struct iovec to = {bytes, STEP}, from = {(char *)at - STEP, STEP};
+
+    if ((uintptr_t)at % PAGE == 0 && process_vm_readv(getpid(), &to, 1, &from, 1, 0) != STEP)
+        return false;
+    for (int i = 0; i < STEP; i++)
+        if (!is_blank((uintptr_t)at % PAGE == 0 ? bytes[i] : peek(at - STEP + i)))
+            return false;
+    return true;
 }
 
 /* Whether the request begins where the buffer does, or behind one CRLF (RFC 9112, section 2.2:
@@ -55,9 +63,9 @@ static bool begins_at_buffer(struct http_worker *worker, const char *method)
     bool aligned = (uintptr_t)method % alignof(max_align_t) == 0;
     bool shifted = ((uintptr_t)method - 2) % alignof(max_align_t) == 0;
 
-    if (aligned && (!worker->buffer || method < worker->buffer) && !blank_before(method))
+    if (aligned && (!worker->buffer || method < worker->buffer) && !is_shifted(method))
         worker->buffer = method;
-    else if (!worker->buffer && shifted && !blank_before(method - 2))
+    else if (!worker->buffer && shifted && !is_shifted(method - 2))
         worker->buffer = method - 2;
     if (!worker->buffer)
         return false;

@@ -144,7 +144,7 @@ def test_a_client_that_never_reads_is_ended(tidings):
             pass
         load.stop()
         assert set(load.replies) == {202} and not load.broken
-    assert gateway.is_ready()
+    gateway.until_ready()
 
 
 def test_a_connection_that_is_cut(shared, gateway):
