@@ -80,6 +80,11 @@ void check_end(struct world *world)
     for (size_t i = 0; i < world->node_count; i++)
         if (!world->nodes[i].is_gateway && world->nodes[i].up)
             check_end_at(world, &world->nodes[i]);
+}
+
+void check_unrest(struct world *world)
+{
+    check_end(world);
     if (world->losses == 0 && !nothing_left(world))
         sim_fail("a delivery was never acknowledged");
 }

@@ -323,7 +323,7 @@ static void come_to_rest(struct world *world)
     int64_t limit_ms = sim_now_ms() + QUIET_LIMIT_MS;
     do {
         if (sim_now_ms() > limit_ms) {
-            check_end(world); /* says what is missing */
+            check_unrest(world);
             sim_fail("not quiet after %d ms", QUIET_LIMIT_MS);
         }
         sim_sleep_us(20 * STEP_US);

@@ -77,6 +77,8 @@ void check_loss(struct world *world);
 void check_now(struct world *world);
 /* What holds when all is quiet: every event has ended, as both logs say. */
 void check_end(struct world *world);
+/* When it does not come to rest: says what is missing, or not acknowledged. */
+void check_unrest(struct world *world);
 /* Whether all processors know all that the logs hold, and nothing is left to do. */
 bool check_quiet(struct world *world);
 /* Whether all events have left the event log, where they do. */
