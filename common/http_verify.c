@@ -44,15 +44,18 @@ static bool is_blank(char byte)
 static bool is_shifted(const char *at)
 {
     enum { STEP = alignof(max_align_t) };
-    char bytes[STEP];
+    char bytes[STEP] = {0};
     struct iovec to = {bytes, STEP}, from = {(char *)at - STEP, STEP};
+    bool blank = true;
 
-    if ((uintptr_t)at % PAGE == 0 && process_vm_readv(getpid(), &to, 1, &from, 1, 0) != STEP)
-        return false;
+    if ((uintptr_t)at % PAGE == 0)
+        blank = process_vm_readv(getpid(), &to, 1, &from, 1, 0) == STEP;
+    else
+        for (int i = 0; i < STEP; i++)
+            bytes[i] = peek(at - STEP + i);
     for (int i = 0; i < STEP; i++)
-        if (!is_blank((uintptr_t)at % PAGE == 0 ? bytes[i] : peek(at - STEP + i)))
-            return false;
-    return true;
+        blank = blank && is_blank(bytes[i]);
+    return blank;
 }
 
 /* Whether the request begins where the buffer does, or behind one CRLF (RFC 9112, section 2.2:
