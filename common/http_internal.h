@@ -29,7 +29,9 @@ struct mg_request_info;
 #define HTTP_REQUEST_ID_MAX 128
 /* civetweb's, a connection: room for headers beyond what is allowed, so that most get an answer
  * that says so. */
-#define HTTP_BUFFER_SIZE (4 * HTTP_HEADER_MAX)
+/* With some bytes over, so that allocators that have sizes of powers of two and nothing between two
+ * allocations leave some that no client fills: see http_verify.c. */
+#define HTTP_BUFFER_SIZE (4 * HTTP_HEADER_MAX + 64)
 
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED };
 
