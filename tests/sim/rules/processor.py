@@ -158,8 +158,8 @@ RULES = [
     (
         "others beside who runs alone",
         "event-processor/lanes.c",
-        "    if (lanes->alone || lanes->running_alone)",
-        "    if (lanes->alone)",
+        "    if (lanes->alone.first || lanes->running_alone)",
+        "    if (lanes->alone.first)",
     ),
     (
         "others before the outcome of who ran alone",
