@@ -148,6 +148,10 @@ marathon: ## Every event ends: a million events, kills and freezes for minutes, 
 	@scripts/deps test
 	$(again) all
 	@scripts/marathon
+cost: ## Instructions and allocations of an event, against those that are kept
+	@scripts/deps check
+	$(again) $(B)/cost
+	@tests/cost/run
 bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
 	@scripts/deps bench
 	$(again) all
@@ -173,6 +177,9 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
 
+$(B)/cost: $(B)/obj/tests/cost/cost.o $(PARTS_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(PARTS_A) $(LIBS)
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(PARTS_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -186,6 +193,6 @@ clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    marathon compose-test bench fuzz-build help clean
+    marathon cost compose-test bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

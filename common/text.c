@@ -1,5 +1,6 @@
 #include "common/text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* The second byte's range narrows for some first bytes: no overlongs, no surrogates, nothing above
@@ -49,10 +50,36 @@ bool text_is_control(const char *bytes, size_t length)
     return length == 2 && b[0] == 0xc2 && b[1] < 0xa0;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Of the 8 bytes in a word: not 0 if one is below `bound`, which is at most 0x80.
+ * https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord */
+static uint64_t has_below(uint64_t word, unsigned bound)
+{
+    return (word - EACH(bound)) & ~word & EACH(0x80);
+}
+
+static uint64_t has(uint64_t word, unsigned byte)
+{
+    return has_below(word ^ EACH(byte), 1);
+}
+
+/* Whether the 8 bytes are all plain. */
+static bool plain_word(const char *bytes)
+{
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return !((word & EACH(0x80)) | has_below(word, 0x20) | has(word, 0x7f) | has(word, '"') |
+             has(word, '\\'));
+}
+
 size_t text_json_plain(const char *bytes, size_t len)
 {
     size_t n = 0;
 
+    while (len - n >= 8 && plain_word(bytes + n))
+        n += 8;
     while (n < len) {
         unsigned char c = (unsigned char)bytes[n];
         if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')

@@ -58,6 +58,23 @@ static void control_characters_are_c0_del_and_c1(void **state)
     assert_false(text_is_control("\xc3\x80", 2));
 }
 
+static void plain_runs_end_at_any_other_byte_wherever_it_is(void **state)
+{
+    char text[20];
+
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+        for (size_t at = 0; at < sizeof text; at++) {
+            memset(text, 'x', sizeof text);
+            text[at] = (char)c;
+            for (size_t len = at + 1; len <= sizeof text; len++)
+                assert_int_equal(text_json_plain(text, len), plain ? len : at);
+            assert_int_equal(text_json_plain(text, at), at);
+        }
+    }
+}
+
 static void check_json(const char *bytes, size_t len, const char *expected, size_t consumed)
 {
     char text[TEXT_JSON_MAX + 1];
@@ -114,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_agrees_with_the_oracle_on_all_beginnings),
         cmocka_unit_test(control_characters_are_c0_del_and_c1),
+        cmocka_unit_test(plain_runs_end_at_any_other_byte_wherever_it_is),
         cmocka_unit_test(characters_are_escaped_for_json),
         cmocka_unit_test(each_invalid_byte_becomes_a_replacement_character),
         cmocka_unit_test(plain_runs_end_where_something_must_be_escaped),
