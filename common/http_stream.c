@@ -255,16 +255,23 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
     return ERR_NONE;
 }
 
-void http_stream_discard(struct http_request *r, int64_t deadline_ms)
+/* Whatever it is: the rest of the body, trailers, a request that will have no answer. */
+void http_stream_linger(struct http_request *r, int64_t deadline_ms)
 {
-    const struct http_stream *s = r->stream;
+    int fd = r->stream ? r->stream->fd : http_watch_socket(r->worker);
     struct err_detail ignored;
+    char bytes[4096];
+    ssize_t got = 1;
 
-    if (!s || s->fd < 0)
+    if (fd < 0)
         return;
-    shutdown(s->fd, SHUT_WR); /* the answer is complete: the client may close, too */
-    while (http_now_ms() < deadline_ms && receive(r, deadline_ms, &ignored) == ERR_NONE)
-        ;
+    shutdown(fd, SHUT_WR); /* the answer is complete: the client may close, too */
+    while (got != 0 && http_now_ms() < deadline_ms &&
+           wait_readable(r, fd, deadline_ms, &ignored) == ERR_NONE) {
+        got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (got < 0 && errno != EAGAIN && errno != EINTR)
+            return;
+    }
 }
 
 void http_stream_free(struct http_request *r)
