@@ -238,6 +238,7 @@ NO_MUTANT = instead(
 SIMULATION = {
     "tests/sim/mutants": NO_MUTANT,
     "COUNT=20000 tests/sim/mutants 'no barrier'": NO_MUTANT,
+    "tests/sim/mutants --check": says(""),
     "make sim": instead(
         "make sim COUNT=20",
         "2,000 take minutes, and .ci/run has a gate for them; it builds without sanitizers only",
