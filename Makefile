@@ -15,7 +15,7 @@ OPT_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
 OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
     -Wformat=2 $(if $(SAN),,-Werror) # other optimizers see other phantoms
-CFLAGS ?= -g
+CFLAGS ?= $(if $(SAN),-g1,-g) # lines suffice for a sanitizer's report
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
     -fstack-protector-strong -fstack-clash-protection $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
@@ -74,7 +74,7 @@ $(B)/obj/%.o: %.c | $(GEN_C)
 
 $(B)/gen/%.o: $(G)/%.c $(GEN_C)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu17 -I$(G) $(OPT_$(SAN)) -fPIE -g -c -o $@ $<
+	$(Q)$(CC) -std=gnu17 -I$(G) $(OPT_$(SAN)) -fPIE $(CFLAGS) -c -o $@ $<
 
 $(G)/google/%.pb-c.c: /usr/include/google/%.proto
 	$(call say,PROTO,$<)
