@@ -144,6 +144,15 @@ static enum err fail_ended(const struct http_stream *s, struct err_detail *detai
                               : "the body ended before its Content-Length");
 }
 
+static enum err fail_frame(const struct http_stream *s, struct err_detail *detail)
+{
+    if (s->extensions > EXTENSION_MAX)
+        return err_set(detail, ERR_MALFORMED,
+                       "the chunk extensions have more than %d bytes; better send none",
+                       EXTENSION_MAX);
+    return fail_ended(s, detail);
+}
+
 static enum err fail_slow(struct err_detail *detail)
 {
     return err_set(detail, ERR_SLOW, "the body did not go on in time");
@@ -207,7 +216,7 @@ static enum err read_socket(struct http_request *r, int64_t deadline_ms, char *t
         if (e)
             return e;
         if (!decode(s, to, room, &used))
-            return fail_ended(s, detail);
+            return fail_frame(s, detail);
     }
     *ret = used;
     return ERR_NONE;

@@ -384,6 +384,7 @@ static void endless_chunk_extensions(void **state)
     memset(request + strlen(request), 'x', 300);
     raw_exchange(http_port(server), request, &reply);
     assert_int_equal(reply.status, 400);
+    assert_non_null(strstr(reply.body, "chunk extensions have more than 256 bytes"));
 }
 
 static void a_body_that_stops(void **state)
