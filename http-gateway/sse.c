@@ -104,7 +104,7 @@ enum err sse_send(struct sse *s, struct err_detail *detail)
 
 int64_t sse_patience(const struct sse *s)
 {
-    int64_t left = s->due_ms - now_ms();
+    int64_t left = s->begun ? s->due_ms - now_ms() : FOLLOW_LOOK_MS; /* nothing is due before */
 
     if (left < 0)
         return 0;

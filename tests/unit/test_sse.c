@@ -119,11 +119,26 @@ static void one_that_has_not_begun_is_a_problem(void **state)
     assert_non_null(strstr(reply.body, "no memory to tell what happened"));
 }
 
+/* Else it would look for a processor without a pause. */
+static void one_that_has_not_begun_waits(void **state)
+{
+    static struct gateway hasty; /* a sign of life is due at once */
+    struct sse s;
+
+    (void)state;
+    sse_open(&s, &hasty, NULL, NULL);
+    assert_true(sse_patience(&s) > 0);
+    s.begun = true;
+    assert_int_equal(sse_patience(&s), 0);
+    sse_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_with_a_gap_ends),
         cmocka_unit_test(one_that_has_not_begun_is_a_problem),
+        cmocka_unit_test(one_that_has_not_begun_waits),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
