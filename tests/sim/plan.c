@@ -111,6 +111,14 @@ static void make_slow(struct plan *ret)
     }
 }
 
+/* Ids are used again for other events at once, and the first copies can often not be read. */
+static void make_unreadable(struct plan *ret)
+{
+    ret->reuse = ret->conflict = 50;
+    ret->duplicate_window_ms = 4000;
+    ret->network.ask_fails = 10 + (unsigned)sim_random(20);
+}
+
 /* When no event comes any more some are lost, whose attempts to come are not. */
 static void make_late_loss(struct plan *ret)
 {
@@ -179,8 +187,10 @@ void plan_make(struct plan *ret)
         make_late_loss(ret);
     else if (sim_chance(5))
         make_age(ret);
-    else if (sim_chance(5))
+    else if (sim_chance(10))
         make_slow(ret);
+    else if (ret->conflict && sim_chance(10))
+        make_unreadable(ret);
 }
 
 bool plan_is_network_bad(const struct plan *plan)
