@@ -1,5 +1,6 @@
 /* Where the server listens. */
 #include "common/http.h"
+#include "common/http_socket.h"
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
@@ -72,11 +73,21 @@ static void listens_on_ipv6_or_says_why_not(void **state)
     http_stop(server);
 }
 
+static void a_peer_is_known_with_or_without_its_interface(void **state)
+{
+    (void)state;
+    assert_int_not_equal(http_peer_parse("fe80::1", 80), 0);
+    assert_int_equal(http_peer_parse("fe80::1%eth0", 80), http_peer_parse("fe80::1", 80));
+    assert_int_not_equal(http_peer_parse("fe80::2%eth0", 80), http_peer_parse("fe80::1", 80));
+    assert_int_equal(http_peer_parse("", 80), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_taken_address_says_by_whom),
         cmocka_unit_test(listens_on_ipv6_or_says_why_not),
+        cmocka_unit_test(a_peer_is_known_with_or_without_its_interface),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
