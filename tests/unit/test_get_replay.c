@@ -165,7 +165,7 @@ static void failures_become_problems(void **state)
     }
 }
 
-/* A POST or DELETE may have been done all the same: not a 503, with which it would be sent again. */
+/* A POST or DELETE may have been done all the same: no 503, with which it would be sent again. */
 static void must_be_unavailable_or_unknown(size_t call)
 {
     bool acts = strncmp(calls[call], "GET", 3) != 0;
