@@ -281,11 +281,12 @@ static void what_stands_behind_a_body_costs_no_answer(void **state)
     } ways[] = {{"POST /count", "Content-Length: 1\r\n\r\n"},
                 {"POST /count", "Transfer-Encoding: chunked\r\n\r\n"},
                 {"POST /plain", "Transfer-Encoding: chunked\r\n\r\n"}};
+    static const char behind[] = "1\r\nx\r\n0\r\nTrailer: x\r\n\r\n";
     static char rest[60000];
 
     (void)state;
     memset(rest, 'x', sizeof rest);
-    memcpy(rest, "1\r\nx\r\n0\r\n", 9);
+    memcpy(rest, behind, sizeof behind - 1);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         char head[256];
         int fd;
