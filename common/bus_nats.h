@@ -289,7 +289,20 @@ void nats_logs_tend(struct nats_bus *bus, struct nats_session *session); /* serv
 bool nats_logs_sound(struct nats_bus *bus, struct err_detail *detail);
 bool nats_logs_broken(struct nats_bus *bus, struct err_detail *detail);
 
+/* ---- bus_nats_encode.c: messages to be published ---- */
+
+size_t nats_encoded_size(const struct bus_message *m); /* as the server counts for max_payload */
+/* Keeps nothing of either. NATS_NO_MEMORY. */
+must_check natsStatus nats_encode(const struct bus_message *m, const char *reply, natsMsg **ret);
+
 /* ---- bus_nats_message.c: received messages ---- */
+
+/* The headers in encoded form lie in front of the payload, and nothing in nats.c's interface says
+ * where:
+ *     subject NUL reply NUL headers NUL payload NUL
+ * in one block. That holds for versions 3.4.1 to 3.13 (natsMsg_create); with any other we take the
+ * slow way, by nats.c's own functions. */
+bool nats_layout_is_known(void);
 
 struct nats_record {
     struct bus_record_box box;

@@ -59,12 +59,8 @@ bool nats_origin_parse(const char *reply, struct nats_origin *ret)
 /* ---- headers ---- */
 
 /* natsMsgHeader_Get makes a table of all headers first, some forty allocations for an event: too
- * much for a log's reader. The headers as received lie in front of the payload, and nothing in
- * nats.c's interface says where:
- *     subject NUL reply NUL headers NUL payload NUL
- * in one block. That holds for the versions below (natsMsg_create); any other takes the slow
- * way. */
-static bool layout_is_known(void)
+ * much for a log's reader. */
+bool nats_layout_is_known(void)
 {
     uint32_t version = nats_GetVersionNumber();
     return version >= 0x030401 && version < 0x030E00;
@@ -76,7 +72,7 @@ static struct view raw_headers(natsMsg *msg)
 {
     const char *before = natsMsg_GetReply(msg);
     const char *data = natsMsg_GetData(msg);
-    if (!layout_is_known())
+    if (!nats_layout_is_known())
         return VIEW("");
     if (!before)
         before = natsMsg_GetSubject(msg);
@@ -152,7 +148,7 @@ struct view nats_raw_header(natsMsg *msg, const char *name)
 {
     const char **values = NULL;
     int count = 0;
-    if (layout_is_known())
+    if (nats_layout_is_known())
         return find_header(raw_headers(msg), view_of(name), true);
     if (natsMsgHeader_Values(msg, name, &values, &count) != NATS_OK)
         return VIEW("");
@@ -166,7 +162,7 @@ int nats_status_of(natsMsg *msg)
     const char *value = NULL;
     if (natsMsg_GetDataLength(msg) > 0)
         return 0;
-    if (!layout_is_known())
+    if (!nats_layout_is_known())
         return natsMsgHeader_Get(msg, "Status", &value) == NATS_OK ? atoi(value) : 0;
     struct view block = raw_headers(msg);
     return block.len > 9 && block.data[8] == ' ' ? atoi(block.data + 9) : 0;
@@ -177,7 +173,7 @@ bool nats_status_says(natsMsg *msg, const char *text)
 {
     const char *value = "";
     struct view block = raw_headers(msg);
-    if (layout_is_known())
+    if (nats_layout_is_known())
         return memmem(block.data, block.len, text, strlen(text)) != NULL;
     return natsMsgHeader_Get(msg, "Description", &value) == NATS_OK && strstr(value, text);
 }
@@ -188,7 +184,7 @@ void nats_record_fill(struct nats_record *record, natsMsg *msg, const struct nat
 {
     record->msg = msg;
     record->subject = NULL;
-    record->raw = layout_is_known();
+    record->raw = nats_layout_is_known();
     record->box.driver = &bus_nats_driver;
     record->box.record = (struct bus_record){
         .position = origin->position,

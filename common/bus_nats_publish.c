@@ -22,12 +22,9 @@
 
 enum {
     IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024, /* bounds nats.c's send buffer */
-    HEADER_SPACE = 4096,                    /* on the stack */
     WRITTEN_AT_ONCE = 64,
     TOKEN_SIZE = 24,
 };
-
-static const char MESSAGE_ID[] = "Nats-Msg-Id";
 
 /* ---- groups ---- */
 
@@ -149,80 +146,6 @@ static void on_end(void *ctx, struct nats_session *session)
 
 static const struct nats_link_owner owner = {on_begin, on_tend, on_turn, on_down, on_end};
 
-/* ---- messages ---- */
-
-static size_t header_size(const char *name, size_t value_len)
-{
-    return value_len ? strlen(name) + strlen(": ") + value_len + strlen("\r\n") : 0;
-}
-
-/* As the server counts it against max_payload. */
-static size_t encoded_size(const struct bus_message *m)
-{
-    size_t headers = m->message_id ? header_size(MESSAGE_ID, strlen(m->message_id)) : 0;
-    for (size_t i = 0; i < m->header_count; ++i)
-        headers += header_size(m->headers[i].name, m->headers[i].value.len);
-    if (headers > 0)
-        headers += strlen("NATS/1.0\r\n") + strlen("\r\n");
-    return headers + m->payload.len;
-}
-
-/* nats.c wants a NUL behind the value. An empty one is left out: other clients cannot read it. */
-static natsStatus add_header(natsMsg *msg, const struct bus_header *header)
-{
-    char space[HEADER_SPACE];
-    char *text = space;
-    if (header->value.len == 0)
-        return NATS_OK;
-    if (header->value.len >= sizeof space && !(text = mem_alloc(header->value.len + 1)))
-        return NATS_NO_MEMORY;
-    memcpy(text, header->value.data, header->value.len);
-    text[header->value.len] = '\0';
-    natsStatus s = natsMsgHeader_Add(msg, header->name, text);
-    if (text != space)
-        mem_free(text);
-    return s;
-}
-
-/* Shorter names first: nats.c takes a name for one that the message has already if that one begins
- * with it and their hashes are equal, which they often are: ce-s would be a second ce-subject. */
-static natsStatus add_headers(natsMsg *msg, const struct bus_message *m)
-{
-    natsStatus s = NATS_OK;
-    size_t next = 0;
-    while (s == NATS_OK && next < SIZE_MAX) {
-        size_t length = next;
-        next = SIZE_MAX;
-        for (size_t i = 0; s == NATS_OK && i < m->header_count; ++i) {
-            size_t own = strlen(m->headers[i].name);
-            if (own == length)
-                s = add_header(msg, &m->headers[i]);
-            else if (own > length && own < next)
-                next = own;
-        }
-    }
-    return s;
-}
-
-static natsStatus make_message(const struct nats_publisher *p, const struct bus_message *m,
-                               uint32_t slot, uint32_t turn, natsMsg **ret)
-{
-    char reply[sizeof p->inbox + TOKEN_SIZE];
-    natsMsg *msg = NULL;
-    snprintf(reply, sizeof reply, "%s%x-%x", p->inbox, slot, turn);
-    natsStatus s = natsMsg_Create(&msg, m->subject, reply, m->payload.len ? m->payload.data : "",
-                                  (int)m->payload.len);
-    if (s == NATS_OK && m->message_id)
-        s = natsMsgHeader_Set(msg, MESSAGE_ID, m->message_id);
-    if (s == NATS_OK)
-        s = add_headers(msg, m);
-    if (s == NATS_OK)
-        *ret = msg;
-    else
-        natsMsg_Destroy(msg);
-    return s;
-}
-
 /* ---- publishing ---- */
 
 struct place {
@@ -280,13 +203,21 @@ static bool may_publish(struct nats_bus *bus, struct nats_log *log)
            nats_link_silence_ms(&bus->publisher.link) <= NATS_SILENT_MS;
 }
 
+static natsStatus make_message(const struct nats_publisher *p, const struct bus_message *m,
+                               const struct place *place, natsMsg **ret)
+{
+    char reply[sizeof p->inbox + TOKEN_SIZE];
+    snprintf(reply, sizeof reply, "%s%x-%x", p->inbox, place->slot, place->turn);
+    return nats_encode(m, reply, ret);
+}
+
 enum err nats_publish(struct bus_log *base, const struct bus_message *message,
                       bus_published_fn done, void *ctx)
 {
     struct nats_log *log = (struct nats_log *)base;
     struct nats_bus *bus = nats_bus_of(base);
     struct nats_publisher *p = &bus->publisher;
-    size_t size = encoded_size(message);
+    size_t size = nats_encoded_size(message);
     struct place place;
     natsMsg *msg = NULL;
     bool starts = false;
@@ -301,7 +232,7 @@ enum err nats_publish(struct bus_log *base, const struct bus_message *message,
     slot->log = log;
     slot->done = done;
     slot->ctx = ctx;
-    natsStatus s = make_message(p, message, place.slot, place.turn, &msg);
+    natsStatus s = make_message(p, message, &place, &msg);
     if (s != NATS_OK) {
         give_back(p, place.slot);
         return nats_err_of(s, 0);
