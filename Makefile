@@ -43,6 +43,7 @@ PROCESSOR_O := $(PROCESSOR_SRC:%.c=$(B)/obj/%.o)
 PARTS_A := $(B)/libgateway.a $(B)/libprocessor.a $(B)/libcommon.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+LIMITS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/limits/*.c))
 UNIT_LIB_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
@@ -148,10 +149,11 @@ marathon: ## Every event ends: a million events, kills and freezes for minutes, 
 	@scripts/deps test
 	$(again) all
 	@scripts/marathon
-bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
+bench: ## Tidings beside its peers in Go and Rust, and the limits (QUICK=1: one short round)
 	@scripts/deps bench
-	$(again) all
-	@tests/bench/run
+	@scripts/venv
+	$(again) all $(LIMITS)
+	@$(B)/venv/bin/python tests/bench/compare
 
 # What the simulation stands in for: its threads take turns, and its clock is its own.
 SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destroy \
