@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import uuid
 
+import grpc
+
 from bus_client import messages, until_all_acknowledged
-from grpc_client import Client
+from grpc_client import Client, pb
 from http_client import Http
 from ports import free_port
 from program import BUILD, PATIENCE_S, ROOT, Program
@@ -178,6 +180,16 @@ def stored(url):
     return found
 
 
+def ended(client, event_id):
+    """Peers say NOT_FOUND while they have not followed that far."""
+    try:
+        answer = client.status(event_id)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.NOT_FOUND, error
+        return None
+    return answer if answer.status == pb.EventStatus.PROCESSED else None
+
+
 def check(ring):
     """Peers answer, store and know the same as ours; raises where one doesn't."""
     answers, records = {}, {}
@@ -194,6 +206,10 @@ def check(ring):
     known = {}
     for name, one in ring.grpc.items():
         with Client(f"127.0.0.1:{one.port}") as client:
-            known[name] = client.until_processed(ring.event_id)
+            known[name] = until(
+                lambda client=client: ended(client, ring.event_id),
+                PATIENCE_S,
+                lambda name=name: f"{name} knows an event's end",
+            )
     for name, told in known.items():
         assert told == known["ours"], f"{name}: {told}\nours: {known['ours']}"

@@ -14,13 +14,6 @@ from program import BUILD, ROOT
 POST = os.path.join(ROOT, "tests/bench/post.lua")
 JETSTREAM = os.path.join(BUILD, "bench/limits/jetstream_limit")
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(program):
-    with open(f"/proc/{program.pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Cost:
@@ -30,13 +23,13 @@ class Cost:
         self.programs, self.figures = programs, figures
 
     def __enter__(self):
-        self.before = {role: cpu_s(program) for role, program in self.programs.items()}
+        self.before = {role: program.cpu_s() for role, program in self.programs.items()}
 
     def __exit__(self, *failure):
         if failure[0]:
             return
         for role, program in self.programs.items():
-            spent = cpu_s(program) - self.before[role]
+            spent = program.cpu_s() - self.before[role]
             self.figures[f"{role}_cpu_us"] = spent * 1e6 / self.figures["events"]
             self.figures[f"{role}_rss_kb"] = program.resident_kb()
 

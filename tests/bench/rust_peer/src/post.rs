@@ -5,6 +5,7 @@ use crate::event::{Bad, Event, JSON_TYPE, is_text};
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use axum::Router;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
@@ -31,8 +32,10 @@ pub async fn serve(address: &str, js: jetstream::Context) -> Result<(), Failure>
     Ok(())
 }
 
-async fn take(State(js): State<jetstream::Context>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut response = match store(&js, &headers, &body).await {
+type Body = Result<Bytes, BytesRejection>;
+
+async fn take(State(js): State<jetstream::Context>, headers: HeaderMap, body: Body) -> Response {
+    let mut response = match store(&js, &headers, body).await {
         Ok(response) | Err(response) => response,
     };
     let head = response.headers_mut();
@@ -44,13 +47,14 @@ async fn take(State(js): State<jetstream::Context>, headers: HeaderMap, body: By
 async fn store(
     js: &jetstream::Context,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Body,
 ) -> Result<Response, Response> {
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(refuse(status, "unsupported-media-type", "not JSON", None));
     }
-    let event = Event::parse(body).map_err(explain_bad)?;
+    let body = body.map_err(|e| refuse(e.status(), "too-large", &e.body_text(), None))?;
+    let event = Event::parse(&body).map_err(explain_bad)?;
     let (id, digest) = (event.identity().to_string(), event.digest());
     let payload = match event.payload() {
         b"" => Bytes::new(),
