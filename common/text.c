@@ -1,5 +1,6 @@
 #include "common/text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* The second byte's range narrows for some first bytes: no overlongs, no surrogates, nothing above
@@ -49,10 +50,28 @@ bool text_is_control(const char *bytes, size_t length)
     return length == 2 && b[0] == 0xc2 && b[1] < 0xa0;
 }
 
+/* ---- eight bytes at a time: each macro sets the high bit of the bytes that are meant, and perhaps
+ * of ones that come after such a byte ---- */
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define BELOW(word, byte) (((word)-EACH(byte)) & ~(word)&EACH(0x80))
+#define EQUAL(word, byte) BELOW((word) ^ EACH(byte), 1)
+
+static bool is_plain(const char bytes[8])
+{
+    uint64_t w;
+
+    memcpy(&w, bytes, sizeof w);
+    return ((w & EACH(0x80)) | BELOW(w, 0x20) | EQUAL(w, 0x7f) | EQUAL(w, '"') | EQUAL(w, '\\')) ==
+           0;
+}
+
 size_t text_json_plain(const char *bytes, size_t len)
 {
     size_t n = 0;
 
+    while (len - n >= 8 && is_plain(bytes + n))
+        n += 8;
     while (n < len) {
         unsigned char c = (unsigned char)bytes[n];
         if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')

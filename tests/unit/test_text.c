@@ -109,6 +109,24 @@ static void plain_runs_end_where_something_must_be_escaped(void **state)
     assert_int_equal(text_json_plain("abé", 4), 2);
 }
 
+static void plain_runs_end_at_the_same_byte_wherever_it_stands(void **state)
+{
+    (void)state;
+    for (unsigned len = 0; len <= 40; len++)
+        for (unsigned at = 0; at < len; at++)
+            for (unsigned c = 0; c < 256; c++) {
+                char text[40];
+                bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+                memset(text, c % 2 ? '~' : ' ', sizeof text);
+                text[at] = (char)c;
+                if (at + 1 < len)
+                    text[len - 1] = '"';
+                size_t expected = plain ? at + 1 < len ? len - 1 : len : at;
+                assert_int_equal(text_json_plain(text, len), expected);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +135,7 @@ int main(void)
         cmocka_unit_test(characters_are_escaped_for_json),
         cmocka_unit_test(each_invalid_byte_becomes_a_replacement_character),
         cmocka_unit_test(plain_runs_end_where_something_must_be_escaped),
+        cmocka_unit_test(plain_runs_end_at_the_same_byte_wherever_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
