@@ -190,4 +190,4 @@ clean: ## Remove build/ (var/, the data, stays)
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
     marathon compose-test bench fuzz-build help clean
 .SECONDARY:
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -path build/bench/rust -prune -o -name '*.d' -print 2>/dev/null)

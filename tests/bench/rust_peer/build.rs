@@ -1,4 +1,4 @@
-//! Code from proto/, with a service of the one call that the peer serves: tonic wants all there are.
+//! Code from proto/, with a service of the one call that the peer serves: tonic wants all of them.
 use std::{env, fs, path::Path};
 
 const PROTO: &str = "../../../proto";
