@@ -15,7 +15,7 @@ OPT_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
 OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
     -Wformat=2 $(if $(SAN),,-Werror) # other optimizers see other phantoms
-CFLAGS ?= -g
+CFLAGS ?= $(if $(SAN),-g1,-g) # lines suffice for a sanitizer's report
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem $(G) $(OPT_$(SAN)) $(WARN) -fPIE -pthread \
     -fstack-protector-strong -fstack-clash-protection $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(OPT_$(SAN)) -pthread $(LDFLAGS)
@@ -75,7 +75,7 @@ $(B)/obj/%.o: %.c | $(GEN_C)
 
 $(B)/gen/%.o: $(G)/%.c $(GEN_C)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu17 -I$(G) $(OPT_$(SAN)) -fPIE -g -c -o $@ $<
+	$(Q)$(CC) -std=gnu17 -I$(G) $(OPT_$(SAN)) -fPIE $(CFLAGS) -c -o $@ $<
 
 $(G)/google/%.pb-c.c: /usr/include/google/%.proto
 	$(call say,PROTO,$<)
@@ -149,6 +149,10 @@ marathon: ## Every event ends: a million events, kills and freezes for minutes, 
 	@scripts/deps test
 	$(again) all
 	@scripts/marathon
+cost: ## Instructions and allocations of an event, against those that are kept
+	@scripts/deps check
+	$(again) $(B)/cost
+	@tests/cost/run
 bench: ## Tidings beside its peers in Go and Rust, and the limits (QUICK=1: one short round)
 	@scripts/deps bench
 	@scripts/venv
@@ -175,6 +179,9 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
 
+$(B)/cost: $(B)/obj/tests/cost/cost.o $(PARTS_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(PARTS_A) $(LIBS)
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(PARTS_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -188,6 +195,6 @@ clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    marathon compose-test bench fuzz-build help clean
+    marathon cost compose-test bench fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -path build/bench/rust -prune -o -name '*.d' -print 2>/dev/null)

@@ -5,6 +5,21 @@
 #include <stdlib.h>
 #include <strings.h>
 
+/* ---- memory ---- */
+
+/* nats.c's own, of which natsMsg_Destroy asks whether a thread takes the message and frees it
+ * later: one thread for the whole process, with a list that has no bounds. On a machine that is
+ * busy it falls behind by tens of megabytes of what has long been read. The library exports the
+ * function, so the program's own one is asked in its place: no, free it now.
+ * https://github.com/nats-io/nats.c/blob/v3.4.1/src/gc.h */
+bool natsGC_collect(void *item);
+
+bool natsGC_collect(void *item)
+{
+    (void)item;
+    return false;
+}
+
 /* ---- JetStream's reply subjects ---- */
 
 /* $JS.ACK.<stream>.<consumer>.<delivered>.<position>.<delivery>.<time>.<pending>: 9 tokens, or,

@@ -1,19 +1,12 @@
 #include "common/cloud_event_json.h"
 
 #include "common/base64.h"
-#include "common/cloud_event.h"
 #include "common/json_scan.h"
 #include "common/json_string.h"
 #include "common/media_type.h"
-#include "common/mem.h"
 
 /* More than any event may have; null members, which count as absent, use up what is left. */
 #define RAW_NAME_MAX JSON_STRING_RAW_MAX(EVENT_EXTENSION_NAME_MAX)
-
-struct cloud_event_json {
-    struct cloud_event attributes;
-    struct buf text; /* decoded names, values and data */
-};
 
 struct reader {
     struct cloud_event_json *holder;
@@ -24,23 +17,14 @@ struct reader {
     struct err_detail *detail;
 };
 
-enum err cloud_event_json_new(struct cloud_event_json **ret)
+void cloud_event_json_init(struct cloud_event_json *holder)
 {
-    struct cloud_event_json *holder = mem_zero(1, sizeof *holder);
-
-    if (!holder)
-        return ERR_MEMORY;
     buf_init(&holder->text, SIZE_MAX);
-    *ret = holder;
-    return ERR_NONE;
 }
 
 void cloud_event_json_free(struct cloud_event_json *holder)
 {
-    if (!holder)
-        return;
     buf_free(&holder->text);
-    mem_free(holder);
 }
 
 /* ---- texts ---- */

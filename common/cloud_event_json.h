@@ -7,14 +7,17 @@
 #ifndef TIDINGS_CLOUD_EVENT_JSON_H
 #define TIDINGS_CLOUD_EVENT_JSON_H
 
-#include "common/event.h"
+#include "common/cloud_event.h"
 
 #define CLOUD_EVENT_MEMBERS_MAX 64 /* of the JSON object */
 
-/* Holds what the event's views point to besides the body. */
-struct cloud_event_json;
-
-must_check enum err cloud_event_json_new(struct cloud_event_json **ret);
+/* Holds what the event's views point to besides the body. Some KiB: stays where it is. */
+struct cloud_event_json {
+    struct cloud_event attributes;
+    struct buf text; /* decoded names, values and data */
+};
+void cloud_event_json_init(struct cloud_event_json *holder);
+/* Keeps nothing; a holder may be used for many events in turn. */
 void cloud_event_json_free(struct cloud_event_json *holder);
 
 /* Sets all members of *ret but id and digest. The views live as long as body and holder, until the

@@ -9,8 +9,9 @@
 
 /* What requests may have besides what Fetch always allows; and ce-..., events in binary mode. */
 static const char *const request_headers[] = {
-    "authorization", "cache-control", "content-type", "idempotency-key", "if-none-match",
-    "last-event-id", "prefer",        "traceparent",  "tracestate",      "x-request-id",
+    "authorization",   "cache-control", "content-encoding", "content-type",
+    "idempotency-key", "if-none-match", "last-event-id",    "prefer",
+    "traceparent",     "tracestate",    "x-request-id",
 };
 
 static bool is_word(const char *origins, const char *word)

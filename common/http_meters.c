@@ -7,8 +7,8 @@
 
 #include <stdio.h>
 
-/* All statuses that are ever answered: those of errors, and the good ones. */
-static const int statuses[] = {200, 202, 204, 207,
+/* All statuses that are ever answered: the good ones, and those of errors. */
+static const int statuses[] = {200,        202, 204, 207, 304,
 #define X(code, slug, title, http, grpc) http,
                                ERR_LIST(X)
 #undef X

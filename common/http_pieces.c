@@ -3,7 +3,6 @@
  * the client has sent meanwhile waits behind it.
  */
 #include "common/http_internal.h"
-#include "common/http_socket.h"
 
 #include <civetweb.h>
 #include <poll.h>
@@ -13,34 +12,11 @@
 /* Bytes that the kernel keeps for a client that does not take them; it would grow to megabytes. */
 #define SEND_BUFFER 65536
 
-/* ---- its socket ---- */
-
-struct search {
-    uint64_t peer;
-    int fd;
-};
-
-static bool on_socket(int fd, uint64_t peer, void *ctx)
-{
-    struct search *search = ctx;
-
-    if (peer == search->peer)
-        search->fd = fd;
-    return search->fd < 0;
-}
-
 /* It is this thread's for as long as the request is. Negative: it cannot be found. */
 static int socket_of(struct http_request *r)
 {
-    struct http_server *server = r->worker->server;
-    struct search search = {.peer = atomic_load(&r->worker->peer), .fd = -1};
-
-    if (r->fd >= 0 || search.peer == 0)
-        return r->fd;
-    pthread_mutex_lock(&server->watch.lock);
-    if (http_sockets_each(server->watch.descriptors, server->port, on_socket, &search))
-        r->fd = search.fd;
-    pthread_mutex_unlock(&server->watch.lock);
+    if (r->fd < 0)
+        r->fd = http_watch_socket(r->worker);
     return r->fd;
 }
 

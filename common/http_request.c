@@ -351,8 +351,9 @@ static enum err read_chunked(struct http_request *r, struct err_detail *detail)
             return fail_reading(r, detail);
         r->body_received += (uint64_t)got;
         if (got == 0) {
-            /* civetweb looks at two bytes behind the last chunk, and does not tell whether they
-             * were the end, a trailer's beginning or nothing: so nothing may follow */
+            /* civetweb 1.15 looks at two bytes behind the last chunk, and does not tell whether
+             * they were the end, a trailer's beginning or nothing (1.16 reads on to an empty line):
+             * so nothing may follow */
             r->close = true;
             return ERR_NONE;
         }

@@ -161,19 +161,32 @@ void http_response_head(struct http_request *r, struct buf *out)
     buf_add_text(out, "\r\n");
 }
 
-/* What is said when there is no memory to say more. */
+/* Whether the request may have changed something. */
+static bool may_have_acted(const struct http_request *r)
+{
+    if (view_equal(r->method, VIEW("GET")) || view_equal(r->method, VIEW("HEAD")) ||
+        view_equal(r->method, VIEW("OPTIONS")))
+        return false;
+    return r->problem == ERR_NONE || err_http_status(r->problem) == 504;
+}
+
+/* What is said when there is no memory to say more. Not a 503 of what may have been done: that
+ * would be sent again as if it had not. */
 static void write_bare(struct http_request *r)
 {
-    static const char reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
-                                "Retry-After: 1\r\n"
-                                "Content-Length: 0\r\n"
-                                "Connection: close\r\n\r\n";
+    static const char tail[] = "Content-Length: 0\r\n"
+                               "Connection: close\r\n\r\n";
+    char reply[160];
+    int len;
 
     r->close = true;
-    r->problem = ERR_MEMORY;
+    r->problem = may_have_acted(r) ? ERR_UNKNOWN_OUTCOME : ERR_MEMORY;
     r->body_sent = 0;
-    r->worker->response.status = 503;
-    mg_write(r->conn, reply, sizeof reply - 1);
+    r->worker->response.status = err_http_status(r->problem);
+    len = snprintf(reply, sizeof reply, "HTTP/1.1 %d %s\r\n%s%s", r->worker->response.status,
+                   http_reason(r->worker->response.status),
+                   r->problem == ERR_MEMORY ? "Retry-After: 1\r\n" : "", tail);
+    mg_write(r->conn, reply, (size_t)len);
 }
 
 int64_t http_write_deadline(const struct http_request *r)

@@ -89,15 +89,19 @@ static void settle_body(struct http_request *r)
 }
 
 /* Bytes that are unread when a socket is closed make the kernel reset the connection, and the
- * client may lose the answer. So what it is still sending is taken for a moment. */
+ * client may lose the answer. So what it is still sending is taken for a moment; also behind a body
+ * whose end has been read, where we are the ones who end the connection: trailers, or a request
+ * that was sent ahead. */
 static void linger(struct http_request *r)
 {
-    if (!r->body_left || r->continue_due || threads_short(r->worker->server))
+    int64_t end_ms = http_now_ms() + DISCARD_MS;
+
+    if (r->continue_due || threads_short(r->worker->server))
         return;
-    if (r->stream)
-        http_stream_discard(r, http_now_ms() + DISCARD_MS);
-    else
-        http_request_discard(r, UINT64_MAX, http_now_ms() + DISCARD_MS);
+    if (r->stream || (r->framing == HTTP_CHUNKED && !r->body_left))
+        http_stream_linger(r, end_ms);
+    else if (r->body_left)
+        http_request_discard(r, UINT64_MAX, end_ms);
 }
 
 /* Most answers fit the socket's buffer, and are gone at once. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -50,12 +51,15 @@ static int port_of(const struct sockaddr_storage *a)
 
 uint64_t http_peer_parse(const char *address, int port)
 {
+    char plain[INET6_ADDRSTRLEN];
     struct in_addr v4;
     struct in6_addr v6;
 
-    if (inet_pton(AF_INET, address, &v4) == 1)
+    /* A link-local address has its interface behind it: fe80::1%eth0 */
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(address, "%"), address);
+    if (inet_pton(AF_INET, plain, &v4) == 1)
         return peer_number(v4.s_addr, (uint16_t)port);
-    if (inet_pton(AF_INET6, address, &v6) == 1)
+    if (inet_pton(AF_INET6, plain, &v6) == 1)
         return peer_number(fold(&v6), (uint16_t)port);
     return 0;
 }

@@ -144,6 +144,15 @@ static enum err fail_ended(const struct http_stream *s, struct err_detail *detai
                               : "the body ended before its Content-Length");
 }
 
+static enum err fail_frame(const struct http_stream *s, struct err_detail *detail)
+{
+    if (s->extensions > EXTENSION_MAX)
+        return err_set(detail, ERR_MALFORMED,
+                       "the chunk extensions have more than %d bytes; better send none",
+                       EXTENSION_MAX);
+    return fail_ended(s, detail);
+}
+
 static enum err fail_slow(struct err_detail *detail)
 {
     return err_set(detail, ERR_SLOW, "the body did not go on in time");
@@ -207,7 +216,7 @@ static enum err read_socket(struct http_request *r, int64_t deadline_ms, char *t
         if (e)
             return e;
         if (!decode(s, to, room, &used))
-            return fail_ended(s, detail);
+            return fail_frame(s, detail);
     }
     *ret = used;
     return ERR_NONE;
@@ -255,16 +264,23 @@ enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
     return ERR_NONE;
 }
 
-void http_stream_discard(struct http_request *r, int64_t deadline_ms)
+/* Whatever it is: the rest of the body, trailers, a request that will have no answer. */
+void http_stream_linger(struct http_request *r, int64_t deadline_ms)
 {
-    const struct http_stream *s = r->stream;
+    int fd = r->stream ? r->stream->fd : http_watch_socket(r->worker);
     struct err_detail ignored;
+    char bytes[4096];
+    ssize_t got = 1;
 
-    if (!s || s->fd < 0)
+    if (fd < 0)
         return;
-    shutdown(s->fd, SHUT_WR); /* the answer is complete: the client may close, too */
-    while (http_now_ms() < deadline_ms && receive(r, deadline_ms, &ignored) == ERR_NONE)
-        ;
+    shutdown(fd, SHUT_WR); /* the answer is complete: the client may close, too */
+    while (got != 0 && http_now_ms() < deadline_ms &&
+           wait_readable(r, fd, deadline_ms, &ignored) == ERR_NONE) {
+        got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (got < 0 && errno != EAGAIN && errno != EINTR)
+            return;
+    }
 }
 
 void http_stream_free(struct http_request *r)

@@ -15,8 +15,9 @@
 /* As http_body_read; the first call makes r->stream. */
 must_check enum err http_stream_read(struct http_request *r, int64_t deadline_ms, char *to,
                                      size_t room, size_t *ret, struct err_detail *detail);
-/* Takes what is still coming, for a moment, so that the answer is not lost. */
-void http_stream_discard(struct http_request *r, int64_t deadline_ms);
+/* Behind the answer, which ends the connection: takes what is still coming, until the client closes
+ * or the deadline, so that the answer is not lost. Also without r->stream. */
+void http_stream_linger(struct http_request *r, int64_t deadline_ms);
 /* At the request's end; r->stream may be NULL. */
 void http_stream_free(struct http_request *r);
 

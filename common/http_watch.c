@@ -9,6 +9,11 @@
  * descriptor after that, so while the watch looks, the number may come to mean something else. What
  * is shut down for its state is safe: the state is then HTTP_FREE, and the exchange fails. A silent
  * connection has no state to go by, so its peer is looked at again right before.
+ *
+ * A connection is known by its peer, and two may have the same: from one address and port to two
+ * addresses of ours; or one that was reset, whose thread has not noticed yet, and the client's next
+ * one from the same port. The kernel no longer tells a reset connection's peer, so the only socket
+ * found may be the other one's. Of such twins none is known by its socket (has_twin).
  */
 #include "common/http_internal.h"
 #include "common/http_socket.h"
@@ -39,6 +44,7 @@ struct http_cut {
     uint64_t state;
     uint64_t peer;
     enum verdict verdict;
+    int fds[2]; /* sockets of that peer; negative: none (any more) */
 };
 
 struct round {
@@ -111,7 +117,22 @@ static bool find_own(int fd, uint64_t peer, void *ctx)
     return true;
 }
 
-/* Two connections of one peer differ in our own address: not worth telling apart. */
+/* Whether another connection has a thread and the same peer. */
+static bool has_twin(const struct http_worker *worker)
+{
+    const struct http_server *server = worker->server;
+    uint64_t peer = atomic_load_explicit(&worker->peer, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        const struct http_worker *other = &server->workers[i];
+
+        if (other != worker && atomic_load_explicit(&other->peer, memory_order_relaxed) == peer &&
+            phase_of(atomic_load_explicit(&other->state, memory_order_acquire)) != HTTP_FREE)
+            return true;
+    }
+    return false;
+}
+
 int http_watch_socket(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
@@ -121,7 +142,7 @@ int http_watch_socket(struct http_worker *worker)
     pthread_mutex_lock(&server->watch.lock);
     seen = http_sockets_each(server->watch.descriptors, server->port, find_own, &own);
     pthread_mutex_unlock(&server->watch.lock);
-    return seen && own.count == 1 ? own.fd : -1;
+    return seen && own.count == 1 && !has_twin(worker) ? own.fd : -1;
 }
 
 void http_watch_identify(struct http_worker *worker, const char *address, int port)
@@ -216,6 +237,7 @@ static void collect(struct round *round, bool look)
             .worker = worker,
             .state = state,
             .peer = atomic_load_explicit(&worker->peer, memory_order_relaxed),
+            .fds = {-1, -1},
         };
 
         if (judge(round, state, look, &cut.verdict))
@@ -257,20 +279,26 @@ static bool replace_state(const struct http_cut *c, enum http_phase phase, int64
     return atomic_compare_exchange_strong(&c->worker->state, &expected, state_of(phase, moment_ms));
 }
 
-static void cut(const struct http_cut *c, int fd, int how)
+/* Of twins, both: they are one client's. Unless only one of them has a peer any more: the other may
+ * be the one that is meant. */
+static void cut(const struct http_cut *c, int how)
 {
-    if (replace_state(c, HTTP_CUT, 0))
-        shutdown(fd, how);
+    uint16_t port = c->worker->server->port;
+
+    if ((c->fds[1] < 0 && has_twin(c->worker)) || !replace_state(c, HTTP_CUT, 0))
+        return;
+    for (int i = 0; i < 2; i++)
+        if (c->fds[i] >= 0 && http_socket_peer(c->fds[i], port) == c->peer)
+            shutdown(c->fds[i], how);
 }
 
 /* Whether bytes of its next request have arrived, and when. */
-static bool request_begun(const struct round *round, const struct http_cut *c, int fd,
-                          int64_t *ret_ms)
+static bool request_begun(const struct round *round, const struct http_cut *c, int64_t *ret_ms)
 {
     struct http_arrival arrival;
 
     *ret_ms = round->now_ms;
-    if (!http_socket_arrival(fd, &arrival))
+    if (!http_socket_arrival(c->fds[0], &arrival))
         return true;
     *ret_ms -= arrival.silent_ms;
     return arrival.unread > 0 || *ret_ms > moment_of(c->state) + ARRIVAL_SLACK_MS;
@@ -282,18 +310,20 @@ static void note_arrival(const struct round *round, const struct http_cut *c, in
         (void)replace_state(c, HTTP_ARRIVING, begun_ms + round->server->options.request_timeout_ms);
 }
 
-static void execute(const struct round *round, const struct http_cut *c, int fd)
+static void execute(const struct round *round, const struct http_cut *c)
 {
     int64_t begun_ms;
 
+    if (c->fds[0] < 0)
+        return;
     if (c->verdict == VERDICT_END_READING)
-        cut(c, fd, SHUT_RD);
+        cut(c, SHUT_RD);
     else if (c->verdict == VERDICT_END)
-        cut(c, fd, SHUT_RDWR);
-    else if (request_begun(round, c, fd, &begun_ms))
+        cut(c, SHUT_RDWR);
+    else if (request_begun(round, c, &begun_ms))
         note_arrival(round, c, begun_ms);
-    else if (c->verdict == VERDICT_END_IF_IDLE)
-        cut(c, fd, SHUT_RDWR);
+    else if (c->verdict == VERDICT_END_IF_IDLE) /* its twin may be writing an answer */
+        cut(c, c->fds[1] < 0 ? SHUT_RDWR : SHUT_RD);
 }
 
 /* A new connection that says nothing is in the way. Its thread is not known before its first
@@ -317,9 +347,12 @@ static bool on_socket(int fd, uint64_t peer, void *ctx)
     struct round *round = ctx;
 
     end_if_silent(round, fd, peer);
-    for (size_t i = 0; i < round->count; i++)
-        if (round->server->watch.cuts[i].peer == peer)
-            execute(round, &round->server->watch.cuts[i], fd);
+    for (size_t i = 0; i < round->count; i++) {
+        struct http_cut *c = &round->server->watch.cuts[i];
+
+        if (c->peer == peer)
+            c->fds[c->fds[0] >= 0] = fd;
+    }
     return true;
 }
 
@@ -352,6 +385,8 @@ static void look_around(struct http_server *server)
         return;
     keep_most_urgent(&round);
     note_sight(watch, http_sockets_each(watch->descriptors, server->port, on_socket, &round));
+    for (size_t i = 0; i < round.count; i++)
+        execute(&round, &watch->cuts[i]);
 }
 
 void http_watch_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms)

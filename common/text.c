@@ -50,27 +50,35 @@ bool text_is_control(const char *bytes, size_t length)
     return length == 2 && b[0] == 0xc2 && b[1] < 0xa0;
 }
 
-/* ---- eight bytes at a time: each macro sets the high bit of the bytes that are meant, and perhaps
- * of ones that come after such a byte ---- */
-
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-#define BELOW(word, byte) (((word)-EACH(byte)) & ~(word)&EACH(0x80))
-#define EQUAL(word, byte) BELOW((word) ^ EACH(byte), 1)
 
-static bool is_plain(const char bytes[8])
+/* Of the 8 bytes in a word: not 0 if one is below `bound`, which is at most 0x80.
+ * https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord */
+static uint64_t has_below(uint64_t word, unsigned bound)
 {
-    uint64_t w;
+    return (word - EACH(bound)) & ~word & EACH(0x80);
+}
 
-    memcpy(&w, bytes, sizeof w);
-    return ((w & EACH(0x80)) | BELOW(w, 0x20) | EQUAL(w, 0x7f) | EQUAL(w, '"') | EQUAL(w, '\\')) ==
-           0;
+static uint64_t has(uint64_t word, unsigned byte)
+{
+    return has_below(word ^ EACH(byte), 1);
+}
+
+/* Whether the 8 bytes are all plain. */
+static bool plain_word(const char *bytes)
+{
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return !((word & EACH(0x80)) | has_below(word, 0x20) | has(word, 0x7f) | has(word, '"') |
+             has(word, '\\'));
 }
 
 size_t text_json_plain(const char *bytes, size_t len)
 {
     size_t n = 0;
 
-    while (len - n >= 8 && is_plain(bytes + n))
+    while (len - n >= 8 && plain_word(bytes + n))
         n += 8;
     while (n < len) {
         unsigned char c = (unsigned char)bytes[n];

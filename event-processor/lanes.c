@@ -208,16 +208,6 @@ bool lanes_put_off_item(struct lanes *lanes, const struct handler *handler, int6
     return true;
 }
 
-static void append(struct held **first, struct held **last, struct held *held)
-{
-    held->next = NULL;
-    if (*first)
-        (*last)->next = held;
-    else
-        *first = held;
-    *last = held;
-}
-
 static void take_place(struct lane *lane, struct held *held)
 {
     held->place = (struct run_place){.bytes = bytes_of(held)};
@@ -254,40 +244,33 @@ static void add_one(struct lanes *lanes, struct held *held)
     if (!held->place.reserved)
         take_place(lane, held);
     held->place.reserved = false;
-    if (held->alone) {
-        struct held **end = &lanes->alone;
-        while (*end)
-            end = &(*end)->next;
-        held->next = NULL;
-        *end = held;
-    } else {
-        append(&lane->first, &lane->last, held);
-    }
+    held_queue_add(held->alone ? &lanes->alone : &lane->waiting, held);
 }
 
 void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct held **ret_put_off)
 {
-    struct held *put_off_first = NULL, *put_off_last = NULL, *next;
+    struct held_queue put_off = {0};
+    struct held *next;
     bool worth = false;
     for (struct held *held = list; held; held = next) {
         next = held->next;
         if (lanes_put_off(lanes, held, now_ns)) {
-            append(&put_off_first, &put_off_last, held);
+            held_queue_add(&put_off, held);
             worth = worth || held->place.for_long; /* it is out of the way of what is behind it */
         } else {
             add_one(lanes, held);
             worth = true;
         }
     }
-    lanes->mixed = worth && put_off_first;
-    *ret_put_off = put_off_first;
+    lanes->mixed = worth && put_off.first;
+    *ret_put_off = put_off.first;
 }
 
 /* ---- runs ---- */
 
 static bool may_start(const struct lanes *lanes, const struct lane *lane)
 {
-    if (!lane->first)
+    if (!lane->waiting.first)
         return false;
     if (ends_at_once(lane))
         return true;
@@ -308,7 +291,7 @@ static size_t next_lane(const struct lanes *lanes)
 
 bool lanes_may_take(const struct lanes *lanes)
 {
-    if (lanes->alone || lanes->running_alone)
+    if (lanes->alone.first || lanes->running_alone)
         return !lanes->running_alone && lanes->all_running == 0;
     return next_lane(lanes) < lanes->count;
 }
@@ -327,14 +310,12 @@ struct held *lanes_take(struct lanes *lanes)
 {
     if (!lanes_may_take(lanes))
         return NULL;
-    struct held *held = lanes->alone;
+    struct held *held = held_queue_take(&lanes->alone);
     if (held) {
-        lanes->alone = held->next;
         lanes->running_alone = held;
     } else {
         size_t at = next_lane(lanes);
-        held = lanes->list[at].first;
-        lanes->list[at].first = held->next;
+        held = held_queue_take(&lanes->list[at].waiting);
         lanes->turn = (at + 1) % lanes->count;
     }
     count_run(lanes, lane_of(lanes, held));
@@ -423,28 +404,23 @@ int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held)
     return next_ns;
 }
 
-/* Moves those out of a list that are to go. */
-static void sift(struct held **list, struct held **ret_last, bool claimed, struct held **first,
-                 struct held **last)
+/* Moves those out of a queue that are to go. */
+static void sift(struct held_queue *queue, bool claimed, struct held_queue *out)
 {
-    struct held *rest = *list, *next;
-    *list = *ret_last = NULL;
-    for (struct held *held = rest; held; held = next) {
-        next = held->next;
-        if (held->claim_position != 0 && !claimed)
-            append(list, ret_last, held);
-        else
-            append(first, last, held);
-    }
+    struct held_queue all = *queue;
+    struct held *held;
+    *queue = (struct held_queue){0};
+    while ((held = held_queue_take(&all)) != NULL)
+        held_queue_add(held->claim_position != 0 && !claimed ? queue : out, held);
 }
 
 struct held *lanes_clear(struct lanes *lanes, bool claimed)
 {
-    struct held *first = NULL, *last = NULL, *last_alone;
-    sift(&lanes->alone, &last_alone, claimed, &first, &last);
+    struct held_queue out = {0};
+    sift(&lanes->alone, claimed, &out);
     for (size_t i = 0; i < lanes->count; i++)
-        sift(&lanes->list[i].first, &lanes->list[i].last, claimed, &first, &last);
-    for (struct held *held = first; held; held = held->next)
+        sift(&lanes->list[i].waiting, claimed, &out);
+    for (struct held *held = out.first; held; held = held->next)
         free_place(lane_of(lanes, held), held);
-    return first;
+    return out.first;
 }

@@ -14,13 +14,13 @@
 #define TIDINGS_LANES_H
 
 #include "event-processor/handlers.h"
-#include "event-processor/in_hand.h"
+#include "event-processor/held_queue.h"
 
 struct lane {
     const struct handler *handler;
-    struct held *first, *last; /* waiting, by `next` */
-    size_t held;               /* deliveries, those that run or have reserved a place included */
-    size_t bytes;              /* of their payloads */
+    struct held_queue waiting;
+    size_t held;  /* deliveries, those that run or have reserved a place included */
+    size_t bytes; /* of their payloads */
     uint32_t running;
     uint32_t most;                /* runs at one time */
     uint32_t kept;                /* runs that nobody else gets */
@@ -36,10 +36,10 @@ struct lanes {
     struct lane *list;
     size_t count;
     uint32_t concurrency;
-    uint32_t running;   /* that count towards it */
-    uint32_t owed;      /* of those that are kept: unused */
-    size_t all_running; /* those that don't count, too */
-    struct held *alone; /* waiting to be run with no other handler, by `next` */
+    uint32_t running;        /* that count towards it */
+    uint32_t owed;           /* of those that are kept: unused */
+    size_t all_running;      /* those that don't count, too */
+    struct held_queue alone; /* waiting to be run with no other handler */
     const struct held *running_alone;
     size_t turn;          /* the lane that is asked first */
     size_t places, bytes; /* in hand, for all */

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "event-processor/copy.h"
+#include "event-processor/held_queue.h"
 #include "event-processor/wait.h"
 
 #include <stdio.h>
@@ -14,45 +15,21 @@ enum {
     SILENCE_MS = 10000, /* between two warnings */
 };
 
-struct queue {
-    struct held *first, *last; /* by `next` */
-};
-
 struct letters {
     struct letters_options use;
     struct metric *stored[LETTER_REASONS];
     struct metric *found[LETTER_REASONS]; /* NULL: whoever finds them counts them */
     struct metric *failed;
     struct wait wait; /* guards the following; woken when there is something to do */
-    struct queue next;
-    struct queue later; /* their letters are tried again, by held->again_at */
-    bool turn;          /* of `later`, if something is due */
-    bool stopping;      /* nothing is taken any more but what has failed for the last time, ... */
-    bool ending;        /* ... nor that */
+    struct held_queue next;
+    struct held_queue later; /* their letters are tried again, by held->again_at */
+    bool turn;               /* of `later`, if something is due */
+    bool stopping; /* nothing is taken any more but what has failed for the last time, ... */
+    bool ending;   /* ... nor that */
     struct timespec silent_until;
     size_t started;
     pthread_t threads[THREADS];
 };
-
-/* ---- queues ---- */
-
-static void append(struct queue *queue, struct held *held)
-{
-    held->next = NULL;
-    if (queue->first)
-        queue->last->next = held;
-    else
-        queue->first = held;
-    queue->last = held;
-}
-
-static struct held *take_first(struct queue *queue)
-{
-    struct held *held = queue->first;
-    if (held)
-        queue->first = held->next;
-    return held;
-}
 
 /* With the lock held. */
 static bool takes(const struct letters *letters, const struct held *held)
@@ -73,7 +50,7 @@ static bool hold(struct letters *letters, struct held *held)
     bool holds = takes(letters, held) && wait_left_ms(held->hold_until) > 0;
     if (holds) {
         held->again_at = wait_until(AGAIN_MS);
-        append(&letters->later, held);
+        held_queue_add(&letters->later, held);
         wait_wake_all(&letters->wait);
     }
     wait_unlock(&letters->wait);
@@ -273,8 +250,8 @@ static struct held *take_now(struct letters *letters)
     const struct held *later = letters->later.first;
     bool due = later && wait_left_ms(later->again_at) == 0;
     letters->turn = !letters->turn;
-    return take_first(due && (letters->turn || !letters->next.first) ? &letters->later
-                                                                     : &letters->next);
+    return held_queue_take(due && (letters->turn || !letters->next.first) ? &letters->later
+                                                                          : &letters->next);
 }
 
 /* NULL: it ends. */
@@ -306,7 +283,7 @@ void letters_add(struct letters *letters, struct held *held)
     wait_lock(&letters->wait);
     bool taken = takes(letters, held);
     if (taken) {
-        append(&letters->next, held);
+        held_queue_add(&letters->next, held);
         wait_wake_all(&letters->wait);
     }
     wait_unlock(&letters->wait);
@@ -315,25 +292,25 @@ void letters_add(struct letters *letters, struct held *held)
 }
 
 /* With the lock held: moves those out of a queue that are not taken any more. */
-static void sift(struct letters *letters, struct queue *queue, struct queue *late)
+static void sift(struct letters *letters, struct held_queue *queue, struct held_queue *late)
 {
-    struct queue all = *queue;
+    struct held_queue all = *queue;
     struct held *held;
-    *queue = (struct queue){0};
-    while ((held = take_first(&all)) != NULL)
-        append(takes(letters, held) ? queue : late, held);
+    *queue = (struct held_queue){0};
+    while ((held = held_queue_take(&all)) != NULL)
+        held_queue_add(takes(letters, held) ? queue : late, held);
 }
 
 /* With the lock held, which it lets go of. */
 static void return_late(struct letters *letters)
 {
-    struct queue late = {0};
+    struct held_queue late = {0};
     struct held *held;
     sift(letters, &letters->next, &late);
     sift(letters, &letters->later, &late);
     wait_wake_all(&letters->wait);
     wait_unlock(&letters->wait);
-    while ((held = take_first(&late)) != NULL)
+    while ((held = held_queue_take(&late)) != NULL)
         outcomes_return(letters->use.outcomes, held, 0);
 }
 

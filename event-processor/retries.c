@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "event-processor/held_queue.h"
 #include "event-processor/wait.h"
 
 enum {
@@ -12,7 +13,7 @@ enum {
 struct retries {
     struct retries_options use;
     struct wait wait; /* guards the following; woken when there is something to do */
-    struct held *first, *last;
+    struct held_queue queue;
     bool stopping; /* nothing is taken any more but what was claimed, ... */
     bool ending;   /* ... nor that */
     bool started;
@@ -133,11 +134,9 @@ static void take_up(struct retries *retries, struct held *held)
 static struct held *take_next(struct retries *retries)
 {
     wait_lock(&retries->wait);
-    while (!retries->first && !retries->ending)
+    while (!retries->queue.first && !retries->ending)
         wait_on(&retries->wait);
-    struct held *held = retries->first;
-    if (held)
-        retries->first = held->next;
+    struct held *held = held_queue_take(&retries->queue);
     wait_unlock(&retries->wait);
     return held;
 }
@@ -157,23 +156,12 @@ static bool takes(const struct retries *retries, const struct held *held)
     return !retries->ending && (!retries->stopping || held->claim_position != 0);
 }
 
-/* With the lock held. */
-static void append(struct retries *retries, struct held *held)
-{
-    held->next = NULL;
-    if (retries->first)
-        retries->last->next = held;
-    else
-        retries->first = held;
-    retries->last = held;
-}
-
 void retries_add(struct retries *retries, struct held *held)
 {
     wait_lock(&retries->wait);
     bool taken = takes(retries, held);
     if (taken) {
-        append(retries, held);
+        held_queue_add(&retries->queue, held);
         wait_wake_all(&retries->wait);
     }
     wait_unlock(&retries->wait);
@@ -182,33 +170,25 @@ void retries_add(struct retries *retries, struct held *held)
 }
 
 /* With the lock held: what is not to be done any more. */
-static struct held *sift(struct retries *retries)
+static struct held_queue sift(struct retries *retries)
 {
-    struct held *list = retries->first, *late = NULL, *next;
-    retries->first = NULL;
-    for (struct held *held = list; held; held = next) {
-        next = held->next;
-        if (takes(retries, held)) {
-            append(retries, held);
-        } else {
-            held->next = late;
-            late = held;
-        }
-    }
+    struct held_queue all = retries->queue, late = {0};
+    struct held *held;
+    retries->queue = (struct held_queue){0};
+    while ((held = held_queue_take(&all)) != NULL)
+        held_queue_add(takes(retries, held) ? &retries->queue : &late, held);
     return late;
 }
 
 static void return_late(struct retries *retries)
 {
     wait_lock(&retries->wait);
-    struct held *late = sift(retries);
+    struct held_queue late = sift(retries);
+    struct held *held;
     wait_wake_all(&retries->wait);
     wait_unlock(&retries->wait);
-    while (late) {
-        struct held *next = late->next;
-        outcomes_return(retries->use.outcomes, late, 0);
-        late = next;
-    }
+    while ((held = held_queue_take(&late)) != NULL)
+        outcomes_return(retries->use.outcomes, held, 0);
 }
 
 /* ---- life ---- */

@@ -66,10 +66,5 @@ void rpc_get_stats(struct rpc_call *call, struct view request, void *ctx)
     add_work(events, &stats);
     struct buf out;
     buf_init(&out, RPC_ANSWER_MAX);
-    e = event_stats_write(&stats, &out);
-    if (e)
-        rpc_fail(call, e, err_title(e));
-    else
-        rpc_reply(call, buf_view(&out));
-    buf_free(&out);
+    rpc_events_reply(call, &out, event_stats_write(&stats, &out));
 }

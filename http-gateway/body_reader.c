@@ -1,5 +1,6 @@
 #include "http-gateway/body_reader.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 enum err body_reader_init(struct body_reader *reader, struct http_request *request,
@@ -25,9 +26,21 @@ void body_reader_free(struct body_reader *reader)
     reader->decoder = NULL;
 }
 
+/* Bytes may arrive for ever of which nothing is made: what has arrived counts as nothing. */
+static enum err read_raw(struct body_reader *reader, int64_t end_ms, size_t *ret,
+                         struct err_detail *detail)
+{
+    int64_t left_ms = end_ms - clock_monotonic_ms(&clock_system);
+
+    if (left_ms <= 0)
+        return err_set(detail, ERR_SLOW, "the body did not go on in time");
+    return http_body_read(reader->request, left_ms, reader->bytes, BODY_READER_RAW, ret, detail);
+}
+
 enum err body_reader_read(struct body_reader *reader, int64_t timeout_ms, char *to, size_t room,
                           size_t *ret, struct err_detail *detail)
 {
+    int64_t end_ms = clock_monotonic_ms(&clock_system) + timeout_ms;
     size_t arrived = 0, decoded = 0;
     enum err e;
 
@@ -37,8 +50,7 @@ enum err body_reader_read(struct body_reader *reader, int64_t timeout_ms, char *
         e = decoder_run(reader->decoder, &reader->raw, to, room, &decoded, detail);
         if (e || decoded > 0)
             break;
-        e = http_body_read(reader->request, timeout_ms, reader->bytes, BODY_READER_RAW, &arrived,
-                           detail);
+        e = read_raw(reader, end_ms, &arrived, detail);
         if (!e && arrived == 0)
             e = decoder_end(reader->decoder, detail);
         if (e || arrived == 0)

@@ -20,7 +20,8 @@ must_check enum err body_reader_init(struct body_reader *reader, struct http_req
                                      enum content_coding coding, uint64_t free_bytes,
                                      struct err_detail *detail);
 void body_reader_free(struct body_reader *reader);
-/* As http_body_read, and what decoder_run and decoder_end return. */
+/* As http_body_read, and what decoder_run and decoder_end return. The time is that until something
+ * has been decoded, however much arrives. */
 must_check enum err body_reader_read(struct body_reader *reader, int64_t timeout_ms, char *to,
                                      size_t room, size_t *ret, struct err_detail *detail);
 

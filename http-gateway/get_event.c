@@ -69,20 +69,24 @@ enum err get_event(struct http_request *request, struct http_response *response,
                    struct err_detail *detail, void *ctx)
 {
     struct event_status_request asked = {0};
+    enum wait_end end = WAIT_TIME_UP;
     int64_t wait_ms = 0;
+    bool preferred = false;
     struct buf answer;
     enum err e = read_parameters(ctx, request, &asked, detail);
 
     if (!e)
-        e = wait_event_read(ctx, request, response, &wait_ms, detail);
+        e = wait_event_read(ctx, request, &wait_ms, &preferred, detail);
     if (!e && wait_ms > 0)
-        e = wait_event(ctx, request, &asked, wait_ms, detail);
+        e = wait_event(ctx, request, &asked, wait_ms, &end, detail);
     if (e)
         return e;
     buf_init(&answer, RPC_ANSWER_MAX);
     e = event_call_status(ctx, &asked, &answer, detail);
     if (!e)
         e = write_answer(request, buf_view(&answer), response, detail);
+    if (!e && preferred && end != WAIT_GIVEN_UP)
+        wait_event_applied(response, wait_ms);
     buf_free(&answer);
     return e;
 }

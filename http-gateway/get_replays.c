@@ -35,7 +35,8 @@ static enum err ask(struct gateway *g, uint32_t limit, struct buf *answer,
     if (e)
         err_set(detail, e, "no memory to ask for replays");
     else
-        e = replay_call(g, REPLAY_LIST_METHOD, buf_view(&bytes), REPLAY_CALL_MS, answer, detail);
+        e = replay_call(g, REPLAY_LIST_METHOD, REPLAY_ASKS, buf_view(&bytes), REPLAY_CALL_MS,
+                        answer, detail);
     buf_free(&bytes);
     return e;
 }

@@ -141,7 +141,7 @@ static enum err take_body(struct read_event *holder, const struct posted *posted
 enum err post_event(struct http_request *request, struct http_response *response,
                     struct err_detail *detail, void *ctx)
 {
-    struct read_event *holder;
+    struct read_event holder;
     struct posted posted = {.form = EVENT_FORM_PLAIN};
     enum err e = content_coding_of(request, response, &posted.coding, detail);
 
@@ -151,10 +151,8 @@ enum err post_event(struct http_request *request, struct http_response *response
         return e;
     if (posted.form == EVENT_FORM_LINES)
         return post_lines(ctx, request, posted.coding, response, detail);
-    e = read_event_new(&holder);
-    if (e)
-        return err_set(detail, e, "no memory to read the event");
-    e = take_body(holder, &posted, request, response, detail, ctx);
-    read_event_free(holder);
+    read_event_init(&holder);
+    e = take_body(&holder, &posted, request, response, detail, ctx);
+    read_event_free(&holder);
     return e;
 }

@@ -1,5 +1,6 @@
 #include "http-gateway/post_lines.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "http-gateway/body_reader.h"
 #include "http-gateway/idempotency_key.h"
@@ -18,8 +19,10 @@ struct upload {
     struct buf text;    /* from the beginning of a line */
     struct buf results; /* that have not been sent yet */
     uint64_t line;      /* of the text's beginning; the first is 1 */
-    bool too_long;      /* the line; the rest of it is skipped */
-    bool ended;         /* all has been read */
+    uint64_t timed;     /* the line that must be complete by `line_end_ms`; 0: none */
+    int64_t line_end_ms;
+    bool too_long; /* the line; the rest of it is skipped */
+    bool ended;    /* all has been read */
 };
 
 /* ---- results ---- */
@@ -111,19 +114,36 @@ static enum err take_lines(struct upload *u, struct err_detail *detail)
 
 /* ---- reading ---- */
 
-/* A line that has begun must go on within the time of a request; until one begins, a connection
- * may be idle for as long as between two requests. */
-static enum err read_more(struct upload *u, struct err_detail *detail)
+/* A line that has begun must be complete within the time of a request, however often a part of it
+ * comes; until one begins, a connection may be idle for as long as between two requests. The time
+ * that it takes to store what came before it does not count. */
+static int64_t time_left_ms(struct upload *u)
 {
     const struct gateway_settings *s = &u->gateway->settings;
-    int64_t timeout = u->text.len > 0 || u->too_long ? s->request_timeout_ms : s->idle_timeout_ms;
+    int64_t now_ms = clock_monotonic_ms(&clock_system);
+
+    if (u->text.len == 0 && !u->too_long)
+        return s->idle_timeout_ms;
+    if (u->timed != u->line) {
+        u->timed = u->line;
+        u->line_end_ms = now_ms + s->request_timeout_ms;
+    }
+    return u->line_end_ms - now_ms;
+}
+
+static enum err read_more(struct upload *u, struct err_detail *detail)
+{
+    int64_t left_ms = time_left_ms(u);
     char *to = buf_reserve(&u->text, READ_SIZE);
     size_t got = 0;
     enum err e;
 
     if (!to)
         return err_set(detail, ERR_MEMORY, "no memory to read a line");
-    e = body_reader_read(&u->body, timeout, to, READ_SIZE, &got, detail);
+    e = left_ms > 0 ? body_reader_read(&u->body, left_ms, to, READ_SIZE, &got, detail) : ERR_SLOW;
+    if (e == ERR_SLOW && u->timed == u->line)
+        return err_set(detail, e, "line %llu was not complete in time",
+                       (unsigned long long)u->line);
     if (e)
         return e;
     buf_advance(&u->text, got);

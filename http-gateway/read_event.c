@@ -1,11 +1,7 @@
 #include "http-gateway/read_event.h"
 
-#include "common/cloud_event_json.h"
-#include "common/event_json.h"
 #include "common/json_scan.h"
 #include "common/media_type.h"
-#include "common/mem.h"
-#include "http-gateway/read_binary.h"
 #include "http-gateway/request_body.h"
 
 #define ALLOWED                                                               \
@@ -13,36 +9,18 @@
     "application/cloudevents-batch+json, application/x-ndjson, and with ce- " \
     "headers any that does not begin with application/cloudevents"
 
-struct read_event {
-    struct event_json plain;
-    struct cloud_event_json *structured;
-    struct read_binary binary;
-};
-
-enum err read_event_new(struct read_event **ret)
+void read_event_init(struct read_event *holder)
 {
-    struct read_event *holder = mem_zero(1, sizeof *holder);
-
-    if (!holder)
-        return ERR_MEMORY;
-    if (cloud_event_json_new(&holder->structured)) {
-        mem_free(holder);
-        return ERR_MEMORY;
-    }
     event_json_init(&holder->plain);
+    cloud_event_json_init(&holder->structured);
     read_binary_init(&holder->binary);
-    *ret = holder;
-    return ERR_NONE;
 }
 
 void read_event_free(struct read_event *holder)
 {
-    if (!holder)
-        return;
     event_json_free(&holder->plain);
-    cloud_event_json_free(holder->structured);
+    cloud_event_json_free(&holder->structured);
     read_binary_free(&holder->binary);
-    mem_free(holder);
 }
 
 /* ---- which form? ---- */
@@ -142,7 +120,7 @@ enum err read_event_body(struct read_event *holder, enum event_form form, struct
     if (form == EVENT_FORM_PLAIN)
         return event_json_read(&holder->plain, body, ret, detail);
     if (form == EVENT_FORM_STRUCTURED)
-        return cloud_event_json_read(holder->structured, body, ret, detail);
+        return cloud_event_json_read(&holder->structured, body, ret, detail);
     ret->payload = body;
     return ERR_NONE;
 }

@@ -6,8 +6,9 @@
 #ifndef TIDINGS_READ_EVENT_H
 #define TIDINGS_READ_EVENT_H
 
-#include "common/event.h"
-#include "common/http.h"
+#include "common/cloud_event_json.h"
+#include "common/event_json.h"
+#include "http-gateway/read_binary.h"
 
 enum event_form {
     EVENT_FORM_PLAIN,      /* application/json: one event, or an array of them */
@@ -30,10 +31,13 @@ must_check enum err read_event_form(const struct http_request *request,
                                     struct err_detail *detail);
 
 /* Holds what an event's views point to besides request and body. Keeps nothing; may be used for
- * many events in turn. */
-struct read_event;
-
-must_check enum err read_event_new(struct read_event **ret);
+ * many events in turn. Some KiB: stays where it is. */
+struct read_event {
+    struct event_json plain;
+    struct cloud_event_json structured;
+    struct read_binary binary;
+};
+void read_event_init(struct read_event *holder);
 void read_event_free(struct read_event *holder);
 
 /* The first half of reading: what stands in the request's headers, and the second: what stands in

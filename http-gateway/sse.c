@@ -68,37 +68,53 @@ static bool begin(struct sse *s)
     return http_answer(s->request, VIEW("retry: " RETRY "\n\n")) == ERR_NONE;
 }
 
-bool sse_send(struct sse *s)
+static void send_out(struct sse *s)
 {
-    if (!s->begun && !begin(s))
+    if (s->over || (!s->begun && !begin(s))) {
         s->over = true;
-    if (s->over || s->out.len == 0)
-        return !s->over;
-    if (buf_failed(&s->out) || http_answer(s->request, buf_view(&s->out)))
-        s->over = true;
+        return;
+    }
+    if (s->out.len == 0)
+        return;
+    s->over = buf_failed(&s->out) || http_answer(s->request, buf_view(&s->out)) != ERR_NONE;
     buf_clear(&s->out);
     s->due_ms = now_ms() + s->g->settings.stream_keepalive_ms;
-    return !s->over;
+}
+
+/* What there was no memory for is left out: the client comes back to what it has. */
+static void finish(struct sse *s, const char *reason, const char *detail)
+{
+    if (buf_failed(&s->out))
+        buf_free(&s->out);
+    sse_add_closing(s, reason, detail);
+    send_out(s);
+    s->over = true;
+}
+
+enum err sse_send(struct sse *s, struct err_detail *detail)
+{
+    struct err_detail told;
+
+    if (buf_failed(&s->out))
+        return sse_fail(s, err_set(&told, ERR_MEMORY, "no memory to tell what happened"), &told,
+                        detail);
+    send_out(s);
+    return ERR_NONE;
 }
 
 int64_t sse_patience(const struct sse *s)
 {
-    int64_t left = s->due_ms - now_ms();
+    int64_t left = s->begun ? s->due_ms - now_ms() : FOLLOW_LOOK_MS; /* nothing is due before */
 
     if (left < 0)
         return 0;
     return left < FOLLOW_LOOK_MS ? left : FOLLOW_LOOK_MS;
 }
 
-static void finish(struct sse *s, const char *reason, const char *detail)
+enum err sse_look(struct sse *s, struct err_detail *detail)
 {
-    sse_add_closing(s, reason, detail);
-    if (sse_send(s))
-        s->over = true;
-}
-
-enum err sse_idle(struct sse *s, struct err_detail *detail)
-{
+    if (s->over)
+        return ERR_NONE;
     if (http_client_gone(s->request)) {
         s->over = true;
         return ERR_NONE;
@@ -110,11 +126,13 @@ enum err sse_idle(struct sse *s, struct err_detail *detail)
             return ERR_NONE;
         return err_set(detail, ERR_DEADLINE, "no processor has answered within %d ms", BEGIN_MS);
     }
-    if (http_draining(s->request))
+    if (http_draining(s->request)) {
         finish(s, "stopping", "this gateway is stopping; come back, to another one");
-    else if (now_ms() >= s->due_ms)
+        return ERR_NONE;
+    }
+    if (now_ms() >= s->due_ms)
         buf_add_text(&s->out, ": still here\n\n");
-    return ERR_NONE;
+    return sse_send(s, detail);
 }
 
 static const char *reason_of(enum err e)
@@ -122,6 +140,7 @@ static const char *reason_of(enum err e)
     switch (e) {
     case ERR_BUSY:
         return "slow";
+    case ERR_MEMORY:
     case ERR_UNAVAILABLE:
     case ERR_DEADLINE:
         return "unavailable";

@@ -4,7 +4,11 @@
  *     struct sse sse;
  *     sse_open(&sse, g, request, response);
  *     ... the first message's events to sse.out ...
- *     while (sse_send(&sse)) { wait, at most sse_patience(&sse); events to sse.out, or sse_idle }
+ *     while (!e && !sse.over) {
+ *         wait, at most sse_patience(&sse); events to sse.out
+ *         e = sse_send(&sse, detail), unless there is no first message yet
+ *         e = sse_look(&sse, detail)
+ *     }
  *     sse_close(&sse);
  *
  * Nothing goes out before the first sse_send: until then the request may still fail, and be
@@ -40,15 +44,15 @@ void sse_add_status(struct sse *s, const char *id, const struct event_status *st
 void sse_add_id(struct sse *s, const char *id);
 void sse_add_closing(struct sse *s, const char *reason, const char *detail);
 
-/* Sends what is in `out`, if anything; the first time with the head before it. False: the stream is
- * over. */
-must_check bool sse_send(struct sse *s);
+/* Sends what is in `out`, if anything; the first time with the head before it. Where memory was
+ * lacking for it the stream fails (sse_fail): it would have a gap. */
+must_check enum err sse_send(struct sse *s, struct err_detail *detail);
 /* How long to wait for the next event at most. */
 int64_t sse_patience(const struct sse *s);
-/* When none has come in that time: says that the stream lives, if that is due, and ends it where
- * the client has gone or the gateway is stopping. ERR_DEADLINE: it has not begun, and there was no
- * answer for too long. */
-must_check enum err sse_idle(struct sse *s, struct err_detail *detail);
+/* After each wait, whether or not anything came: a stream may never be idle. Says that it lives, if
+ * that is due, and ends it where the client has gone or the gateway is stopping. ERR_DEADLINE: it
+ * has not begun, and there was no answer for too long. */
+must_check enum err sse_look(struct sse *s, struct err_detail *detail);
 /* A failure: of a stream that has begun its last event, and ERR_NONE; else the error that the
  * client is told. `told` is what it is told in any case. */
 must_check enum err sse_fail(struct sse *s, enum err e, const struct err_detail *told,

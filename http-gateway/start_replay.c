@@ -35,6 +35,11 @@ static enum err choose_id(const struct http_request *request, const struct repla
 
 /* ---- asking ---- */
 
+static enum replay_call_kind kind_of(const struct replay_request *asked)
+{
+    return asked->dry_run ? REPLAY_ASKS : REPLAY_ACTS;
+}
+
 static enum err ask(struct gateway *g, const struct replay_request *asked, struct buf *answer,
                     struct err_detail *detail)
 {
@@ -46,7 +51,8 @@ static enum err ask(struct gateway *g, const struct replay_request *asked, struc
     if (e)
         err_set(detail, e, "no memory to ask for the replay");
     else
-        e = replay_call(g, REPLAY_START_METHOD, buf_view(&bytes), REPLAY_START_MS, answer, detail);
+        e = replay_call(g, REPLAY_START_METHOD, kind_of(asked), buf_view(&bytes), REPLAY_START_MS,
+                        answer, detail);
     buf_free(&bytes);
     return e;
 }
@@ -55,7 +61,7 @@ static enum err ask(struct gateway *g, const struct replay_request *asked, struc
 static void name_id(enum err e, const char *id, struct http_response *response,
                     struct err_detail *detail)
 {
-    if (err_http_status(e) < 500 || !id[0])
+    if (err_http_status(e) < 500 || e == ERR_MEMORY || !id[0])
         return;
     http_add_member(response, "replay_id", view_of(id));
     err_set(detail, e,
@@ -68,7 +74,7 @@ static enum err answer_with(const struct replay_request *asked, struct view answ
                             struct http_response *response, struct err_detail *detail)
 {
     char id[ID_TEXT_SIZE], location[64];
-    enum err e = replay_call_write(answer, response, id, detail);
+    enum err e = replay_call_write(answer, kind_of(asked), response, id, detail);
 
     if (e)
         return e;

@@ -17,7 +17,7 @@ struct item {
 
 struct store_batch {
     struct store_batch_options options;
-    struct read_event *reader;
+    struct read_event reader;
     struct wait_group group;
     struct store_batch_counts counts;
     struct buf details;    /* of the window's errors */
@@ -31,15 +31,10 @@ struct store_batch {
 enum err store_batch_new(const struct store_batch_options *options, struct store_batch **ret)
 {
     struct store_batch *batch = mem_zero(1, sizeof *batch + options->window * sizeof *batch->items);
-    enum err e;
 
     if (!batch)
         return ERR_MEMORY;
-    e = read_event_new(&batch->reader);
-    if (e) {
-        mem_free(batch);
-        return e;
-    }
+    read_event_init(&batch->reader);
     batch->options = *options;
     buf_init(&batch->details, options->window * DETAIL_MAX);
     *ret = batch;
@@ -51,7 +46,7 @@ void store_batch_free(struct store_batch *batch)
     if (!batch)
         return;
     wait_group_wait(&batch->group);
-    read_event_free(batch->reader);
+    read_event_free(&batch->reader);
     buf_free(&batch->details);
     mem_free(batch);
 }
@@ -79,7 +74,7 @@ static enum err read_item(struct store_batch *batch, struct view text, struct ev
                           struct store_identity *identity, struct err_detail *detail)
 {
     const struct store_batch_options *o = &batch->options;
-    enum err e = read_event_body(batch->reader, o->form, text, event, detail);
+    enum err e = read_event_body(&batch->reader, o->form, text, event, detail);
 
     if (e)
         return e;

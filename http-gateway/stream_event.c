@@ -187,7 +187,7 @@ static enum err step(struct story *s, struct err_detail *detail)
         e = take(s, buf_view(&s->follow.message), &told);
         return e ? sse_fail(&s->sse, e, &told, detail) : ERR_NONE;
     case FOLLOW_NOTHING:
-        return sse_idle(&s->sse, detail);
+        return ERR_NONE;
     default:
         e = event_call_explain(e ? e : ERR_UNAVAILABLE, &s->asked, &why, &told);
         return sse_fail(&s->sse, e, &told, detail);
@@ -201,12 +201,15 @@ static enum err run(struct story *s, struct err_detail *detail)
 
     while (!e && !s->ended && !s->sse.over) {
         e = step(s, detail);
-        if (resumed && s->ended && !s->sse.begun && s->sse.out.len == 0) {
+        if (resumed && s->ended && !s->sse.begun && s->sse.out.len == 0 &&
+            !buf_failed(&s->sse.out)) {
             s->sse.response->status = 204; /* all is told: a browser must not come back */
             return ERR_NONE;
         }
-        if (!e && (s->sse.begun || s->turn > 0) && !sse_send(&s->sse))
-            break;
+        if (!e && s->turn > 0)
+            e = sse_send(&s->sse, detail);
+        if (!e && !s->ended)
+            e = sse_look(&s->sse, detail);
     }
     return e;
 }

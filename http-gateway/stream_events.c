@@ -142,14 +142,19 @@ static enum err step(struct news *n, struct err_detail *detail)
         e = take(n, buf_view(&n->follow.message), &told);
         return e ? sse_fail(&n->sse, e, &told, detail) : ERR_NONE;
     case FOLLOW_NOTHING:
-        if (sse_patience(&n->sse) == 0)
-            send_mark(n);
-        return sse_idle(&n->sse, detail);
+        return ERR_NONE;
     default:
         send_mark(n);
         e = event_call_explain(e ? e : ERR_UNAVAILABLE, NULL, &why, &told);
         return sse_fail(&n->sse, e, &told, detail);
     }
+}
+
+static enum err look(struct news *n, struct err_detail *detail)
+{
+    if (n->sse.begun && sse_patience(&n->sse) == 0)
+        send_mark(n);
+    return sse_look(&n->sse, detail);
 }
 
 static enum err run(struct news *n, struct err_detail *detail)
@@ -158,8 +163,10 @@ static enum err run(struct news *n, struct err_detail *detail)
 
     while (!e && !n->sse.over) {
         e = step(n, detail);
-        if (!e && n->turn > 0 && !sse_send(&n->sse))
-            break;
+        if (!e && n->turn > 0)
+            e = sse_send(&n->sse, detail);
+        if (!e)
+            e = look(n, detail);
     }
     return e;
 }

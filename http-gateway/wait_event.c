@@ -78,20 +78,21 @@ void wait_event_applied(struct http_response *response, int64_t wait_ms)
 }
 
 enum err wait_event_read(const struct gateway *g, const struct http_request *request,
-                         struct http_response *response, int64_t *ret_ms, struct err_detail *detail)
+                         int64_t *ret_ms, bool *ret_preferred, struct err_detail *detail)
 {
     uint64_t max = max_seconds(g), seconds;
     struct view text;
 
     *ret_ms = 0;
+    *ret_preferred = false;
     if (http_query(request, "wait", &text)) {
         if (!view_parse_u64(text, &seconds) || seconds > max)
             return err_set(detail, ERR_INVALID,
                            "wait must be a whole number of seconds from 0 to %llu",
                            (unsigned long long)max);
         *ret_ms = (int64_t)seconds * 1000;
-    } else if (wait_event_prefers(g, request, ret_ms)) {
-        wait_event_applied(response, *ret_ms);
+    } else {
+        *ret_preferred = wait_event_prefers(g, request, ret_ms);
     }
     return ERR_NONE;
 }
@@ -139,28 +140,28 @@ static enum err follow_until_ended(struct follow *f, struct http_request *reques
                 return e;
             break;
         case FOLLOW_NOTHING:
-            if (http_client_gone(request) || http_draining(request))
-                return ERR_NONE;
             break;
         default:
             return e ? event_call_explain(e, asked, &why, detail) : ERR_NONE;
         }
+        if (http_client_gone(request) || http_draining(request))
+            return ERR_NONE;
     }
     *ret = WAIT_TIME_UP;
     return ERR_NONE;
 }
 
 enum err wait_event(struct gateway *g, struct http_request *request,
-                    struct event_status_request *asked, int64_t wait_ms, struct err_detail *detail)
+                    struct event_status_request *asked, int64_t wait_ms, enum wait_end *ret,
+                    struct err_detail *detail)
 {
     struct follow f = {.g = g, .method = EVENT_WATCH_METHOD, .write = write_request, .ctx = asked};
-    enum wait_end end;
     enum err e = follow_enter(g, detail);
 
     if (e)
         return e;
     follow_begin(&f);
-    e = follow_until_ended(&f, request, asked, wait_ms, &end, detail);
+    e = follow_until_ended(&f, request, asked, wait_ms, ret, detail);
     follow_end(&f);
     follow_leave(g);
     return e;

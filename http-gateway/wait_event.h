@@ -7,31 +7,30 @@
 #include "http-gateway/gateway.h"
 
 /* How long the request wishes to wait: its parameter `wait`, else its preference, which is cut to
- * --max-wait and then named in Preference-Applied. 0: not at all. ERR_INVALID: `wait` is no number
- * of seconds up to --max-wait. */
+ * --max-wait; *ret_preferred: it was that. 0: not at all. ERR_INVALID: `wait` is no number of
+ * seconds up to --max-wait. */
 must_check enum err wait_event_read(const struct gateway *g, const struct http_request *request,
-                                    struct http_response *response, int64_t *ret_ms,
+                                    int64_t *ret_ms, bool *ret_preferred,
                                     struct err_detail *detail);
 /* Its preference alone, cut to --max-wait. False: it has none; what cannot be read as one is none
  * (RFC 7240, section 2). */
 bool wait_event_prefers(const struct gateway *g, const struct http_request *request,
                         int64_t *ret_ms);
-/* Says that the preference was followed. */
+/* Says that the preference was followed; for an answer that is no problem. */
 void wait_event_applied(struct http_response *response, int64_t wait_ms);
-
-/* Waits until the event has ended, at most so long; returns early when the client goes, and when
- * the gateway stops. asked->min_position becomes the position that the last status reflects, so
- * that an answer from any processor is not behind it. ERR_UNAVAILABLE (too many wait already, or no
- * processor is reachable) and all that the processor says of the event. */
-must_check enum err wait_event(struct gateway *g, struct http_request *request,
-                               struct event_status_request *asked, int64_t wait_ms,
-                               struct err_detail *detail);
 
 enum wait_end {
     WAIT_EVENT_ENDED,
     WAIT_TIME_UP,
     WAIT_GIVEN_UP /* before: no place, no processor, the client has gone, the gateway stops, ... */
 };
+/* Waits until the event has ended, at most so long; gives up when the client goes, and when the
+ * gateway stops. asked->min_position becomes the position that the last status reflects, so
+ * that an answer from any processor is not behind it. ERR_UNAVAILABLE (too many wait already, or no
+ * processor is reachable) and all that the processor says of the event. */
+must_check enum err wait_event(struct gateway *g, struct http_request *request,
+                               struct event_status_request *asked, int64_t wait_ms,
+                               enum wait_end *ret, struct err_detail *detail);
 /* The same for an event that this request has stored: whatever stands in the way of waiting is no
  * error then. If the event has ended, its document (event_document.h) is written to `document`,
  * which must be empty, and is empty otherwise. */

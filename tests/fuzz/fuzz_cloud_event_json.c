@@ -127,35 +127,35 @@ static void demand_same(const struct event *a, const struct event *b)
 
 static void check_again(const struct event *event)
 {
-    struct cloud_event_json *holder;
+    struct cloud_event_json holder;
     struct event again = {0};
     struct buf text;
 
-    demand(cloud_event_json_new(&holder) == ERR_NONE);
+    cloud_event_json_init(&holder);
     buf_init(&text, SIZE_MAX);
     write_event(&text, event);
-    demand(cloud_event_json_read(holder, buf_view(&text), &again, NULL) == ERR_NONE);
+    demand(cloud_event_json_read(&holder, buf_view(&text), &again, NULL) == ERR_NONE);
     demand_same(event, &again);
     buf_free(&text);
-    cloud_event_json_free(holder);
+    cloud_event_json_free(&holder);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct view body = {(const char *)data, size};
-    struct cloud_event_json *holder;
+    struct cloud_event_json holder;
     struct event event = {0};
     struct err_detail detail = {""};
     enum err e;
 
-    demand(cloud_event_json_new(&holder) == ERR_NONE);
-    e = cloud_event_json_read(holder, body, &event, &detail);
+    cloud_event_json_init(&holder);
+    e = cloud_event_json_read(&holder, body, &event, &detail);
     if (e)
         demand(detail.text[0] && (e == ERR_MALFORMED || e == ERR_INVALID));
     if (!e) {
         check(&event);
         check_again(&event);
     }
-    cloud_event_json_free(holder);
+    cloud_event_json_free(&holder);
     return 0;
 }

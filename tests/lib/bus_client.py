@@ -113,6 +113,17 @@ def waiting_and_delivered(url, group="default"):
     return on_bus(url, ask)
 
 
+def redeliveries(url, group="default"):
+    """How often an event of the log has come to the group once more: to whoever had it before it
+    was no use. Counts while NATS lives."""
+
+    async def ask(connection):
+        consumer = await connection.jetstream().consumer_info(EVENTS, group)
+        return consumer.delivered.consumer_seq - consumer.delivered.stream_seq
+
+    return on_bus(url, ask)
+
+
 def until_all_acknowledged(url, limit_s, group="default"):
     """Every event of the log has been delivered to the group, and acknowledged."""
     until(

@@ -63,3 +63,14 @@ def readme_commands():
 
 def outside_fences(document):
     return FENCE.sub("", read(document))
+
+
+def links(document):
+    """Where its links lead, those to other sites left out."""
+    return re.findall(r"\]\(([^):]+)\)", outside_fences(document))
+
+
+def anchors(document):
+    """Those of its headings, as GitHub makes them; of headings that are alike, the first's."""
+    titles = re.findall(r"^#+ (.+)$", outside_fences(document), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -59,6 +59,11 @@ void gateway_peer_stop(void)
     metrics_free(gateway.metrics);
 }
 
+void gateway_peer_drain(void)
+{
+    http_drain(server);
+}
+
 void gateway_peer_use(const char *target)
 {
     struct rpc_channel *other;

@@ -18,6 +18,8 @@ enum {
  * whose requests have a body of at most so many bytes. */
 void gateway_peer_start(const struct rpc_method *methods, uint64_t max_body);
 void gateway_peer_stop(void);
+/* The gateway begins to stop; nothing is left to do with it then but gateway_peer_stop. */
+void gateway_peer_drain(void);
 /* From now on the gateway asks there. */
 void gateway_peer_use(const char *target);
 void gateway_peer_set_serving(bool serving); /* what the processor's health says */

@@ -12,6 +12,7 @@ struct follower {
     struct rpc_call *call; /* NULL: nobody */
     size_t next;           /* of the script */
     bool busy;             /* what was sent has not left yet */
+    bool changes;          /* of all events */
 };
 
 /* The test's thread and gRPC's take turns. */
@@ -19,6 +20,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct follower followers[FOLLOWERS_MAX];
 static struct buf script[SCRIPT_MAX];
 static size_t script_length;
+static struct event_status busy_with; /* its position is 0: nothing */
 static enum err end;
 static const char *end_message;
 static struct watch_question question;
@@ -34,6 +36,21 @@ static struct follower *find(const struct rpc_call *call)
     return NULL;
 }
 
+static void say_next(const struct follower *f)
+{
+    struct event_changes message = {.changes = &busy_with, .count = 1};
+    struct buf line;
+
+    message.position = ++busy_with.position;
+    busy_with.state.attempt = 1 + busy_with.position % 2;
+    buf_init(&line, MESSAGE_MAX);
+    assert_int_equal(f->changes ? event_changes_write(&message, &line)
+                                : event_status_write(&busy_with, &line),
+                     ERR_NONE);
+    rpc_send(f->call, buf_view(&line));
+    buf_free(&line);
+}
+
 static void go_on(struct follower *f)
 {
     if (!f->call || f->busy)
@@ -41,13 +58,16 @@ static void go_on(struct follower *f)
     if (f->next < script_length) {
         f->busy = true;
         rpc_send(f->call, buf_view(&script[f->next++]));
+    } else if (busy_with.position > 0) {
+        f->busy = true;
+        say_next(f);
     } else if (end) {
         rpc_fail(f->call, end, end_message);
         f->call = NULL;
     }
 }
 
-static void add(struct rpc_call *call)
+static void add(struct rpc_call *call, bool changes)
 {
     struct follower *f = find(NULL);
 
@@ -55,7 +75,7 @@ static void add(struct rpc_call *call)
         rpc_fail(call, ERR_INTERNAL, "too many for this test");
         return;
     }
-    *f = (struct follower){.call = call};
+    *f = (struct follower){.call = call, .changes = changes};
     opened++;
     go_on(f);
 }
@@ -95,7 +115,7 @@ void watch_peer_on_event(struct rpc_call *call, struct view bytes, void *ctx)
         question = (struct watch_question){.position = request.min_position};
         copy(question.id, sizeof question.id, request.event_id);
         copy(question.source, sizeof question.source, request.source);
-        add(call);
+        add(call, false);
     }
     pthread_mutex_unlock(&lock);
     event_status_holder_free(holder);
@@ -115,7 +135,7 @@ void watch_peer_on_changes(struct rpc_call *call, struct view bytes, void *ctx)
                                            .has_after = request.has_after,
                                            .statuses = request.statuses};
         copy(question.name, sizeof question.name, request.name);
-        add(call);
+        add(call, true);
     }
     pthread_mutex_unlock(&lock);
     event_status_holder_free(holder);
@@ -153,6 +173,7 @@ void watch_peer_reset(void)
 {
     pthread_mutex_lock(&lock);
     script_length = 0;
+    busy_with.position = 0;
     end = ERR_NONE;
     opened = 0;
     for (size_t i = 0; i < FOLLOWERS_MAX; i++)
@@ -176,6 +197,15 @@ void watch_peer_say_changes(const struct event_status *changes, size_t count, ui
     pthread_mutex_lock(&lock);
     assert_int_equal(event_changes_write(&message, next_line()), ERR_NONE);
     say_to_all();
+    pthread_mutex_unlock(&lock);
+}
+
+void watch_peer_be_busy(const struct event_status *change)
+{
+    pthread_mutex_lock(&lock);
+    busy_with = *change;
+    for (size_t i = 0; i < FOLLOWERS_MAX; i++)
+        go_on(&followers[i]);
     pthread_mutex_unlock(&lock);
 }
 

@@ -29,6 +29,9 @@ void watch_peer_reset(void);
 /* The script's next message: a status, or changes up to a position. Sent to all who follow. */
 void watch_peer_say(const struct event_status *status);
 void watch_peer_say_changes(const struct event_status *changes, size_t count, uint64_t position);
+/* From now on this happens again and again, each time one position on and as another attempt, so
+ * that no stream is ever idle. Its views must stay. */
+void watch_peer_be_busy(const struct event_status *change);
 /* From now on streams end so, at the script's end; those that are open, too. ERR_NONE: not any
  * more. */
 void watch_peer_fail(enum err e, const char *message);

@@ -43,6 +43,8 @@ static int ended_at[POSITIONS_MAX][GENERATIONS_MAX];
 /* ... and how many deliveries of it each process holds: it may run what came before. */
 static uint8_t held_at[PROCESSES_MAX][POSITIONS_MAX][GENERATIONS_MAX];
 static bool acked[POSITIONS_MAX];
+/* ... of which the event log's own, and first attempts' items. */
+static bool acked_event[POSITIONS_MAX], acked_first_item[POSITIONS_MAX];
 static bool failed_last[POSITIONS_MAX][GENERATIONS_MAX]; /* no other attempt is to come */
 
 static const struct held *held_of(const struct run *run)
@@ -246,8 +248,18 @@ void check_delivery(struct world *world, int process, const struct bus_record *r
     if (!how && *held == 0 && has_ended(position, item.generation))
         ended_at[position][item.generation] = process;
     *held = (uint8_t)(how ? *held - 1 : *held + 1);
-    if (how && *how == BUS_ACK)
-        acked[position] = true;
+    if (!how || *how != BUS_ACK)
+        return;
+    acked[position] = true;
+    if (!is_item)
+        acked_event[position] = true;
+    else if (item.generation == 0 && item.attempt == 1)
+        acked_first_item[position] = true;
+}
+
+bool check_was_put_off_and_acked(uint64_t position)
+{
+    return acked_event[position] && acked_first_item[position];
 }
 
 /* Records come before acknowledgements: of those that were acknowledged before the status log was

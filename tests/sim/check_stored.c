@@ -20,10 +20,15 @@ static uint64_t hash_of(uint64_t hash, struct view bytes)
     return hash;
 }
 
+static uint64_t hash_of_key(struct view key)
+{
+    return hash_of(14695981039346656037U, key);
+}
+
 /* What was stored in this log before, and is known to the server by its message id. */
 static void check_once(const struct world *world, const char *what, struct view key)
 {
-    uint64_t hash = hash_of(14695981039346656037U, key);
+    uint64_t hash = hash_of_key(key);
     int64_t window_ms = world->plan.duplicate_window_ms - 2; /* two clocks' roundings */
     for (size_t i = stored_count; i-- > 0 && stored[i].at_ms > sim_now_ms() - window_ms;)
         if (stored[i].hash == hash)
@@ -33,16 +38,34 @@ static void check_once(const struct world *world, const char *what, struct view 
     stored[stored_count++] = (struct stored){hash, sim_now_ms()};
 }
 
+enum { KEY_SIZE = 128 };
+
+static struct view key_of_item(const struct retry_item *item, char key[KEY_SIZE])
+{
+    char id[ID_TEXT_SIZE];
+    id_format(&item->id, id);
+    int len = snprintf(key, KEY_SIZE, "item %s at %llu: %u, %u", id,
+                       (unsigned long long)item->event_position, item->generation, item->attempt);
+    return (struct view){key, (size_t)len};
+}
+
 static void check_item(const struct world *world, const struct bus_message *message)
 {
-    char id[ID_TEXT_SIZE], key[128];
+    char key[KEY_SIZE];
     struct retry_item item;
     if (retry_item_read(message->payload, &item))
         sim_fail("a broken item is published");
-    id_format(&item.id, id);
-    int len = snprintf(key, sizeof key, "item %s at %llu: %u, %u", id,
-                       (unsigned long long)item.event_position, item.generation, item.attempt);
-    check_once(world, "an attempt to come", (struct view){key, (size_t)len});
+    check_once(world, "an attempt to come", key_of_item(&item, key));
+}
+
+static bool was_stored(const struct retry_item *item)
+{
+    char key[KEY_SIZE];
+    uint64_t hash = hash_of_key(key_of_item(item, key));
+    for (size_t i = 0; i < stored_count; i++)
+        if (stored[i].hash == hash)
+            return true;
+    return false;
 }
 
 /* ---- attempts to come that the sweep takes for lost ---- */
@@ -61,7 +84,8 @@ static bool vanished_with_it(const struct world *world, const struct retry_item 
     const struct folded *folded = &check_folded[item->event_position];
     const struct node *node = &world->nodes[folded->by];
     return folded->state.status == STATUS_PROCESSING &&
-           item->instead_of.log == STATUS_DELIVERY_EVENT &&
+           item->instead_of.log == STATUS_DELIVERY_EVENT && was_stored(item) &&
+           check_was_put_off_and_acked(item->event_position) &&
            (node->process == 0 || node->status_end >= folded->changed_at);
 }
 

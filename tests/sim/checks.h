@@ -89,6 +89,8 @@ bool check_was_run(const struct event_id *id);
 /* A delivery of that record has arrived there (how is NULL), or has been settled. */
 void check_delivery(struct world *world, int process, const struct bus_record *record,
                     const enum bus_settlement *how);
+/* Whether both have been: the event log's delivery, and the item that it was put off to. */
+bool check_was_put_off_and_acked(uint64_t position);
 void check_runs(struct world *world);
 
 /* ---- check_stored.c: what is published ---- */

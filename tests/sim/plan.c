@@ -111,6 +111,32 @@ static void make_slow(struct plan *ret)
     }
 }
 
+/* Ids are used again for other events at once, and the first copies can often not be read. */
+static void make_unreadable(struct plan *ret)
+{
+    ret->reuse = ret->conflict = 50;
+    ret->duplicate_window_ms = 4000;
+    ret->network.ask_fails = 10 + (unsigned)sim_random(20);
+}
+
+/* Runs last, and nobody hears in time that they do: deliveries come again to whoever still runs
+ * them. */
+static void make_long(struct plan *ret)
+{
+    ret->processors = 1;
+    ret->ack_wait_ms = 200;
+    ret->network.slow = 30;
+    ret->network.slow_ms = 1500;
+    ret->crashing = 0;
+    ret->failing = 60;
+    ret->hanging = 80;
+    ret->concurrency = 16;
+    for (size_t i = 0; i < ret->handler_count; i++) {
+        ret->handlers[i].timeout_ms = 2500;
+        ret->handlers[i].concurrency = 16;
+    }
+}
+
 /* When no event comes any more some are lost, whose attempts to come are not. */
 static void make_late_loss(struct plan *ret)
 {
@@ -179,8 +205,12 @@ void plan_make(struct plan *ret)
         make_late_loss(ret);
     else if (sim_chance(5))
         make_age(ret);
-    else if (sim_chance(5))
+    else if (sim_chance(10))
         make_slow(ret);
+    else if (ret->conflict && sim_chance(10))
+        make_unreadable(ret);
+    else if (sim_chance(5))
+        make_long(ret);
 }
 
 bool plan_is_network_bad(const struct plan *plan)

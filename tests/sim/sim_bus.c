@@ -3,7 +3,11 @@
 
 #include <stdlib.h>
 
-enum { PUBLISH_TIMEOUT_MS = 1000, FETCH_MAX = 64 };
+enum {
+    PUBLISH_TIMEOUT_MS = 1000,
+    FETCH_MAX = 64,
+    STALE_SEEN_PERCENT = 5, /* a real reader learns of a lost tail when it is made anew */
+};
 
 static struct bus_log *inner_of(struct bus_log *base)
 {
@@ -214,8 +218,12 @@ static enum err sim_reader_next(struct bus_reader *base, int64_t timeout_ms,
     }
     sim_sleep_us(sim_link_latency_us(bus));
     size_t some = 1 + sim_random(max < 4 ? max : 4);
-    return bus_reader_next(((struct sim_reader *)base)->inner, timeout_ms, ret,
-                           some < max ? some : max, ret_count);
+    enum err e = bus_reader_next(((struct sim_reader *)base)->inner, timeout_ms, ret,
+                                 some < max ? some : max, ret_count);
+    if (e != ERR_STALE || sim_chance(STALE_SEEN_PERCENT))
+        return e;
+    sim_sleep_us(timeout_ms * 1000);
+    return ERR_DEADLINE;
 }
 
 /* ---- consuming ---- */

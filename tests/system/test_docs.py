@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from documents import blocks, outside_fences, paths, read
+from documents import anchors, blocks, links, outside_fences, paths, read
 from http_client import Connection
 from make_run import Run
 from program import PATIENCE_S, ROOT
@@ -232,12 +232,13 @@ CONFIG = {
 }
 NO_MUTANT = instead(
     "tests/sim/mutants 'no such rule'",
-    "each is compiled and simulated, which takes minutes; it does say which there are",
+    "each is compiled and simulated, which takes half an hour; it does say which there are",
     refuses("no such rule", "no barrier"),
 )
 SIMULATION = {
     "tests/sim/mutants": NO_MUTANT,
     "COUNT=20000 tests/sim/mutants 'no barrier'": NO_MUTANT,
+    "tests/sim/mutants --check": says(""),
     "make sim": instead(
         "make sim COUNT=20",
         "2,000 take minutes, and .ci/run has a gate for them; it builds without sanitizers only",
@@ -377,9 +378,17 @@ def test_the_drawing_is_the_same_in_both_colours():
 
 def test_links_lead_somewhere():
     for document in [*paths(), "CHANGELOG.md"]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", outside_fences(document)):
-            path = os.path.join(ROOT, os.path.dirname(document), target)
-            assert os.path.exists(path), f"{document}: {target}"
+        for link in links(document):
+            target, _, anchor = link.partition("#")
+            path = os.path.normpath(os.path.join(os.path.dirname(document), target))
+            path = path if target else document
+            assert os.path.exists(os.path.join(ROOT, path)), f"{document}: {link}"
+            assert not anchor or anchor in anchors(path), f"{document}: {link}"
+
+
+def test_decisions_has_each_page():
+    pages = {os.path.basename(path) for path in glob.glob(f"{ROOT}/docs/decisions/*.md")}
+    assert pages - {"README.md"} <= set(links("docs/decisions/README.md"))
 
 
 def test_the_consumer_in_the_docs_is_the_example():

@@ -60,9 +60,8 @@ def test_sigterm_without_nats(tidings):
 
 def test_second_signal_ends_at_once(tidings):
     start(tidings, processors=0)
-    processor = tidings.processor(
-        config='handlers: [{match: ">", simulate: {delay: 60s}}]', drain_timeout="60s"
-    )
+    endless = 'handlers: [{match: ">", simulate: {delay: 1h}, retry: {timeout: 1h}}]'
+    processor = tidings.processor(config=endless, drain_timeout="1h")
     gateway = tidings.gateway(processor=f"ipv4:{processor.address}")
     gateway.http.post({"name": "endless"})
     with Client(processor.address) as client:
@@ -145,9 +144,9 @@ def test_health_ready_and_metrics_of_both(shared, gateway, processor):
     assert any("GetEventStatus" in k and v >= 1 for k, v in calls.items()), calls
 
 
-def test_logs_name_request_and_event(shared, gateway, processor):
-    reply = gateway.http.post({"name": "logged"}, X_Request_Id="find-me-42")
-    processor.entry("event", event_id=reply.event_id)
+def test_the_log_handler_says_which_event_it_was(shared, gateway, processor):
+    event_id = gateway.http.post({"name": "logged", "payload": [1, "two"]}).event_id
+    processor.entry("event", event_id=event_id, name="logged", size=10, payload='[1, "two"]')
 
 
 def access_lines(gateway):

@@ -122,8 +122,14 @@ def test_unknown_ids_are_not_found_and_say_what_to_do(shared, client):
 def test_unknown_ids_are_no_way_to_load_the_bus(shared, processor, client):
     """Misses at the same time share a look at the logs' ends."""
     unknown = [f"019ab5a0-1c7e-7d31-9f0c-{n:012x}" for n in range(2000)]
+    before = processor.metrics()
     answers = list(client.ask_all(unknown))
     assert all(answer.code() == grpc.StatusCode.NOT_FOUND for _, answer in answers)
+    after = processor.metrics()
+    misses, looks = (
+        after[name] - before[name] for name in ("tidings_lookup_misses_total", "tidings_looks_total")
+    )
+    assert misses == 2000 and 0 < looks < misses / 4, f"{looks} looks for {misses} misses"
 
 
 def test_without_nats_an_unknown_id_is_unavailable_never_not_found(tidings):

@@ -4,21 +4,21 @@
 
 #include <stdio.h>
 
-static struct cloud_event_json *holder;
+static struct cloud_event_json holder;
 static struct event event;
 static struct err_detail detail;
 
 static int prepare(void **state)
 {
     (void)state;
-    assert_int_equal(cloud_event_json_new(&holder), ERR_NONE);
+    cloud_event_json_init(&holder);
     return 0;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    cloud_event_json_free(holder);
+    cloud_event_json_free(&holder);
     return 0;
 }
 
@@ -26,7 +26,7 @@ static enum err read(const char *body)
 {
     event = (struct event){.digest = VIEW("kept"), .subject = VIEW("untouched")};
     detail.text[0] = '\0';
-    return cloud_event_json_read(holder, view_of(body), &event, &detail);
+    return cloud_event_json_read(&holder, view_of(body), &event, &detail);
 }
 
 #define REQUIRED "\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"a.b\""
@@ -439,18 +439,18 @@ static void each_allocation_may_fail(void **state)
 {
     (void)state;
     for (struct each_failure f = each_failure_begin(); each_failure_next(&f);) {
-        struct cloud_event_json *own = NULL;
+        struct cloud_event_json own;
         struct event read_event = {0};
-        enum err e = cloud_event_json_new(&own);
         bool failed;
+        enum err e;
 
-        if (!e)
-            e = cloud_event_json_read(
-                own, VIEW(WITH("\"\\u0078\":\"\\u0061\",\"data_base64\":\"\\/w==\"")), &read_event,
-                NULL);
+        cloud_event_json_init(&own);
+        e = cloud_event_json_read(&own,
+                                  VIEW(WITH("\"\\u0078\":\"\\u0061\",\"data_base64\":\"\\/w==\"")),
+                                  &read_event, NULL);
         failed = each_failure_end(&f);
         assert_int_equal(e, failed ? ERR_MEMORY : ERR_NONE);
-        cloud_event_json_free(own);
+        cloud_event_json_free(&own);
     }
 }
 

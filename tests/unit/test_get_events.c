@@ -84,6 +84,25 @@ static void the_filter_is_passed_on_and_kept_in_the_link(void **state)
                                "page_token=a%2Bb%2Fc%3D>; rel=\"next\"");
 }
 
+static void a_link_that_gets_too_long_is_left_out(void **state)
+{
+    struct buf request;
+
+    (void)state;
+    answer_with(NULL, 0, "abc-1");
+    buf_init(&request, 16384);
+    buf_add_text(&request, "GET " EVENTS "?status=dead");
+    for (size_t i = 0; i < 1500; i++)
+        buf_add_text(&request, ",dead"); /* whose commas take three bytes each in the link */
+    buf_add_text(&request, " HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_false(buf_failed(&request));
+    gateway_peer_exchange(request.data);
+    gateway_peer_must_be(200);
+    assert_false(raw_header(&reply, "Link", value));
+    assert_string_equal(gateway_peer_member("next_page_token"), "abc-1");
+    buf_free(&request);
+}
+
 /* Negative numbers of milliseconds are bounds as any other. */
 static void times_before_1970(void **state)
 {
@@ -175,6 +194,7 @@ int main(void)
         cmocka_unit_test(a_page_and_the_way_to_the_next),
         cmocka_unit_test(the_last_page),
         cmocka_unit_test(the_filter_is_passed_on_and_kept_in_the_link),
+        cmocka_unit_test(a_link_that_gets_too_long_is_left_out),
         cmocka_unit_test(times_before_1970),
         cmocka_unit_test(each_status_can_be_asked_for),
         cmocka_unit_test(bad_parameters),

@@ -145,6 +145,7 @@ static const struct http_route routes[] = {
     {"GET", "/fail/{number}", fail_with, NULL},
     {"GET", "/bad-header", bad_header, NULL},
     {"GET", "/no-memory", no_memory, NULL},
+    {"POST", "/no-memory", no_memory, NULL},
     {"GET", "/ready", ready, NULL},
     {"GET", "/metrics", show_metrics, NULL},
     {NULL, NULL, NULL, NULL},
@@ -441,7 +442,10 @@ static void short_memory_is_said_without_any(void **state)
     get("GET /no-memory", "");
     assert_int_equal(reply.status, 503);
     assert_header("Retry-After", "1");
+    get("POST /no-memory", "Content-Length: 0\r\n"); /* it may have acted */
+    assert_int_equal(reply.status, 504);
     assert_header("Connection", "close");
+    assert_null(strstr(reply.head, "Retry-After"));
     assert_int_equal(reply.body_len, 0);
     get("GET /items/7", "");
     assert_int_equal(reply.status, 200);

@@ -133,7 +133,9 @@ static void all_are_allowed_by_an_asterisk(void **state)
     ask("GET /items", ORIGIN);
     header_is("Access-Control-Allow-Origin", "*");
     header_is("Access-Control-Allow-Credentials", NULL);
-    header_is("Vary", NULL); /* all get the same */
+    header_is("Vary", NULL);               /* all get the same */
+    ask("GET /items", "Origin: null\r\n"); /* a file's page, a sandboxed frame */
+    header_is("Access-Control-Allow-Origin", "*");
     ask("OPTIONS /items", PREFLIGHT);
     header_is("Access-Control-Allow-Origin", "*");
     header_is("Access-Control-Allow-Credentials", NULL);
@@ -167,11 +169,11 @@ static void preflights_are_answered(void **state)
     /* a route's own answer to OPTIONS stays */
     ask("OPTIONS /items",
         PREFLIGHT "Access-Control-Request-Headers: ce-id, content-type,Idempotency-Key ,x-evil, "
-                  "ce-, cookie,last-event-id\r\n");
+                  "ce-, cookie,last-event-id,content-encoding\r\n");
     header_is("X-More", "1");
     header_is("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS");
     header_is("Access-Control-Allow-Headers",
-              "ce-id, content-type, Idempotency-Key, last-event-id");
+              "ce-id, content-type, Idempotency-Key, last-event-id, content-encoding");
     /* no preflight, and another page's */
     ask("OPTIONS /items", ORIGIN);
     header_is("Access-Control-Allow-Methods", NULL);

@@ -34,7 +34,18 @@ static enum err hello(struct http_request *r, struct http_response *response,
     return ERR_NONE;
 }
 
+static enum err tagged(struct http_request *r, struct http_response *response,
+                       struct err_detail *detail, void *ctx)
+{
+    (void)detail;
+    (void)ctx;
+    if (!http_not_modified(r, response, VIEW("\"1\"")))
+        buf_add_text(&response->body, "1");
+    return ERR_NONE;
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/tagged", tagged, NULL},
     {"POST", "/echo", echo, NULL},
     {"GET", "/hello/{id}", hello, "application/json"},
     {NULL, NULL, NULL, NULL},
@@ -132,6 +143,23 @@ static void a_head_sends_no_bytes(void **state)
     until_line(RESPONSE_BYTES HELLO, "0");
 }
 
+static void what_is_not_modified_counts_as_that(void **state)
+{
+    static const char *const methods[] = {"GET", "HEAD"};
+    char request[128], count[8];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        snprintf(request, sizeof request,
+                 "%s /tagged HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"1\"\r\n\r\n", methods[i]);
+        ask(request, 304);
+        snprintf(count, sizeof count, "%d", i + 1);
+        until_line("tidings_http_requests_total{method=\"GET\",route=\"/tagged\",code=\"304\"}",
+                   count);
+    }
+    until_line(RESPONSE_BYTES "{method=\"GET\",route=\"/tagged\"}", "0");
+}
+
 /* Of a body that is refused counts what has come. */
 static void a_body_that_nobody_asked_for_counts(void **state)
 {
@@ -195,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bodies_are_counted_by_route, start, stop),
         cmocka_unit_test_setup_teardown(a_head_sends_no_bytes, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_not_modified_counts_as_that, start, stop),
         cmocka_unit_test_setup_teardown(a_body_that_nobody_asked_for_counts, start, stop),
         cmocka_unit_test_setup_teardown(refusals_are_counted_by_reason, start, stop),
         cmocka_unit_test_setup_teardown(durations_are_counted_once_a_request, start, stop),

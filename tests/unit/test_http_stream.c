@@ -5,6 +5,7 @@
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -272,6 +273,38 @@ static void bodies_beyond_any_buffer(void **state)
     raw_close(fd);
 }
 
+/* What is not read when the connection ends would reset it. */
+static void what_stands_behind_a_body_costs_no_answer(void **state)
+{
+    static const struct {
+        const char *line, *framing;
+    } ways[] = {{"POST /count", "Content-Length: 1\r\n\r\n"},
+                {"POST /count", "Transfer-Encoding: chunked\r\n\r\n"},
+                {"POST /plain", "Transfer-Encoding: chunked\r\n\r\n"}};
+    static const char behind[] = "1\r\nx\r\n0\r\nTrailer: x\r\n\r\n";
+    static char rest[60000];
+
+    (void)state;
+    memset(rest, 'x', sizeof rest);
+    memcpy(rest, behind, sizeof behind - 1);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        char head[256];
+        int fd;
+
+        snprintf(head, sizeof head, "%s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n%s",
+                 ways[i].line, ways[i].framing);
+        fd = begin(head);
+        raw_receive_head(fd, &reply);
+        assert_int_equal(reply.status, 100);
+        assert_true(raw_send(fd, rest, sizeof rest));
+        raw_receive(fd, false, &reply);
+        assert_int_equal(reply.status, 200);
+        assert_true(raw_closed(fd));
+        assert_int_equal(poll(&(struct pollfd){.fd = fd}, 1, 200), 0); /* it is not reset */
+        raw_close(fd);
+    }
+}
+
 static void no_body(void **state)
 {
     (void)state;
@@ -352,6 +385,7 @@ static void endless_chunk_extensions(void **state)
     memset(request + strlen(request), 'x', 300);
     raw_exchange(http_port(server), request, &reply);
     assert_int_equal(reply.status, 400);
+    assert_non_null(strstr(reply.body, "chunk extensions have more than 256 bytes"));
 }
 
 static void a_body_that_stops(void **state)
@@ -427,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_came_with_the_header, start, stop),
         cmocka_unit_test_setup_teardown(what_came_before_the_end, start, stop),
         cmocka_unit_test_setup_teardown(bodies_beyond_any_buffer, start, stop),
+        cmocka_unit_test_setup_teardown(what_stands_behind_a_body_costs_no_answer, start, stop),
         cmocka_unit_test_setup_teardown(no_body, start, stop),
         cmocka_unit_test_setup_teardown(those_who_ask_before_they_send, start, stop),
         cmocka_unit_test_setup_teardown(http_1_0, start, stop),

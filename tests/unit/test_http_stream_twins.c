@@ -1,5 +1,6 @@
 /* Bodies that are read as they arrive, on connections that cannot be told from each other: from one
- * address and port, to two addresses of the server's. civetweb reads these.
+ * address and port, to two addresses of the server's, or to one after the other. civetweb reads
+ * these.
  */
 #include "common/http.h"
 #include "tests/lib/raw_client.h"
@@ -7,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <semaphore.h>
 #include <sys/socket.h>
 
 #define TIMEOUT_MS 400
@@ -43,10 +45,31 @@ static enum err plain(struct http_request *r, struct http_response *response,
     return e;
 }
 
+static sem_t held, release, done;
+static size_t held_bytes;
+
+/* Reads only when it is told to. */
+static enum err hold(struct http_request *r, struct http_response *response,
+                     struct err_detail *detail, void *ctx)
+{
+    char text[4096];
+    enum err e;
+
+    (void)response;
+    (void)ctx;
+    sem_post(&held);
+    sem_wait(&release);
+    e = http_body_read(r, TIMEOUT_MS, text, sizeof text, &held_bytes, detail);
+    sem_post(&done);
+    return e;
+}
+
 static void start(void)
 {
-    static const struct http_route routes[] = {
-        {"POST", "/count", count, NULL}, {"POST", "/plain", plain, NULL}, {0}};
+    static const struct http_route routes[] = {{"POST", "/count", count, NULL},
+                                               {"POST", "/plain", plain, NULL},
+                                               {"POST", "/hold", hold, NULL},
+                                               {0}};
     struct http_options options = {.listen = "0.0.0.0:0",
                                    .connections = 8,
                                    .reserve = 1,
@@ -140,11 +163,52 @@ static void a_connection_is_not_taken_for_its_twin(void **state)
     http_stop(server);
 }
 
+static void reset(int fd)
+{
+    struct linger none = {.l_onoff = 1};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    raw_close(fd);
+}
+
+/* Its thread does not know yet that it was reset, while the client is there again. */
+static void a_reset_connection_is_not_taken_for_the_next_one(void **state)
+{
+    uint16_t port;
+    int fd;
+
+    (void)state;
+    sem_init(&held, 0, 0);
+    sem_init(&release, 0, 0);
+    sem_init(&done, 0, 0);
+    start();
+    fd = connect_from(0, "127.0.0.1", &port);
+    assert_true(raw_send_text(fd, "POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n"));
+    sem_wait(&held);
+    reset(fd);
+    fd = connect_from(port, "127.0.0.1", &port);
+    assert_true(raw_send_text(fd,
+                              "POST /plain HTTP/1.1\r\nHost: x\r\nX-Long: more than the other\r\n"
+                              "Content-Length: 1\r\n\r\nx"));
+    raw_receive(fd, false, &reply);
+    assert_int_equal(reply.status, 200);
+    sem_post(&release);
+    sem_wait(&done);
+    assert_int_equal(held_bytes, 0);
+    assert_true(raw_send_text(fd, "POST /count HTTP/1.1\r\nHost: x\r\n"
+                                  "Content-Length: 12\r\n\r\nhello, world"));
+    raw_receive(fd, false, &reply);
+    assert_string_equal(reply.body, "12");
+    raw_close(fd);
+    http_stop(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_that_look_alike),
         cmocka_unit_test(a_connection_is_not_taken_for_its_twin),
+        cmocka_unit_test(a_reset_connection_is_not_taken_for_the_next_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

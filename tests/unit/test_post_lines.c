@@ -331,6 +331,45 @@ static void a_body_that_stops(void **state)
     assert_int_equal(last_position(), 1);
 }
 
+/* Sends the same again and again until there is an answer. False: there is none. */
+static bool drip(int fd, const char *text)
+{
+    for (int i = 0; i < 500; i++) {
+        if (raw_readable(fd, 20))
+            return true;
+        say(fd, text, NULL);
+    }
+    return false;
+}
+
+static void a_line_that_never_ends(void **state)
+{
+    int fd = raw_connect(http_port(g.http[0]));
+
+    (void)state;
+    assert_true(raw_send_text(fd, CHUNKED_HEAD));
+    assert_true(drip(fd, " "));
+    raw_receive(fd, false, &reply);
+    gateways_assert_problem(&reply, 408, "request-timeout", "line 1 was not complete in time");
+    raw_close(fd);
+}
+
+static void compressed_bytes_of_which_nothing_comes(void **state)
+{
+    static const char file_name[] = "A\r\n\x1F\x8B\x08\x08\0\0\0\0\0\3\r\n";
+    int fd = raw_connect(http_port(g.http[0]));
+
+    (void)state;
+    assert_true(raw_send_text(fd, "POST /api/v1/events HTTP/1.1\r\nHost: x\r\n" LINES
+                                  "Content-Encoding: gzip\r\n"
+                                  "Transfer-Encoding: chunked\r\n\r\n"));
+    assert_true(raw_send(fd, file_name, sizeof file_name - 1));
+    assert_true(drip(fd, "x"));
+    raw_receive(fd, false, &reply);
+    gateways_assert_problem(&reply, 408, "request-timeout", "in time");
+    raw_close(fd);
+}
+
 /* Between two lines a client may think for longer. */
 static void a_client_that_waits_between_lines(void **state)
 {
@@ -444,6 +483,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_short_lines, start, stop),
         cmocka_unit_test_setup_teardown(lines_that_are_too_long, start, stop),
         cmocka_unit_test_setup_teardown(a_body_that_stops, start_impatient, stop),
+        cmocka_unit_test_setup_teardown(a_line_that_never_ends, start_impatient, stop),
+        cmocka_unit_test_setup_teardown(compressed_bytes_of_which_nothing_comes, start_impatient,
+                                        stop),
         cmocka_unit_test_setup_teardown(a_client_that_waits_between_lines, start_impatient, stop),
         cmocka_unit_test_setup_teardown(a_connection_that_is_cut, start, stop),
         cmocka_unit_test_setup_teardown(a_bus_that_goes_away, start, stop),

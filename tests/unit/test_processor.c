@@ -34,18 +34,30 @@ static void test_each_event_is_processed_once(void **state)
     ones_finish(&one, 1);
 }
 
+static bool each_has_processed(struct one *ones, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (one_deliveries(&ones[i], "processed") == 0)
+            return false;
+    return true;
+}
+
+/* On a busy machine the first events may all have gone before one of them fetches any. */
 static void test_processors_share_the_work_and_agree(void **state)
 {
     (void)state;
     static struct one ones[3];
-    enum { EVENTS = 3000 };
+    enum { EVENTS = 3000, ROUNDS = 20 };
     one_start_simulating(&world, &ones[0], "a", 1);
     one_start_simulating(&world, &ones[1], "b", 1);
     one_start_simulating(&world, &ones[2], "c", 1);
-    mem_processor_publish(&world, EVENTS);
-    uint64_t processed = 0;
-    for (size_t i = 0; i < 3; i++)
-        assert_until(one_stats(&ones[i]).counts[STATUS_PROCESSED] == EVENTS);
+    uint64_t published = 0, processed = 0;
+    do {
+        mem_processor_publish(&world, EVENTS);
+        published += EVENTS;
+        for (size_t i = 0; i < 3; i++)
+            assert_until(one_stats(&ones[i]).counts[STATUS_PROCESSED] == published);
+    } while (!each_has_processed(ones, 3) && published < ROUNDS * EVENTS);
     assert_int_equal(one_stats(&ones[0]).digest, one_stats(&ones[1]).digest);
     assert_int_equal(one_stats(&ones[0]).digest, one_stats(&ones[2]).digest);
     for (size_t i = 0; i < 3; i++) {
@@ -53,7 +65,7 @@ static void test_processors_share_the_work_and_agree(void **state)
         assert_true(one_deliveries(&ones[i], "processed") > 0);
         processed += one_deliveries(&ones[i], "processed");
     }
-    assert_int_equal(processed, EVENTS);
+    assert_int_equal(processed, published);
     ones_finish(ones, 3);
 }
 

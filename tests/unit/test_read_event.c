@@ -69,22 +69,21 @@ static enum err answer(struct http_request *request, struct http_response *respo
                        struct err_detail *detail, void *ctx)
 {
     struct event event = {.digest = VIEW("kept"), .subject = VIEW("not kept")};
-    struct read_event *holder = NULL;
+    struct read_event holder;
     uint64_t after;
     enum err e;
 
     (void)ctx;
     if (view_parse_u64(http_header(request, "fail-after"), &after))
         mem_fail_after((int)after);
-    e = read_event_new(&holder);
-    if (!e)
-        e = read_event(holder, request, response, &event, detail);
+    read_event_init(&holder);
+    e = read_event(&holder, request, response, &event, detail);
     mem_fail_after(-1);
     if (!e)
         dump_event(&response->body, &event);
     if (!view_equal(event.digest, VIEW("kept")) || (e && event.subject.len == 0))
         e = ERR_INTERNAL;
-    read_event_free(holder);
+    read_event_free(&holder);
     return e;
 }
 
@@ -453,11 +452,10 @@ static void each_allocation_may_fail(void **state)
 {
     static const struct {
         const char *headers, *body;
-        int allocations; /* at least */
     } requests[] = {
-        {JSON, "{\"name\":\"\\u0061\"}", 3},
-        {STRUCTURED, "{" REQUIRED_JSON ",\"x\":\"\\u0061\"}", 3},
-        {REQUIRED "Ce-X: %41\r\n", "{}", 3},
+        {JSON, "{\"name\":\"\\u0061\"}"},
+        {STRUCTURED, "{" REQUIRED_JSON ",\"x\":\"\\u0061\"}"},
+        {REQUIRED "Ce-X: %41\r\n", "{}"},
     };
     char headers[512];
 
@@ -471,7 +469,7 @@ static void each_allocation_may_fail(void **state)
             if (reply.status != 503 && reply.status != 200)
                 fail_msg("%s", reply.body);
         } while (reply.status != 200 && ++after < 100);
-        assert_in_range(after, requests[i].allocations, 99);
+        assert_in_range(after, 1, 99);
     }
 }
 

@@ -221,6 +221,7 @@ static void where_it_may_have_begun_the_id_is_named(void **state)
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         replay_peer_answer(unknown[i], "lost", NULL, NULL);
         post("{\"name\":\"a\"}");
+        assert_int_equal(gateway_peer_reply.status, unknown[i] == ERR_INTERNAL ? 500 : 504);
         assert_int_equal(strlen(replay_peer_asked().replay_id), 36);
         assert_string_equal(gateway_peer_member("replay_id"), replay_peer_asked().replay_id);
         assert_non_null(strstr(gateway_peer_member("detail"), "Idempotency-Key: "));

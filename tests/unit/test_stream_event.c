@@ -323,6 +323,27 @@ static void a_head_is_all_of_it(void **state)
     assert_until(watch_peer_open() == 0);
 }
 
+/* Whose event changes without a pause. */
+static void a_busy_stream_ends_with_the_gateway(void **state)
+{
+    enum { TOLD_MAX = 100000 }; /* before it looks */
+    struct event_status processing = status_of(STATUS_PROCESSING, 1, 8);
+    int told = 0;
+
+    (void)state;
+    watch_peer_say(&processing);
+    open_stream(STREAM, "");
+    next_is("8-0.1.processing", "processing");
+    watch_peer_be_busy(&processing);
+    gateway_peer_drain();
+    do
+        assert_true(sse_reader_next(&reader, &event));
+    while (strcmp(event.name, "status") == 0 && ++told < TOLD_MAX);
+    assert_string_equal(event.name, "closing");
+    sse_reader_close(&reader);
+    assert_until(watch_peer_open() == 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
@@ -339,6 +360,8 @@ int main(void)
         TEST(ids_that_are_none),
         TEST(a_head_is_all_of_it),
     };
+    const struct CMUnitTest stopping[] = {TEST(a_busy_stream_ends_with_the_gateway)};
 
-    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop);
+    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop) +
+           cmocka_run_group_tests(stopping, status_peer_start, status_peer_stop);
 }

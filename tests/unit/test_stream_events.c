@@ -322,6 +322,26 @@ static void only_so_many_follow(void **state)
     close_stream();
 }
 
+static void a_busy_stream_ends_with_the_gateway(void **state)
+{
+    enum { TOLD_MAX = 100000 }; /* before it looks */
+    struct event_status change = change_at(8, 1);
+    int told = 0;
+
+    (void)state;
+    watch_peer_say_changes(NULL, 0, 7);
+    open_stream(STREAM, "");
+    id_is("7");
+    watch_peer_be_busy(&change);
+    gateway_peer_drain();
+    do
+        assert_true(sse_reader_next(&reader, &event));
+    while (strcmp(event.name, "status") == 0 && ++told < TOLD_MAX);
+    assert_string_equal(event.name, "closing");
+    assert_non_null(strstr(event.data, "\"reason\":\"stopping\""));
+    close_stream();
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
@@ -339,6 +359,8 @@ int main(void)
         TEST(a_log_that_has_lost_its_place_is_told),
         TEST(only_so_many_follow),
     };
+    const struct CMUnitTest stopping[] = {TEST(a_busy_stream_ends_with_the_gateway)};
 
-    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop);
+    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop) +
+           cmocka_run_group_tests(stopping, status_peer_start, status_peer_stop);
 }

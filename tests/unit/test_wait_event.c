@@ -174,6 +174,22 @@ static void preferences(void **state)
     assert_false(raw_header(&reply, "Preference-Applied", value));
 }
 
+/* RFC 7240, section 3: it says what was followed. */
+static void a_failure_has_applied_no_preference(void **state)
+{
+    struct event_status processed = status_of(STATUS_PROCESSED, 11);
+    char value[512];
+
+    (void)state;
+    watch_peer_say(&processed);
+    status_peer_answer(ERR_NOT_FOUND, "what the processor said", NULL);
+    for (int s = 0; s < 2; s++) {
+        status_peer_send("GET", EVENT, s ? "Prefer: wait=1\r\n" : "Prefer: wait=0\r\n");
+        gateway_peer_must_be(404);
+        assert_false(raw_header(&reply, "Preference-Applied", value));
+    }
+}
+
 static void bad_waits(void **state)
 {
     static const char *const bad[] = {"wait=", "wait=-1", "wait=1.5", "wait=31", "wait=soon"};
@@ -231,6 +247,25 @@ static void a_client_that_goes_gives_its_place_back(void **state)
     assert_until(watch_peer_open() == 0);
 }
 
+/* Also for an event that changes without a pause. */
+static void the_gateway_stops(void **state)
+{
+    struct event_status processing = status_of(STATUS_PROCESSING, 8);
+    int64_t start = clock_monotonic_ms(&clock_system);
+    int fd;
+
+    (void)state;
+    status_peer_answer(ERR_NONE, NULL, &processing);
+    watch_peer_be_busy(&processing);
+    fd = begin_get(EVENT, "Prefer: wait=30\r\n");
+    assert_until(watch_peer_open() == 1);
+    gateway_peer_drain();
+    end_get(fd);
+    gateway_peer_must_be(200);
+    assert_in_range(clock_monotonic_ms(&clock_system) - start, 0, 20000);
+    assert_null(strstr(reply.head, "Preference-Applied")); /* it was not waited to the end */
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
@@ -241,10 +276,13 @@ int main(void)
         TEST(another_processor_goes_on),
         TEST(failures_become_problems),
         TEST(preferences),
+        TEST(a_failure_has_applied_no_preference),
         TEST(bad_waits),
         TEST(only_so_many_wait),
         TEST(a_client_that_goes_gives_its_place_back),
     };
+    const struct CMUnitTest stopping[] = {TEST(the_gateway_stops)};
 
-    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop);
+    return cmocka_run_group_tests(tests, status_peer_start, status_peer_stop) +
+           cmocka_run_group_tests(stopping, status_peer_start, status_peer_stop);
 }

@@ -62,8 +62,9 @@ RULES = [
     (
         "what is gone is published with its message id",
         "http-gateway/store_event.c",
-        "    message->message_id = NULL;\n",
-        "",
+        "    event_to_message(event, g->settings.shared.ns, &m);\n    e = publish",
+        "    event_to_message(event, g->settings.shared.ns, &m);\n"
+        "    m.message.message_id = identity->id;\n    e = publish",
     ),
     (
         "409 for 422",
@@ -133,7 +134,7 @@ RULES = [
     (
         "a copy waits for a first that is gone",
         "event-processor/follower_end.c",
-        "        e = side->drop_head(table, end->first);",
-        "        e = end->first ? ERR_NONE : side->drop_head(table, end->first);",
+        "        e = side->drop_head(side->follower, end->first);",
+        "        e = end->first ? ERR_NONE : side->drop_head(side->follower, end->first);",
     ),
 ]

@@ -158,8 +158,8 @@ RULES = [
     (
         "others beside who runs alone",
         "event-processor/lanes.c",
-        "    if (lanes->alone || lanes->running_alone)",
-        "    if (lanes->alone)",
+        "    if (lanes->alone.first || lanes->running_alone)",
+        "    if (lanes->alone.first)",
     ),
     (
         "others before the outcome of who ran alone",
@@ -291,8 +291,8 @@ RULES = [
     (
         "answers beyond the status log's end",
         "event-processor/query_look.c",
-        "    } else if (lookup->ask.request.min_position > target->status_last) {",
-        "    } else if (lookup->ask.request.min_position > target->status_last && !target) {",
+        "    if (query_is_beyond(lookup->ask.request.min_position, target, &detail)) {",
+        "    if (query_is_beyond(lookup->ask.request.min_position, target, &detail) && !target) {",
     ),
     (
         "answers before the table has caught up",
@@ -365,8 +365,8 @@ RULES = [
     ),
     (
         "a replay takes any name",
-        "event-processor/replay_walk.c",
-        "    *ret = walk->filter.name.len == 0 || handlers_match(walk->pattern, entry->name);",
+        "event-processor/event_find.c",
+        "    *ret = !*pattern || handlers_match(pattern, entry->name);",
         "    *ret = true;",
     ),
     (
