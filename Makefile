@@ -43,6 +43,7 @@ PROCESSOR_O := $(PROCESSOR_SRC:%.c=$(B)/obj/%.o)
 PARTS_A := $(B)/libgateway.a $(B)/libprocessor.a $(B)/libcommon.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+LIMITS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/limits/*.c))
 UNIT_LIB_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
@@ -152,10 +153,11 @@ cost: ## Instructions and allocations of an event, against those that are kept
 	@scripts/deps check
 	$(again) $(B)/cost
 	@tests/cost/run
-bench: ## wrk against a whole Tidings at 1, 16, 64 and 256 connections
+bench: ## Tidings beside its peers in Go and Rust, and the limits (QUICK=1: one short round)
 	@scripts/deps bench
-	$(again) all
-	@tests/bench/run
+	@scripts/venv
+	$(again) all $(LIMITS)
+	@$(B)/venv/bin/python tests/bench/compare
 
 # What the simulation stands in for: its threads take turns, and its clock is its own.
 SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destroy \
@@ -195,4 +197,4 @@ clean: ## Remove build/ (var/, the data, stays)
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
     marathon cost compose-test bench fuzz-build help clean
 .SECONDARY:
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -path build/bench/rust -prune -o -name '*.d' -print 2>/dev/null)
