@@ -298,9 +298,10 @@ PARTS = (README, HTTP_API, GRPC_API, BUS, CONFIG, SIMULATION, OPERATIONS, EXAMPL
 CHECKS = {expanded(command): check for part in PARTS for command, check in part.items()}
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("docs"))
+@pytest.fixture
+def reader(tmp_path):
+    """Each document has a Tidings of its own: what others have sent would show in its lists."""
+    folder = str(tmp_path)
     run = Run(folder)
     try:
         run.start().until_ready()
