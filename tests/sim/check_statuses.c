@@ -49,7 +49,10 @@ static void check_delay(const struct world *world, const struct status_change *c
         most_ms *= 2;
     if (most_ms > PLAN_BACKOFFS * k->handler->backoff_ms)
         most_ms = PLAN_BACKOFFS * k->handler->backoff_ms;
-    bool own = k->fate.after_ms >= 0 && !plan_loses_runs(&world->plan);
+    /* A drain without time gives up runs, too. */
+    bool lossy =
+        plan_loses_runs(&world->plan) || (world->plan.stops && !plan_drains_in_time(&world->plan));
+    bool own = k->fate.after_ms >= 0 && !lossy;
     if (k->fate.after_ms > most_ms)
         most_ms = k->fate.after_ms;
     if (delay_ms < -SLACK_MS || delay_ms > most_ms + SLACK_MS ||
