@@ -281,6 +281,9 @@ void consumer_free(struct consumer *consumer)
     if (!consumer)
         return;
     stop_reporter(consumer);
+    for (int i = 0; i < FETCHERS; i++)
+        if (consumer->fetchers[i])
+            fetcher_join(consumer->fetchers[i]);
     sweep_free(consumer->sweep);
     retries_free(consumer->retries);
     letters_free(consumer->letters);

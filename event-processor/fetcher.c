@@ -411,12 +411,18 @@ struct in_hand *fetcher_hand(struct fetcher *fetcher)
     return fetcher->hand;
 }
 
+void fetcher_join(struct fetcher *fetcher)
+{
+    if (fetcher->started)
+        pthread_join(fetcher->thread, NULL);
+    fetcher->started = false;
+}
+
 void fetcher_free(struct fetcher *fetcher)
 {
     if (!fetcher)
         return;
-    if (fetcher->started)
-        pthread_join(fetcher->thread, NULL);
+    fetcher_join(fetcher);
     in_hand_free(fetcher->hand);
     bus_consumer_close(fetcher->bus);
     wait_flag_destroy(&fetcher->stop);

@@ -34,8 +34,11 @@ void fetcher_stop(struct fetcher *fetcher);
 /* Waits for its end after fetcher_stop; false: the time is over, it waits for the bus. */
 bool fetcher_wait_end(struct fetcher *fetcher, struct timespec until);
 struct in_hand *fetcher_hand(struct fetcher *fetcher);
+/* The same however long that takes: some seconds for a request to a frozen bus. Until then it may
+ * hand on what it has fetched, so what it hands on to must be there. */
+void fetcher_join(struct fetcher *fetcher);
 /* After fetcher_stop, when no handler is running any more and the status log has stopped. Leaves
- * what is still in hand. May wait some seconds for a request to a frozen bus. */
+ * what is still in hand. */
 void fetcher_free(struct fetcher *fetcher);
 
 #endif
