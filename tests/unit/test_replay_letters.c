@@ -43,6 +43,9 @@ static int end(void **state)
 }
 #define test(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
+/* The next attempt comes at random up to then: not before the event has expired. */
+#define LATER_MS (8000 * INT64_C(3600000))
+
 /* A processor whose handler fails always or never. After the last of its attempts an event is
  * dead, before that it expires. */
 static struct one *start(double failure_rate, uint32_t max_attempts)
@@ -53,8 +56,8 @@ static struct one *start(double failure_rate, uint32_t max_attempts)
                                      .kind = simulate,
                                      .failure_rate = failure_rate,
                                      .max_attempts = max_attempts,
-                                     .backoff_ms = HOUR_MS,
-                                     .backoff_max_ms = HOUR_MS};
+                                     .backoff_ms = LATER_MS,
+                                     .backoff_max_ms = LATER_MS};
     snprintf(name, sizeof name, "p%zu", started + 1);
     one_start_with(&world, &ones[started], name, &handler, 1);
     return &ones[started++];
