@@ -360,7 +360,7 @@ def test_each_promise_has_a_command():
 
 @pytest.mark.parametrize("command", promises(), ids=range(4))  # their words would match themselves
 def test_commands_that_try_to_break_a_promise_have_tests(command):
-    environment = {**os.environ, "PYTEST_ADDOPTS": "--collect-only -q"}
+    environment = {**os.environ, "PYTEST_ADDOPTS": "--collect-only -q", "SYSTEM_JOBS": "0"}
     done = subprocess.run(
         command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )

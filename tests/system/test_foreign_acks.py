@@ -67,7 +67,6 @@ class Responder(threading.Thread):
                 earlier.append(message.reply)
                 if len(earlier) > 50:  # an inbox whose waiter is long gone
                     await connection.publish(earlier.pop(0), b'{"stream":"TIDINGS_EVENTS","seq":1}')
-                await connection.flush()
                 self.answered += 1
 
         await connection.subscribe("tidings.events.>", cb=answer)

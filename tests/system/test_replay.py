@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -194,6 +195,7 @@ def test_a_replay_is_watched_to_its_end(tidings, cancelled):
     assert begun["state"] == "RUNNING"
     replay_id = begun["replayId"]
     watcher = second.begin("WatchReplay", replay_id=replay_id)
+    assert select.select([watcher.stdout], [], [], PATIENCE_S)[0], "the watcher hears of it"
     if cancelled:
         until(
             lambda: int(second.one("GetReplay", replay_id=replay_id)["replayed"]) > 0,
