@@ -44,13 +44,8 @@ static void to_retries(void *ctx, struct held *held)
 static void to_runner(void *ctx, struct held *held)
 {
     struct consumer *consumer = ctx;
+    held->next = NULL;
     runner_add(consumer->runner, held);
-}
-
-static bool reserve(void *ctx, struct held *held)
-{
-    struct consumer *consumer = ctx;
-    return runner_reserve(consumer->runner, held);
 }
 
 static void let_go(void *ctx, struct held *held)
@@ -135,7 +130,7 @@ static enum err start_parts(struct consumer *consumer)
                                                          .metrics = use->metrics,
                                                          .to_letters = to_letters,
                                                          .to_retries = to_retries,
-                                                         .reserve = reserve,
+                                                         .to_runner = to_runner,
                                                          .let_go = let_go,
                                                          .end_alone = end_alone,
                                                          .ctx = consumer},

@@ -21,7 +21,7 @@ struct run_place {
     size_t bytes;
     int64_t delay_ms; /* it comes back after: if it was put off; */
     bool for_long;    /* so it shall wait in the retry log */
-    bool reserved;    /* it was claimed, and waits for that, not in its lane */
+    bool claiming;    /* it has the place of a run, and is being claimed for that */
     bool limited;     /* its time limit is to come */
     bool cancelling;  /* its time limit is over, and its handler is being told */
 };

@@ -158,7 +158,7 @@ static bool fits(const struct lanes *lanes, const struct lane *lane, const struc
                  int64_t now_ns)
 {
     size_t bytes = bytes_of(held);
-    if (lanes->count == 1 || lane->held == 0 || held->place.reserved || held->alone)
+    if (lanes->count == 1 || lane->held == 0 || held->place.claiming || held->alone)
         return true;
     return lane_room(lanes, lane, now_ns) > 0 && lane->bytes + bytes <= lanes->bytes / lanes->count;
 }
@@ -221,29 +221,14 @@ static void free_place(struct lane *lane, const struct held *held)
     lane->bytes -= held->place.bytes;
 }
 
-bool lanes_reserve(struct lanes *lanes, struct held *held, int64_t now_ns)
-{
-    if (lanes_put_off(lanes, held, now_ns))
-        return false;
-    if (!held->place.reserved)
-        take_place(lane_of(lanes, held), held);
-    held->place.reserved = true;
-    return true;
-}
-
-void lanes_give_up(struct lanes *lanes, struct held *held)
-{
-    if (held->place.reserved)
-        free_place(lane_of(lanes, held), held);
-    held->place.reserved = false;
-}
-
 static void add_one(struct lanes *lanes, struct held *held)
 {
     struct lane *lane = lane_of(lanes, held);
-    if (!held->place.reserved)
-        take_place(lane, held);
-    held->place.reserved = false;
+    if (held->place.claiming) {
+        held_queue_add(&lanes->claimed, held);
+        return;
+    }
+    take_place(lane, held);
     held_queue_add(held->alone ? &lanes->alone : &lane->waiting, held);
 }
 
@@ -270,12 +255,10 @@ void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct he
 
 static bool may_start(const struct lanes *lanes, const struct lane *lane)
 {
-    if (!lane->waiting.first)
+    if (!lane->waiting.first || lane->running >= lane->most)
         return false;
-    if (ends_at_once(lane))
-        return true;
-    return lane->running < lane->most &&
-           (lane->running < lane->kept || lanes->running + lanes->owed < lanes->concurrency);
+    return ends_at_once(lane) || lane->running < lane->kept ||
+           lanes->running + lanes->owed < lanes->concurrency;
 }
 
 /* count: none may. */
@@ -291,6 +274,8 @@ static size_t next_lane(const struct lanes *lanes)
 
 bool lanes_may_take(const struct lanes *lanes)
 {
+    if (lanes->claimed.first)
+        return true;
     if (lanes->alone.first || lanes->running_alone)
         return !lanes->running_alone && lanes->all_running == 0;
     return next_lane(lanes) < lanes->count;
@@ -306,11 +291,22 @@ static void count_run(struct lanes *lanes, struct lane *lane)
         lanes->running++;
 }
 
+static void end_claim(struct lanes *lanes, struct held *held)
+{
+    held->place.claiming = false;
+    lanes->claiming--;
+}
+
 struct held *lanes_take(struct lanes *lanes)
 {
     if (!lanes_may_take(lanes))
         return NULL;
-    struct held *held = held_queue_take(&lanes->alone);
+    struct held *held = held_queue_take(&lanes->claimed);
+    if (held) {
+        end_claim(lanes, held);
+        return held;
+    }
+    held = held_queue_take(&lanes->alone);
     if (held) {
         lanes->running_alone = held;
     } else {
@@ -322,11 +318,17 @@ struct held *lanes_take(struct lanes *lanes)
     return held;
 }
 
+void lanes_claim(struct lanes *lanes, struct held *held)
+{
+    held->place.claiming = true;
+    lanes->claiming++;
+}
+
 void lanes_begin(struct lanes *lanes, struct held *held, int64_t now_ns)
 {
     struct lane *lane = lane_of(lanes, held);
     held->began_ns = now_ns;
-    if (lane->ended_ns == 0)
+    if (lane->ended_ns == 0 || !lane->oldest) /* how long nothing ran says nothing */
         lane->ended_ns = now_ns;
     held->place.limited = true;
     held->place.later = NULL;
@@ -381,6 +383,14 @@ void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns)
     held->began_ns = 0; /* its outcome may take long: it isn't that of a run */
 }
 
+void lanes_give_up(struct lanes *lanes, struct held *held)
+{
+    if (!held->place.claiming)
+        return;
+    end_claim(lanes, held);
+    lanes_end(lanes, held, 0);
+}
+
 void lanes_end_alone(struct lanes *lanes, const struct held *held)
 {
     if (lanes->running_alone == held)
@@ -404,23 +414,25 @@ int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held)
     return next_ns;
 }
 
-/* Moves those out of a queue that are to go. */
-static void sift(struct held_queue *queue, bool claimed, struct held_queue *out)
+static void clear(struct lanes *lanes, struct held_queue *waiting, struct held_queue *out)
 {
-    struct held_queue all = *queue;
     struct held *held;
-    *queue = (struct held_queue){0};
-    while ((held = held_queue_take(&all)) != NULL)
-        held_queue_add(held->claim_position != 0 && !claimed ? queue : out, held);
+    while ((held = held_queue_take(waiting)) != NULL) {
+        free_place(lane_of(lanes, held), held);
+        held_queue_add(out, held);
+    }
 }
 
 struct held *lanes_clear(struct lanes *lanes, bool claimed)
 {
     struct held_queue out = {0};
-    sift(&lanes->alone, claimed, &out);
+    struct held *held;
+    clear(lanes, &lanes->alone, &out);
     for (size_t i = 0; i < lanes->count; i++)
-        sift(&lanes->list[i].waiting, claimed, &out);
-    for (struct held *held = out.first; held; held = held->next)
-        free_place(lane_of(lanes, held), held);
+        clear(lanes, &lanes->list[i].waiting, &out);
+    while (claimed && (held = held_queue_take(&lanes->claimed)) != NULL) {
+        lanes_give_up(lanes, held);
+        held_queue_add(&out, held);
+    }
     return out.first;
 }

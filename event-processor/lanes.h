@@ -36,10 +36,12 @@ struct lanes {
     struct lane *list;
     size_t count;
     uint32_t concurrency;
-    uint32_t running;        /* that count towards it */
-    uint32_t owed;           /* of those that are kept: unused */
-    size_t all_running;      /* those that don't count, too */
-    struct held_queue alone; /* waiting to be run with no other handler */
+    uint32_t running;          /* that count towards it */
+    uint32_t owed;             /* of those that are kept: unused */
+    size_t all_running;        /* those that don't count, too */
+    size_t claiming;           /* of all_running: have not begun */
+    struct held_queue claimed; /* of these: begin next */
+    struct held_queue alone;   /* waiting to be run with no other handler */
     const struct held *running_alone;
     size_t turn;          /* the lane that is asked first */
     size_t places, bytes; /* in hand, for all */
@@ -57,18 +59,17 @@ void lanes_add(struct lanes *lanes, struct held *list, int64_t now_ns, struct he
 /* Whether a delivery doesn't fit. Then held->place says after what delay it should come back, and
  * whether from the retry log. */
 bool lanes_put_off(struct lanes *lanes, struct held *held, int64_t now_ns);
-/* Gives a delivery its place before it is claimed: once it is, it must be run here, since the next
- * one to get it would think that its runner has vanished. lanes_add takes it up. False: it doesn't
- * fit, see lanes_put_off. */
-bool lanes_reserve(struct lanes *lanes, struct held *held, int64_t now_ns);
-/* It won't be added: if it has reserved a place that is free again. */
-void lanes_give_up(struct lanes *lanes, struct held *held);
 /* The same of an item that is not in hand yet: whether it doesn't fit, and its delay. */
 bool lanes_put_off_item(struct lanes *lanes, const struct handler *handler, int64_t now_ns,
                         int64_t *ret_delay_ms);
 /* The next that may start, from now on running; NULL: none may. */
 struct held *lanes_take(struct lanes *lanes);
 bool lanes_may_take(const struct lanes *lanes);
+/* What was taken must be claimed before it is run: it keeps its place among those that run, and is
+ * the next that may start once it is added. So no more are claimed than can be run at once. */
+void lanes_claim(struct lanes *lanes, struct held *held);
+/* It won't be added: if it has such a place that is free again. */
+void lanes_give_up(struct lanes *lanes, struct held *held);
 /* Its time limit begins. */
 void lanes_begin(struct lanes *lanes, struct held *held, int64_t now_ns);
 /* Its time limit no longer counts. */
@@ -79,7 +80,7 @@ void lanes_end(struct lanes *lanes, struct held *held, int64_t now_ns);
 void lanes_end_alone(struct lanes *lanes, const struct held *held);
 /* The moment of the next time limit, and whose it is; INT64_MAX: there is none. */
 int64_t lanes_next_limit(const struct lanes *lanes, struct held **ret_held);
-/* Takes all that waits; what was claimed only if that is said. */
+/* Takes all that waits, and on demand what has been claimed and added. */
 struct held *lanes_clear(struct lanes *lanes, bool claimed);
 
 struct lanes_want {

@@ -63,7 +63,7 @@ void outcomes_settle(struct outcomes *outcomes, struct held *held, enum outcome 
     if (how[outcome] == BUS_ACK && held->epoch != follower_ready(outcomes->use.follower))
         outcome = LEFT;
     metric_add(outcomes->counts[outcome], 1);
-    if (held->place.reserved)
+    if (held->place.claiming)
         outcomes->use.let_go(outcomes->use.ctx, held);
     outcomes_end_alone(outcomes, held);
     in_hand_settle(held->hand, held, how[outcome], delay_ms);
@@ -249,8 +249,7 @@ void outcomes_go_on(struct outcomes *outcomes, struct held *held)
         outcomes->use.to_letters(outcomes->use.ctx, held);
         break;
     case DECIDE_CLAIM:
-        if (outcomes->use.reserve(outcomes->use.ctx, held))
-            outcomes_claim(outcomes, held);
+        outcomes->use.to_runner(outcomes->use.ctx, held);
         break;
     case DECIDE_CLAIM_ALONE:
         if (outcomes_end_claim(outcomes, held))

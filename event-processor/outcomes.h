@@ -29,13 +29,12 @@ struct outcomes_options {
     const char *group;
     const struct clock *clock;
     struct metrics *metrics;
-    /* Where deliveries go on (outcomes_go_on): to letters_add and retries_add. Must not block. */
+    /* Where deliveries go on (outcomes_go_on): to letters_add, retries_add and runner_add. Must not
+     * block. */
     void (*to_letters)(void *ctx, struct held *held);
     void (*to_retries)(void *ctx, struct held *held);
-    /* One that is to be claimed gets its place in its lane: to runner_reserve. False: there is
-     * none, and it is no longer the caller's. */
-    bool (*reserve)(void *ctx, struct held *held);
-    /* One that has such a place is about to be settled: to runner_let_go. */
+    void (*to_runner)(void *ctx, struct held *held);
+    /* One that was being claimed is about to be settled: to runner_let_go. */
     void (*let_go)(void *ctx, struct held *held);
     /* One that was to be run alone is about to be settled, or won't be for long: to
      * runner_end_alone. */
@@ -81,7 +80,8 @@ struct outcomes_death {
 };
 void outcomes_dead(struct outcomes *outcomes, struct held *held,
                    const struct outcomes_death *death);
-/* Appends `processing` that names the delivery; it goes on in retries.h, ... */
+/* Appends `processing` that names the delivery, which is about to start; it goes on in retries.h,
+ * ... */
 void outcomes_claim(struct outcomes *outcomes, struct held *held);
 /* ... which waits for its fold. False: the table is no longer the one that was asked, or all ends.
  */

@@ -73,12 +73,6 @@ static void fail(struct retries *retries, struct held *held)
     outcomes_failed(retries->use.outcomes, held, &vanished);
 }
 
-static void to_runner(struct retries *retries, struct held *held)
-{
-    held->next = NULL;
-    retries->use.to_runner(retries->use.ctx, held);
-}
-
 /* Does what was decided. */
 static void go_on(struct retries *retries, struct held *held)
 {
@@ -95,13 +89,13 @@ static void go_on(struct retries *retries, struct held *held)
         break;
     case DECIDE_LOOK:
         if (outcomes_decide(outcomes, held))
-            to_runner(retries, held);
+            retries->use.to_runner(retries->use.ctx, held);
         else
             outcomes_go_on(outcomes, held);
         break;
     case DECIDE_CLAIM_ALONE:
         held->alone = true;
-        to_runner(retries, held);
+        retries->use.to_runner(retries->use.ctx, held);
         break;
     case DECIDE_FAILED:
         fail(retries, held);
@@ -123,7 +117,7 @@ static void take_up(struct retries *retries, struct held *held)
         return;
     }
     if (outcomes_decide(retries->use.outcomes, held))
-        to_runner(retries, held);
+        retries->use.to_runner(retries->use.ctx, held);
     else
         outcomes_go_on(retries->use.outcomes, held);
 }

@@ -40,11 +40,21 @@ struct handler *run_handler(const struct run *run)
     return held->handler;
 }
 
+static size_t running(const struct runner *runner)
+{
+    return runner->lanes.all_running - runner->lanes.claiming;
+}
+
+static void tell_running(struct runner *runner)
+{
+    metric_set(runner->running_gauge, (uint32_t)running(runner));
+}
+
 /* With the lock held: what it takes up in its lane is free again. */
 static void give_up_place(struct runner *runner, struct held *held)
 {
     lanes_end(&runner->lanes, held, now_ns());
-    metric_set(runner->running_gauge, (uint32_t)runner->lanes.all_running);
+    tell_running(runner);
     if (lanes_may_take(&runner->lanes))
         wait_wake_all(&runner->wait);
 }
@@ -137,17 +147,23 @@ static void start_run(struct runner *runner, struct held *held)
 {
     bool clear = outcomes_clear(runner->outcomes, held);
     bool begins = clear && read_event(runner, held);
+    bool claims = !clear && held->decision == DECIDE_CLAIM;
     held->runner = runner;
     wait_lock(&runner->wait);
     if (begins)
         lanes_begin(&runner->lanes, held, now_ns());
+    else if (claims)
+        lanes_claim(&runner->lanes, held);
     else
         give_up_place(runner, held);
+    tell_running(runner);
     wait_unlock(&runner->wait);
     if (begins)
         held->handler->kind->start(held->handler, &held->run);
     else if (clear)
         outcomes_leave(runner->outcomes, held);
+    else if (claims)
+        outcomes_claim(runner->outcomes, held);
     else
         outcomes_go_on(runner->outcomes, held);
 }
@@ -157,7 +173,6 @@ static void start_run(struct runner *runner, struct held *held)
 /* With the lock held, but not meanwhile. */
 static void start_next(struct runner *runner, struct held *held)
 {
-    metric_set(runner->running_gauge, (uint32_t)runner->lanes.all_running);
     wait_unlock(&runner->wait);
     start_run(runner, held);
     wait_lock(&runner->wait);
@@ -218,7 +233,7 @@ static struct held *sift_late(struct runner *runner, struct held **list)
     struct held **end = list;
     for (struct held *held = *list; held; held = next) {
         next = held->next;
-        if (runner->ending || (runner->stopping && held->claim_position == 0)) {
+        if (runner->ending || (runner->stopping && !held->place.claiming)) {
             held->next = late;
             late = held;
         } else {
@@ -250,23 +265,12 @@ void runner_add(struct runner *runner, struct held *list)
     }
 }
 
-bool runner_reserve(struct runner *runner, struct held *held)
-{
-    wait_lock(&runner->wait);
-    bool late = runner->stopping && held->claim_position == 0;
-    bool reserved = !late && lanes_reserve(&runner->lanes, held, now_ns());
-    wait_unlock(&runner->wait);
-    if (late)
-        outcomes_return(runner->outcomes, held, 0);
-    else if (!reserved)
-        put_off(runner, held);
-    return reserved;
-}
-
 void runner_let_go(struct runner *runner, struct held *held)
 {
     wait_lock(&runner->wait);
     lanes_give_up(&runner->lanes, held);
+    if (lanes_may_take(&runner->lanes))
+        wait_wake_all(&runner->wait);
     wait_unlock(&runner->wait);
 }
 
@@ -292,9 +296,9 @@ struct lanes_want runner_wants(struct runner *runner)
 size_t runner_running(struct runner *runner)
 {
     wait_lock(&runner->wait);
-    size_t running = runner->lanes.all_running;
+    size_t count = running(runner);
     wait_unlock(&runner->wait);
-    return running;
+    return count;
 }
 
 /* ---- life ---- */

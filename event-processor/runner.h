@@ -22,15 +22,12 @@ struct runner_options {
 };
 
 must_check enum err runner_start(const struct runner_options *options, struct runner **ret);
-/* Hands deliveries on, a list linked by `next`; each with its handler. Those that don't fit into
- * their lanes are put off, those that come after runner_stop are returned. What was
- * claimed is neither before runner_end: the next one to get it would think that its runner has
- * vanished. Thread-safe. */
+/* Hands deliveries on, a list linked by `next`; each with its handler, and claimed if there is need
+ * once it may start: then it comes here again. Those that don't fit into their lanes are put off,
+ * those that come after runner_stop are returned. What was claimed is neither before runner_end:
+ * the next one to get it would think that its runner has vanished. Thread-safe. */
 void runner_add(struct runner *runner, struct held *list);
-/* Gives a delivery its place in its lane before it is claimed. False: it doesn't fit and is put
- * off, or is returned since all ends; it is no longer the caller's. Thread-safe. */
-must_check bool runner_reserve(struct runner *runner, struct held *held);
-/* It won't come to its lane: the place that it may have is free again. Thread-safe. */
+/* It won't come again: the place that it may have kept is free. Thread-safe. */
 void runner_let_go(struct runner *runner, struct held *held);
 /* Whether an item that is not in hand yet would be put off; then in how long it should come back.
  * Thread-safe. */

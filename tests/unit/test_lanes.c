@@ -145,6 +145,122 @@ static void test_alone_is_alone(void **state)
     lane_world_close(&w);
 }
 
+/* ---- claims ---- */
+
+/* Takes up to `most`, and claims them. */
+static size_t claim_all(struct lane_world *w, struct held **claimed, size_t most)
+{
+    size_t count = 0;
+    while (count < most && (claimed[count] = lanes_take(&w->lanes)) != NULL)
+        lanes_claim(&w->lanes, claimed[count++]);
+    return count;
+}
+
+static void add(struct lane_world *w, struct held *held)
+{
+    struct held *rest;
+    held->next = NULL;
+    lanes_add(&w->lanes, held, w->now_ns, &rest);
+    assert_null(rest);
+}
+
+/* Those would be suspects if the process were killed now. */
+static void test_no_more_are_claimed_than_can_run(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    enum { RUNS = 8 };
+    struct held *claimed[2 * RUNS];
+    lane_world_open(&w, &lane_world_two[1], 1, RUNS);
+    (void)lane_world_add(&w, 0, 2 * RUNS);
+    assert_int_equal(claim_all(&w, claimed, 2 * RUNS), RUNS);
+    assert_false(lanes_may_take(&w.lanes));
+    lanes_give_up(&w.lanes, claimed[0]);
+    lanes_give_up(&w.lanes, claimed[0]); /* nothing is left to give up */
+    assert_int_equal(claim_all(&w, claimed, 2 * RUNS), 1);
+    lane_world_close(&w);
+}
+
+static void test_what_ends_at_once_is_claimed_within_bounds_too(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    struct config_handler list[] = {{.match = ">", .kind = "log"}};
+    struct held *claimed[20];
+    lane_world_open(&w, list, 1, 8);
+    (void)lane_world_add(&w, 0, 20);
+    assert_int_equal(claim_all(&w, claimed, 20), 8);
+    lane_world_close(&w);
+}
+
+static void test_what_is_claimed_has_its_place_and_begins_next(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    struct held *claimed[6];
+    lane_world_open(&w, lane_world_two, 2, 8); /* of which one may have six */
+    (void)lane_world_add(&w, 0, 3);
+    assert_int_equal(claim_all(&w, claimed, 3), 3);
+    assert_int_equal(lane_world_add(&w, 0, 20), 17); /* it counts among those that are held */
+    (void)lane_world_add(&w, 1, 1);
+    assert_int_equal(lane_world_start_all(&w, 0, NULL), 3);
+    add(&w, claimed[2]);
+    add(&w, claimed[0]);
+    assert_ptr_equal(lanes_take(&w.lanes), claimed[2]);
+    assert_ptr_equal(lanes_take(&w.lanes), claimed[0]);
+    assert_null(lanes_take(&w.lanes));
+    assert_int_equal(w.lanes.all_running, 7);
+    assert_int_equal(w.lanes.claiming, 1);
+    lanes_end(&w.lanes, claimed[2], w.now_ns);
+    lanes_end(&w.lanes, claimed[0], w.now_ns);
+    lanes_give_up(&w.lanes, claimed[1]);
+    assert_int_equal(w.lanes.all_running, 4);
+    assert_int_equal(w.lanes.claiming, 0);
+    assert_int_equal(w.lanes.list[0].held, 3);
+    lane_world_close(&w);
+}
+
+static void test_what_is_to_run_alone_waits_for_those_that_are_claimed(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    struct held *claimed;
+    lane_world_open(&w, lane_world_two, 2, 8);
+    (void)lane_world_add(&w, 0, 1);
+    assert_int_equal(claim_all(&w, &claimed, 1), 1);
+    struct held *alone = lane_world_make(&w, 1);
+    alone->alone = true;
+    add(&w, alone);
+    (void)lane_world_add(&w, 0, 3); /* nor are more claimed beside it */
+    assert_false(lanes_may_take(&w.lanes));
+    add(&w, claimed);
+    assert_ptr_equal(lanes_take(&w.lanes), claimed);
+    assert_false(lanes_may_take(&w.lanes));
+    lanes_end(&w.lanes, claimed, w.now_ns);
+    assert_ptr_equal(lanes_take(&w.lanes), alone);
+    lane_world_close(&w);
+}
+
+static void test_only_what_is_not_claimed_is_given_back_at_first(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    struct held *claimed;
+    lane_world_open(&w, lane_world_two, 2, 8);
+    (void)lane_world_add(&w, 0, 1);
+    assert_int_equal(claim_all(&w, &claimed, 1), 1);
+    add(&w, claimed);
+    (void)lane_world_add(&w, 0, 1);
+    struct held *given_back = lanes_clear(&w.lanes, false);
+    assert_ptr_equal(given_back, &w.held[1]);
+    assert_null(given_back->next);
+    assert_ptr_equal(lanes_clear(&w.lanes, true), claimed);
+    assert_int_equal(w.lanes.all_running, 0);
+    assert_int_equal(w.lanes.list[0].held, 0);
+    assert_int_equal(w.lanes.list[0].bytes, 0);
+    lane_world_close(&w);
+}
+
 /* ---- time limits ---- */
 
 static void test_limits_are_told_in_their_order(void **state)
@@ -194,6 +310,24 @@ static void test_one_handler_wants_what_it_gets_through(void **state)
     want = lanes_want(&w.lanes, w.now_ns);
     assert_in_range(want.most, 295, 300);
     assert_in_range(want.places, 64, 67);
+    lane_world_close(&w);
+}
+
+/* That nothing has ended for an hour does not mean that runs take an hour. */
+static void test_an_idle_time_is_no_run(void **state)
+{
+    (void)state;
+    static struct lane_world w;
+    struct held *last = NULL;
+    lane_world_open(&w, &lane_world_two[1], 1, 100);
+    (void)lane_world_add(&w, 0, 1);
+    (void)lane_world_start_all(&w, 0, &last);
+    lanes_end(&w.lanes, last, w.now_ns += 100 * (int64_t)MS);
+    size_t most = lanes_want(&w.lanes, w.now_ns).most;
+    w.now_ns += 3600 * (int64_t)1000 * MS;
+    (void)lane_world_add(&w, 0, 1);
+    (void)lane_world_start_all(&w, 0, &last);
+    assert_int_equal(lanes_want(&w.lanes, w.now_ns).most, most);
     lane_world_close(&w);
 }
 
@@ -268,8 +402,14 @@ int main(void)
         cmocka_unit_test(test_what_ends_at_once_needs_no_share),
         cmocka_unit_test(test_the_lanes_are_as_before_when_all_has_ended),
         cmocka_unit_test(test_alone_is_alone),
+        cmocka_unit_test(test_no_more_are_claimed_than_can_run),
+        cmocka_unit_test(test_what_ends_at_once_is_claimed_within_bounds_too),
+        cmocka_unit_test(test_what_is_claimed_has_its_place_and_begins_next),
+        cmocka_unit_test(test_what_is_to_run_alone_waits_for_those_that_are_claimed),
+        cmocka_unit_test(test_only_what_is_not_claimed_is_given_back_at_first),
         cmocka_unit_test(test_limits_are_told_in_their_order),
         cmocka_unit_test(test_one_handler_wants_what_it_gets_through),
+        cmocka_unit_test(test_an_idle_time_is_no_run),
         cmocka_unit_test(test_a_full_lane_is_not_fetched_for),
         cmocka_unit_test(test_who_finds_something_behind_a_full_lane_goes_on),
         cmocka_unit_test(test_places_are_enough_for_all),

@@ -110,63 +110,6 @@ static void test_an_item_for_a_full_lane_need_not_be_taken_in_hand(void **state)
     lane_world_close(&w);
 }
 
-/* Its place was its own before it was claimed. */
-static void test_what_was_claimed_is_not_put_off(void **state)
-{
-    (void)state;
-    static struct lane_world w;
-    lane_world_open(&w, lane_world_two, 2, 8);
-    struct held *claimed = lane_world_make(&w, 0), *alone = lane_world_make(&w, 0);
-    assert_true(lanes_reserve(&w.lanes, claimed, w.now_ns));
-    claimed->claim_position = 5;
-    assert_int_equal(lane_world_add(&w, 0, 50), 50 - 5); /* of 6 */
-    alone->alone = true;
-    assert_false(lanes_put_off(&w.lanes, claimed, w.now_ns));
-    assert_false(lanes_put_off(&w.lanes, alone, w.now_ns));
-    struct held *rest;
-    lanes_add(&w.lanes, claimed, w.now_ns, &rest);
-    assert_null(rest);
-    for (rest = lanes_clear(&w.lanes, false); rest; rest = rest->next)
-        assert_ptr_not_equal(rest, claimed); /* nor given back while it can be run */
-    assert_ptr_equal(lanes_clear(&w.lanes, true), claimed);
-    lane_world_close(&w);
-}
-
-static void test_no_more_are_claimed_than_have_places(void **state)
-{
-    (void)state;
-    static struct lane_world w;
-    enum { MOST = 6 };
-    struct held *claimed[MOST], *rest;
-    lane_world_open(&w, lane_world_two, 2, 8);
-    for (size_t i = 0; i < MOST; i++) {
-        claimed[i] = lane_world_make(&w, 0);
-        assert_true(lanes_reserve(&w.lanes, claimed[i], w.now_ns));
-        assert_true(lanes_reserve(&w.lanes, claimed[i], w.now_ns)); /* claimed again: once */
-    }
-    struct held *more = lane_world_make(&w, 0);
-    assert_false(lanes_reserve(&w.lanes, more, w.now_ns));
-    assert_true(more->place.delay_ms > 0);
-    lanes_give_up(&w.lanes, claimed[0]);
-    lanes_give_up(&w.lanes, claimed[0]); /* nothing is left to give up */
-    lanes_give_up(&w.lanes, more);
-    assert_true(lanes_reserve(&w.lanes, more, w.now_ns));
-    assert_int_equal(lane_world_add(&w, 0, 1), 1);
-    for (size_t i = 1; i < MOST; i++) {
-        lanes_add(&w.lanes, claimed[i], w.now_ns, &rest);
-        assert_null(rest);
-    }
-    lanes_add(&w.lanes, more, w.now_ns, &rest);
-    assert_null(rest);
-    assert_int_equal(lane_world_start_all(&w, 0, NULL), MOST);
-    for (size_t i = 1; i < MOST; i++)
-        lanes_end(&w.lanes, claimed[i], w.now_ns);
-    lanes_end(&w.lanes, more, w.now_ns);
-    assert_int_equal(w.lanes.list[0].held, 0);
-    assert_int_equal(w.lanes.list[0].bytes, 0);
-    lane_world_close(&w);
-}
-
 static void test_payloads_of_one_leave_room_for_others(void **state)
 {
     (void)state;
@@ -184,12 +127,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_lane_puts_off_and_others_have_room),
-        cmocka_unit_test(test_no_more_are_claimed_than_have_places),
         cmocka_unit_test(test_what_is_put_off_comes_back_at_the_handlers_pace),
         cmocka_unit_test(test_what_is_put_off_for_long_leaves_the_event_log),
         cmocka_unit_test(test_no_more_wait_in_the_event_log_than_could_be_in_hand),
         cmocka_unit_test(test_an_item_for_a_full_lane_need_not_be_taken_in_hand),
-        cmocka_unit_test(test_what_was_claimed_is_not_put_off),
         cmocka_unit_test(test_payloads_of_one_leave_room_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,9 +39,11 @@ RULES = [
         "    bool run = (!held->alone && held->claim_position != 0) || "
         "outcomes_decide(outcomes, held);\n    if (run ||",
         "event-processor/retries.c",
-        "    if (outcomes_decide(retries->use.outcomes, held))\n        to_runner(retries, held);\n"
+        "    if (outcomes_decide(retries->use.outcomes, held))\n"
+        "        retries->use.to_runner(retries->use.ctx, held);\n"
         "    else\n        outcomes_go_on(retries->use.outcomes, held);\n}",
-        "    held->run.attempt = held->attempt;\n    to_runner(retries, held);\n}",
+        "    held->run.attempt = held->attempt;\n"
+        "    retries->use.to_runner(retries->use.ctx, held);\n}",
     ),
     # ---- the order of things ----
     (
@@ -226,8 +228,8 @@ RULES = [
     (
         "more of a handler than it allows",
         "event-processor/lanes.c",
-        "    return lane->running < lane->most &&\n",
-        "    return lane->running <= lane->most &&\n",
+        "lane->running >= lane->most)\n",
+        "lane->running > lane->most)\n",
     ),
     # ---- logs that lose something ----
     (
