@@ -55,6 +55,8 @@ static enum decision decide_open(const struct status_entry *cell,
         return DECIDE_NEXT;
     if (cell->state.status == STATUS_PROCESSING && !beyond)
         return decide_processing(cell, delivery);
+    if (delivery->folded) /* and has not won: the table is not of the log that keeps it */
+        return DECIDE_LEAVE;
     return item || delivery->again ? DECIDE_CLAIM : DECIDE_RUN;
 }
 

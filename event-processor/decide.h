@@ -38,7 +38,8 @@ struct decide_delivery {
     bool again;          /* the bus has delivered it before */
     uint32_t generation; /* of an event log's delivery 0 */
     uint32_t attempt;    /* that it is for; of an event log's delivery 1 */
-    bool claimed;        /* a record that names it was appended in this process, and folded ... */
+    bool claimed;        /* it was to be run in this process before; */
+    bool folded;         /* a record that names it was appended for that, and folded, ... */
     bool is_own;         /* ... and is the cell's last */
     struct status_delivery instead_of; /* the delivery that it has the place of, if any */
     bool looked; /* it is known which delivery the cell's `processing` names: */

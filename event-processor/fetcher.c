@@ -96,20 +96,28 @@ static bool put_off_item(struct fetcher *fetcher, struct bus_delivery *delivery,
     return true;
 }
 
-/* Where the event isn't kept its record stays NULL: the table must say so too. */
+/* Where the event isn't kept its record stays NULL: the table must say so too. The same where
+ * another event has its position, since the event log is not the one then that the item comes from;
+ * but what has conflicted with another event is known by the id of its position. */
 static bool read_event(struct fetcher *fetcher, struct held *held)
 {
-    struct event_id id = held->id;
+    struct view stream = view_of(fetcher->use->event_stream), name;
+    struct event_id came_with, own;
     struct bus_record *record = NULL;
     enum err e = bus_log_read(fetcher->use->event_log, held->run.position, READ_MS, &record);
     if (e == ERR_NOT_FOUND)
         return true;
     if (e)
         return false;
+    bool proper = event_identity(record, fetcher->use->ns, stream.data, &came_with, &name);
+    id_of_position(stream, held->run.position, &own);
+    if (!id_equal(&came_with, &held->id) && !id_equal(&own, &held->id)) {
+        bus_record_free(record);
+        return true;
+    }
     in_hand_set_record(fetcher->hand, held, record);
-    identify(fetcher, held);
-    held->malformed = held->malformed && id_equal(&held->id, &id);
-    held->id = id; /* whether that is what is there now, the table says */
+    held->malformed = !proper;
+    held->handler = handlers_find(fetcher->use->handlers, name);
     return true;
 }
 

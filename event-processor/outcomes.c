@@ -188,6 +188,7 @@ static struct decide_delivery describe(const struct outcomes *outcomes, const st
                                     .generation = held->generation,
                                     .attempt = held->attempt,
                                     .claimed = held->cleared,
+                                    .folded = held->claim_position != 0,
                                     .is_own = is_claim || (looked && held->looked_own),
                                     .looked = looked,
                                     .named = held->named};

@@ -70,18 +70,20 @@ void mem_world_open_gate(struct mem_world *world)
 
 static _Atomic(enum err) readers_get;
 static struct bus_log *_Atomic read_log; /* NULL: all */
-static _Atomic int reading;              /* readers that get records */
+static struct bus_log *_Atomic event_log;
+static _Atomic int reading[2]; /* readers that get records: of other logs, of the event log */
 
 static enum err told_reader_next(struct bus_reader *reader, int64_t timeout_ms,
                                  struct bus_record **ret, size_t max, size_t *ret_count)
 {
-    atomic_fetch_add(&reading, 1);
+    _Atomic int *count = &reading[reader->log == atomic_load(&event_log)];
+    atomic_fetch_add(count, 1);
     struct bus_log *log = atomic_load(&read_log);
     enum err e = atomic_load(&readers_get);
     bool told = e != ERR_NONE && (!log || log == reader->log);
     if (!told)
         e = bus_mem_driver.reader_next(reader, timeout_ms, ret, max, ret_count);
-    atomic_fetch_sub(&reading, 1);
+    atomic_fetch_sub(count, 1);
     if (told && e != ERR_STALE) /* else it would be asked too often */
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return e;
@@ -89,12 +91,13 @@ static enum err told_reader_next(struct bus_reader *reader, int64_t timeout_ms,
 
 void mem_world_set_readers(struct mem_world *world, struct bus_log *log, enum err e)
 {
-    (void)world;
     atomic_store(&readers_get, ERR_NONE);
     atomic_store(&read_log, log);
     atomic_store(&readers_get, e);
-    if (e != ERR_NONE)
-        assert_until(atomic_load(&reading) == 0);
+    if (e != ERR_NONE && log != world->events)
+        assert_until(atomic_load(&reading[0]) == 0);
+    if (e != ERR_NONE && (!log || log == world->events))
+        assert_until(atomic_load(&reading[1]) == 0);
 }
 
 /* ---- consumers ---- */
@@ -190,6 +193,7 @@ void mem_world_open_at(struct mem_world *world, const struct clock *clock, int64
     world->bus->driver = &gated;
     settings_event_log(&world->settings.shared, &names, &spec);
     assert_int_equal(bus_log_open(world->bus, &spec, &world->events), ERR_NONE);
+    atomic_store(&event_log, world->events);
     settings_status_log(&world->settings.shared, group, &names, &spec);
     assert_int_equal(bus_log_open(world->bus, &spec, &world->statuses), ERR_NONE);
     settings_dead_log(&world->settings.shared, &names, &spec);

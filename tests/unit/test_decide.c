@@ -154,6 +154,26 @@ static void test_who_is_processing_it(void **state)
     }
 }
 
+/* A claim that was folded wins, or what it has lost against is no reason to claim once more: else it
+ * was appended to another log than the table is of, again and again until that is noticed. */
+static void test_a_claim_that_was_folded_and_is_not_there(void **state)
+{
+    (void)state;
+    struct decide_delivery item = item_delivery(0, 4), again = event_delivery();
+    struct status_entry retrying = cell(ours, STATUS_RETRYING, AT);
+    struct status_entry accepted = cell(ours, STATUS_ACCEPTED, AT);
+    accepted.state.attempt = 0;
+    again.again = true;
+    item.claimed = again.claimed = true; /* the runs that it is asked for once more */
+    assert_int_equal(decide(&retrying, 1, &item), DECIDE_CLAIM);
+    assert_int_equal(decide(&accepted, 1, &again), DECIDE_CLAIM);
+    item.folded = again.folded = true;
+    assert_int_equal(decide(&retrying, 1, &item), DECIDE_LEAVE);
+    assert_int_equal(decide(&accepted, 1, &again), DECIDE_LEAVE);
+    item.attempt = 3; /* the cell has come as far meanwhile */
+    assert_int_equal(decide(&retrying, 1, &item), DECIDE_NEXT);
+}
+
 /* An item that has the place of one that is lost is what the record names, as that one was. */
 static void test_an_item_instead_of_a_lost_delivery(void **state)
 {
@@ -223,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_items_before_and_after_the_cell),
         cmocka_unit_test(test_the_event_log_does_not_bring_back_what_was_replayed),
         cmocka_unit_test(test_who_is_processing_it),
+        cmocka_unit_test(test_a_claim_that_was_folded_and_is_not_there),
         cmocka_unit_test(test_an_item_instead_of_a_lost_delivery),
         cmocka_unit_test(test_what_the_log_has_dropped_is_gone),
         cmocka_unit_test(test_a_conflict_that_is_known_by_its_positions_id_has_ended),

@@ -166,13 +166,15 @@ static struct bus_log *open_retry_log(void)
     return log;
 }
 
-static void publish_item(struct bus_log *log, const struct event_id *id, uint64_t position)
+static void publish_item(struct bus_log *log, const struct event_id *id, uint64_t position,
+                         uint32_t attempt)
 {
     struct log_names names;
     struct bus_log_spec spec;
     struct bus_receipt receipt;
     struct buf bytes;
-    struct retry_item item = {.id = *id, .event_position = position, .attempt = 1, .due_ms = 1};
+    struct retry_item item = {
+        .id = *id, .event_position = position, .attempt = attempt, .due_ms = 1};
     settings_retry_log(&world.settings.shared, world.settings.group, &names, &spec);
     buf_init(&bytes, 128);
     assert_int_equal(retry_item_write(&item, &bytes), ERR_NONE);
@@ -194,12 +196,41 @@ static void test_an_attempt_beyond_the_end_holds_up_nobody(void **state)
     struct bus_log *retries = open_retry_log();
     uint64_t position = mem_world_event(&world, "n", "a", &id);
     id_make(&clock_system, &lost);
-    publish_item(retries, &lost, position + 50);
-    publish_item(retries, &id, position);
+    publish_item(retries, &lost, position + 50, 1);
+    publish_item(retries, &id, position, 1);
     one_start_simulating(&world, &ones[0], "a", 0);
     assert_until(one_status(&ones[0], &id) == STATUS_PROCESSED);
     assert_until(bus_log_end(retries, 1000, &end) == ERR_NONE && end.count == 1);
     assert_int_equal(end.first, 1);
+    assert_true(one_drain(&ones[0], DRAIN_MS));
+    ones_finish(ones, 1);
+}
+
+/* Its table still has the one that was lost. */
+static void test_an_attempt_is_not_made_with_who_is_at_its_position_now(void **state)
+{
+    (void)state;
+    struct event_id lost = {{0}}, other = {{0}}, named;
+    struct bus_record *letter;
+    struct bus_log *retries = open_retry_log();
+    one_start_simulating(&world, &ones[0], "a", 0);
+    mem_world_event(&world, "n", "{\"simulate\":[\"fail:after=1h\"]}", &lost);
+    assert_until(one_status(&ones[0], &lost) == STATUS_RETRYING);
+    uint64_t epoch = one_stats(&ones[0]).reflects.epoch;
+    mem_world_set_readers(&world, world.events, ERR_UNAVAILABLE); /* it hears of that late */
+    bus_mem_lose_tail(world.events, 0);
+    assert_int_equal(mem_world_event(&world, "n", "{\"simulate\":[\"never\"]}", &other), 1);
+    publish_item(retries, &lost, 1, 2);
+    assert_until(one_deliveries(&ones[0], "returned") == 1 ||
+                 one_stats(&ones[0]).reflects.epoch > epoch);
+    mem_world_set_readers(&world, world.events, ERR_NONE);
+    assert_until(one_status(&ones[0], &other) == STATUS_DEAD);
+    assert_until(one_deliveries(&ones[0], "void") == 1);
+    assert_int_equal(mem_world_last(world.dead), 1);
+    assert_int_equal(bus_log_read(world.dead, 1, 1000, &letter), ERR_NONE);
+    assert_true(id_parse(bus_record_header(letter, "Tidings-Event-Id"), &named));
+    assert_true(id_equal(&named, &other));
+    bus_record_free(letter);
     assert_true(one_drain(&ones[0], DRAIN_MS));
     ones_finish(ones, 1);
 }
@@ -210,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_an_attempt_beyond_the_end_holds_up_nobody),
+        test(test_an_attempt_is_not_made_with_who_is_at_its_position_now),
         test(test_a_tail_lost_while_processors_run),
         test(test_a_log_made_anew_while_processors_run),
         test(test_a_tail_lost_while_none_runs),
