@@ -41,10 +41,11 @@ PROCESSOR_SRC := $(wildcard event-processor/*.c)
 GATEWAY_O := $(GATEWAY_SRC:%.c=$(B)/obj/%.o)
 PROCESSOR_O := $(PROCESSOR_SRC:%.c=$(B)/obj/%.o)
 PARTS_A := $(B)/libgateway.a $(B)/libprocessor.a $(B)/libcommon.a
+UNIT_A := $(B)/libunit.a $(PARTS_A)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 LIMITS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/limits/*.c))
-UNIT_LIB_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+UNIT_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
 all: $(B)/http-gateway $(B)/event-processor ## Build both services into build/
@@ -64,6 +65,7 @@ $(B)/http-gateway $(B)/event-processor:
 $(B)/libcommon.a: $(COMMON_O)
 $(B)/libgateway.a: $(filter-out %/main.o,$(GATEWAY_O)) $(B)/gen/openapi.o
 $(B)/libprocessor.a: $(filter-out %/main.o,$(PROCESSOR_O))
+$(B)/libunit.a: $(UNIT_O)
 $(B)/lib%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -171,10 +173,10 @@ $(B)/sim: $(SIM_O) $(PARTS_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(SIM_CALLS:%=-Wl,--wrap=%) -o $@ $(SIM_O) $(PARTS_A) $(LIBS)
 fuzz-build: $(FUZZ)
-$(B)/tests/%: $(B)/obj/tests/unit/%.o $(UNIT_LIB_O) $(PARTS_A)
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(UNIT_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PARTS_A) -lcmocka $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(UNIT_A) -lcmocka $(LIBS)
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(PARTS_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS_A) $(LIBS)
