@@ -225,6 +225,7 @@ void nats_ack_parse(struct view text, struct nats_ack *ret);
 enum nats_log_state {
     NATS_LOG_UNCHECKED, /* nobody has answered */
     NATS_LOG_MISSING,   /* and cannot be made now */
+    NATS_LOG_DELETED,   /* and made anew at due_ms, not before */
     NATS_LOG_SOUND,
     NATS_LOG_BROKEN,
 };

@@ -111,7 +111,9 @@ static natsStatus examine(struct nats_bus *bus, struct nats_log *log, struct nat
     return s;
 }
 
-static enum nats_log_state check(struct nats_bus *bus, struct nats_log *log,
+/* One that was just there is being deleted: the server answers for it before its files are gone,
+ * and would remove those of one that is made meanwhile. */
+static enum nats_log_state check(struct nats_bus *bus, struct nats_log *log, bool was_there,
                                  struct nats_session *session, struct err_detail *detail)
 {
     enum nats_log_state state = NATS_LOG_UNCHECKED;
@@ -122,6 +124,10 @@ static enum nats_log_state check(struct nats_bus *bus, struct nats_log *log,
     jsOptions_Init(&options);
     options.Wait = ASK_TIMEOUT_MS;
     natsStatus s = js_GetStreamInfo(&info, nats_js(session), log->name, &options, &code);
+    if (nats_err_of(s, code) == ERR_NOT_FOUND && was_there) {
+        (void)err_set(detail, ERR_UNAVAILABLE, "stream %s was deleted", log->name);
+        return NATS_LOG_DELETED;
+    }
     if (nats_err_of(s, code) == ERR_NOT_FOUND) {
         s = make_stream(log, nats_js(session), &options, &info, &code);
         state = is_hopeless(code) ? NATS_LOG_BROKEN : NATS_LOG_MISSING;
@@ -140,7 +146,8 @@ static enum nats_log_state check(struct nats_bus *bus, struct nats_log *log,
 
 static bool is_due(const struct nats_log *log, uint64_t round)
 {
-    bool known = log->state == NATS_LOG_BROKEN || atomic_load(&log->sound_round) == round;
+    bool known = log->state == NATS_LOG_BROKEN || log->state == NATS_LOG_DELETED ||
+                 atomic_load(&log->sound_round) == round;
     return !known || nats_now_ms() >= log->due_ms;
 }
 
@@ -177,10 +184,11 @@ static void tend(struct nats_bus *bus, struct nats_log *log, struct nats_session
     struct err_detail detail = {""};
     pthread_mutex_lock(&bus->lock);
     bool due = round > 0 && is_due(log, round);
+    bool was_there = log->state == NATS_LOG_SOUND;
     pthread_mutex_unlock(&bus->lock);
     if (!due)
         return;
-    enum nats_log_state state = check(bus, log, session, &detail);
+    enum nats_log_state state = check(bus, log, was_there, session, &detail);
     if (!natsConnection_IsClosed(session->nc)) /* else nothing was found out */
         note(bus, log, round, state, &detail);
 }
