@@ -8,7 +8,7 @@
 
 struct grpc_stream;
 
-#define GRPC_STREAM_WAIT_MS 10000
+#define GRPC_STREAM_WAIT_MS 30000
 
 /* Opens a call on 127.0.0.1:port with a connection of its own. Aborts where the machine is at
  * fault. */

@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-#define UNTIL_LIMIT_MS 10000
+#define UNTIL_LIMIT_MS 30000
 
 /* Looks at the condition each millisecond; fails the test if it isn't true in time. */
 #define assert_until(condition)                                               \
