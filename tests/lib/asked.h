@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-enum { PATIENCE_MS = 8000 };
+enum { PATIENCE_MS = 25000 };
 
 struct asked {
     struct mem_world world;

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { PATIENCE_MS = 8000 };
+enum { PATIENCE_MS = 25000 };
 
 static void on_answer(void *ctx, enum err e, const char *message,
                       const struct replay_progress *progress)

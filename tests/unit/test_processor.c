@@ -215,9 +215,10 @@ static void test_all_is_processed_although_the_bus_comes_and_goes(void **state)
     enum { EVENTS = 600 };
     one_start_simulating(&world, &ones[0], "a", 3);
     one_start_simulating(&world, &ones[1], "b", 3);
-    for (int round = 0; round < 6; round++) {
+    for (size_t round = 1; round <= 6; round++) {
         mem_processor_publish(&world, EVENTS / 6);
-        assert_until(one_in_hand(&ones[0]) + one_in_hand(&ones[1]) > 0);
+        assert_until(one_in_hand(&ones[0]) + one_in_hand(&ones[1]) > 0 ||
+                     one_stats(&ones[0]).counts[STATUS_PROCESSED] == round * (EVENTS / 6));
         bus_mem_set_away(world.bus, true);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* for that long */
         bus_mem_set_away(world.bus, false);
@@ -236,7 +237,7 @@ static void test_logs_made_anew_are_taken_up(void **state)
     static struct one one;
     one_start_simulating(&world, &one, "one", 100);
     mem_processor_publish(&world, 50);
-    assert_until(one_in_hand(&one) > 0);
+    assert_until(one_in_hand(&one) > 0 || one_deliveries(&one, "processed") > 0);
     bus_mem_renew(world.events);
     bus_mem_renew(world.statuses);
     mem_processor_publish(&world, 20);
