@@ -4,8 +4,6 @@
 #include "tests/lib/each_failure.h"
 #include "tests/lib/unit.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -425,51 +423,6 @@ static void test_each_failing_allocation_changes_nothing(void **state)
     }
 }
 
-/* ---- threads ---- */
-
-struct reading {
-    struct status_table *table;
-    atomic_bool stop;
-};
-
-static void *read_all_the_time(void *arg)
-{
-    struct reading *reading = arg;
-    uint64_t seed = 7;
-    while (!atomic_load(&reading->stop)) {
-        struct status_reflects reflects;
-        struct status_entry entry;
-        uint64_t number = 1 + next_random(&seed) % 20000;
-        struct event_id id = id_of(number);
-        bool found = status_table_find(reading->table, &id, &entry, &reflects);
-        /* What an answer reflects is true under the same lock. */
-        if (found != (number <= reflects.event_position) ||
-            (found && number <= reflects.status_position && !status_ended(entry.state.status)))
-            return reading;
-    }
-    return NULL;
-}
-
-static void test_readers_see_what_the_positions_promise(void **state)
-{
-    (void)state;
-    struct reading reading = {.table = new_table()};
-    pthread_t threads[2];
-    for (size_t i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, read_all_the_time, &reading), 0);
-    for (uint64_t i = 1; i <= 20000; i++) {
-        add(reading.table, i, i);
-        assert_true(apply(reading.table, i, i, processed, i, 0));
-    }
-    atomic_store(&reading.stop, true);
-    for (size_t i = 0; i < 2; i++) {
-        void *failed;
-        pthread_join(threads[i], &failed);
-        assert_null(failed);
-    }
-    status_table_free(reading.table);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,7 +438,6 @@ int main(void)
         cmocka_unit_test(test_an_event_takes_at_most_48_bytes),
         cmocka_unit_test(test_names_beyond_the_bound_share_one),
         cmocka_unit_test(test_each_failing_allocation_changes_nothing),
-        cmocka_unit_test(test_readers_see_what_the_positions_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
