@@ -72,16 +72,29 @@ def chance():
 
 
 def is_wanted(item):
-    """What is of documents and scripts is not for builds with sanitizers: tests/README.md."""
+    """What is left out with which sanitizer: pytest.ini."""
     alone = os.environ.get("TIDINGS_ALONE")
     if alone and (alone == "yes") != bool(item.get_closest_marker("alone")):
+        return False
+    if SANITIZED == "tsan" and item.get_closest_marker("sequential"):
         return False
     return not (SANITIZED and item.get_closest_marker("documents"))
 
 
+def long_ones_first(items):
+    """Each worker begins with some of them: of the last one, others would wait for the end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    long = [item for item in items if item.get_closest_marker("long")]
+    ordered = [item for item in items if item not in long]
+    for number, item in enumerate(long):
+        share = len(items) * (number % workers) // workers
+        ordered.insert(share + number // workers, item)
+    return ordered
+
+
 def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
-    items[:] = filter(is_wanted, items)
+    items[:] = long_ones_first([item for item in items if is_wanted(item)])
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -10,6 +10,8 @@ from bus_client import stream_info
 from http_client import EVENTS, JSON, Closed, Connection, raw, request
 from program import PATIENCE_S, SANITIZED
 
+pytestmark = pytest.mark.sequential
+
 PROBLEM = "application/problem+json"
 LIMIT = 1024 * 1024
 

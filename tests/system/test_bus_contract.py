@@ -16,6 +16,8 @@ from program import PATIENCE_S
 from tidings import Gateway, Processor
 from wait import until
 
+pytestmark = pytest.mark.sequential
+
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

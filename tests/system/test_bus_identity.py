@@ -8,6 +8,8 @@ import pytest
 
 from bus_client import messages
 
+pytestmark = pytest.mark.sequential
+
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "bus.md"
 
 

@@ -28,6 +28,8 @@ from grpc_client import Client
 from http_client import EVENTS
 from program import ROOT
 
+pytestmark = pytest.mark.sequential
+
 TIME = "2026-03-04T05:06:07.089Z"
 EVERY_BYTE = base64.b64encode(bytes(range(256))).decode()
 

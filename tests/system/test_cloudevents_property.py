@@ -30,6 +30,8 @@ from cloud_events import (
 from http_client import EVENTS
 from program import BUILD, SANITIZED
 
+pytestmark = pytest.mark.sequential
+
 EXAMPLES = 40 if SANITIZED else 200
 SEED = int(os.environ.get("TIDINGS_SEED", random.randrange(1 << 30)))
 set_hypothesis_home_dir(os.path.join(BUILD, "hypothesis"))
@@ -147,6 +149,7 @@ def check(gateway, bus, sent, more, data, mode):
     assert_same(expected, {**by_the_python_sdk(headers, payload), "data": payload})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 def test_any_event_comes_out_as_it_went_in(shared, gateway, mode):
     print(f"TIDINGS_SEED={SEED}")

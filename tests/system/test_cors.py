@@ -4,6 +4,8 @@ import pytest
 
 from http_client import EVENTS
 
+pytestmark = pytest.mark.sequential
+
 PAGE = {"Origin": "https://app.example.com"}
 STRANGER = {"Origin": "https://evil.example"}
 

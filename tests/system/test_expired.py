@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from bus_client import messages, on_bus, stream_info, until_all_acknowledged
 from grpc_client import Client, Status, pb
 from program import PATIENCE_S
@@ -173,6 +175,7 @@ def delete_stream(url, stream):
     on_bus(url, delete)
 
 
+@pytest.mark.long
 def test_attempts_to_come_that_are_deleted_come_after_all(tidings):
     tidings.nats()
     url = tidings.bus.url

@@ -6,6 +6,8 @@ from google.protobuf import descriptor_pb2
 
 from grpc_client import health_pb, pb, reflection
 
+pytestmark = pytest.mark.sequential
+
 SERVICES = {
     "events.EventService",
     "grpc.health.v1.Health",

@@ -11,6 +11,8 @@ from http_client import EVENTS, JSON, Connection, request
 from program import PATIENCE_S, ROOT
 from wait import until
 
+pytestmark = pytest.mark.sequential
+
 
 def series(name, **labels):
     """As /metrics writes it: labels in the order given."""

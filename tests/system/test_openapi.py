@@ -16,6 +16,8 @@ from http_client import EVENTS, JSON
 from program import ROOT, SANITIZED, clean_environment
 from sse_client import STREAM, Stream
 
+pytestmark = pytest.mark.sequential
+
 NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 
 with open(os.path.join(ROOT, "docs/openapi.json"), encoding="utf-8") as text:
@@ -287,6 +289,7 @@ EXAMPLES = 10 if SANITIZED else 40  # an operation and phase
 HERE = os.path.join(ROOT, "tests/system/schemathesis")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 def test_schemathesis_finds_nothing(shared, gateway, tmp_path, seed):
     """All of its checks, with good data and bad, on a gateway with a processor behind it."""

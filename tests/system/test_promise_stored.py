@@ -5,6 +5,8 @@ However often programs are killed.
 
 import time
 
+import pytest
+
 from bus_client import redeliveries, stored_ids
 from conftest import rounds
 from grpc_client import until_all_processed, until_digests_agree
@@ -56,6 +58,7 @@ def tell(tidings, chance, kill):
     return load
 
 
+@pytest.mark.long
 def test_gateway_is_killed(tidings, chance):
     start(tidings, gateways=2)
 
@@ -68,6 +71,7 @@ def test_gateway_is_killed(tidings, chance):
     assert load.broken > 0, "no client noticed any kill: the test shows nothing"
 
 
+@pytest.mark.long
 def test_nats_is_killed(tidings, chance):
     start(tidings)
 
@@ -86,6 +90,7 @@ def test_nats_is_killed(tidings, chance):
             )
 
 
+@pytest.mark.long
 def test_processors_are_killed(tidings, chance):
     start(tidings)
 
@@ -105,6 +110,7 @@ def test_processors_are_killed(tidings, chance):
     assert redeliveries(tidings.bus.url) > 0, "none had anything in hand: the test shows nothing"
 
 
+@pytest.mark.long
 def test_everything_is_killed_at_once(tidings, chance):
     start(tidings)
 

@@ -11,6 +11,8 @@ from grpc_client import Client
 from program import BUILD, PATIENCE_S, clean_environment
 from tidings import Tidings
 
+pytestmark = pytest.mark.sequential
+
 EVENTS, STATUS, DEAD = "TIDINGS_EVENTS", "TIDINGS_STATUS_default", "TIDINGS_DEAD"
 RETRY = "TIDINGS_RETRY_default"
 SUBJECTS = {
