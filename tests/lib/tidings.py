@@ -7,8 +7,11 @@ import threading
 
 from http_client import Http
 from ports import free_port
-from program import BUILD, PATIENCE_S, Program
+from program import BUILD, PATIENCE_S, SANITIZED, Program
 from wait import until
+
+# A gateway starts a thread for each connection, and a thread costs a sanitizer a megabyte.
+FEWER_THREADS = {"max_connections": 128} if SANITIZED else {}
 
 
 def connects(port):
@@ -160,6 +163,7 @@ class Tidings:
             "bus": self.bus_url,
             "listen": f"127.0.0.1:{free_port()}",
             "processor": f"ipv4:{addresses}",
+            **FEWER_THREADS,
             **flags,
         }
         gateway = Gateway(
