@@ -105,13 +105,12 @@ static void a_cut_costs_no_more_than_the_reconnect(void **state)
     bus_fixture_end(&f);
 }
 
-static void closing_waits_for_no_answers(void **state)
+/* How long it takes to close a bus that has asked about its logs and has no answer. */
+static int64_t closing_took_ms(void)
 {
     enum { LOGS = 4 };
     struct bus *bus = NULL;
     const struct bus_options options = {.url = world.url};
-    (void)state;
-    nats_relay_silence(relay, "$JS.API.STREAM.");
     assert_int_equal(bus_open(&options, &bus, NULL), ERR_NONE);
     for (int i = 0; i < LOGS; i++) {
         struct bus_log *log = NULL;
@@ -126,7 +125,17 @@ static void closing_waits_for_no_answers(void **state)
     assert_int_equal(bus_wait_ready(bus, 1000, NULL), ERR_DEADLINE); /* it asks by then */
     int64_t began = test_now_ms();
     bus_close(bus);
-    assert_true(test_now_ms() - began < 900);
+    return test_now_ms() - began;
+}
+
+/* In one of several times at least: the machine may be busy. */
+static void closing_waits_for_no_answers(void **state)
+{
+    int times = 1;
+    (void)state;
+    nats_relay_silence(relay, "$JS.API.STREAM.");
+    while (closing_took_ms() >= 900)
+        assert_true(times++ < 5);
     nats_relay_silence(relay, NULL);
 }
 
@@ -168,27 +177,35 @@ static void an_unanswered_check_takes_nothing_away(void **state)
     bus_fixture_end(&f);
 }
 
-/* A subscription, a request, an answer: nothing of it may lie in a buffer until the I/O thread
- * looks by itself, each 50 ms. */
-static void a_subscribing_reader_is_not_kept_waiting(void **state)
+enum { READERS = 60, SLOW_MS = 45 };
+
+static int slow_readers(struct bus_fixture *f)
 {
-    enum { TIMES = 60, SLOW_MS = 45 };
-    struct bus_fixture f;
     int slow = 0;
-    (void)state;
-    bus_fixture_begin(&f, &world, NULL);
-    bus_fixture_publish_many(&f, 1, 1);
-    for (int i = 0; i < TIMES; i++) {
+    for (int i = 0; i < READERS; i++) {
         struct bus_reader *reader = NULL;
         struct bus_record *record = NULL;
         size_t count = 0;
-        assert_int_equal(bus_reader_open(f.log, 0, false, &reader), ERR_NONE);
+        assert_int_equal(bus_reader_open(f->log, 0, false, &reader), ERR_NONE);
         int64_t began = test_now_ms();
         assert_int_equal(bus_reader_next(reader, TEST_LIMIT_MS, &record, 1, &count), ERR_NONE);
         slow += test_now_ms() - began >= SLOW_MS;
         bus_reader_close(reader);
     }
-    assert_true(slow < TIMES / 12);
+    return slow;
+}
+
+/* A subscription, a request, an answer: nothing of it may lie in a buffer until the I/O thread
+ * looks by itself, each 50 ms. In one of several times at least: the machine may be busy. */
+static void a_subscribing_reader_is_not_kept_waiting(void **state)
+{
+    struct bus_fixture f;
+    int times = 1;
+    (void)state;
+    bus_fixture_begin(&f, &world, NULL);
+    bus_fixture_publish_many(&f, 1, 1);
+    while (slow_readers(&f) >= READERS / 12)
+        assert_true(times++ < 5);
     bus_fixture_end(&f);
 }
 
