@@ -124,7 +124,7 @@ static void a_caller_that_gives_up_closes_the_stream(void **state)
 static void a_deadline_closes_the_stream(void **state)
 {
     const struct rpc_fixture *f = *state;
-    struct grpc_stream *s = grpc_stream_open(f->port, OPEN, 100);
+    struct grpc_stream *s = grpc_stream_open(f->port, OPEN, 1500);
     grpc_stream_send(s, VIEW("x"));
     assert_true(rpc_fixture_opened(1));
     check_status(s, 4);
