@@ -63,6 +63,16 @@ static void check_delay(const struct world *world, const struct status_change *c
                  (long long)delay_ms);
 }
 
+/* Only what was in the hands of a processor that has vanished is run alone. */
+static void check_alone(const struct world *world, const struct status_change *change)
+{
+    const struct plan *plan = &world->plan;
+    bool drained = plan->stops && plan_drains_in_time(plan) && !plan->crashing;
+    if (change->state.alone && (drained || !plan_is_faulty(plan)))
+        sim_fail("position %llu is run alone although nobody has vanished",
+                 (unsigned long long)change->event_position);
+}
+
 static void note_due(const struct status_change *change)
 {
     uint32_t generation = change->state.generation, attempt = change->state.attempt;
@@ -84,6 +94,7 @@ static void check_change(const struct world *world, const struct status_batch *b
               LOG_U64("previous", change->previous_position),
               LOG_U64("delivery", change->delivery.position),
               LOG_VIEW("by", status_batch_processor(batch)));
+    check_alone(world, change);
     if (change->state.status != STATUS_RETRYING)
         return;
     note_due(change);
