@@ -187,7 +187,7 @@ static void test_a_drain_runs_what_it_has_claimed(void **state)
     world.settings.concurrency = RUNS;
     one_start_with(&world, &one, "one", &handler, 1);
     publish("a", "{\"simulate\":[\"fail\",\"ok\"]}", EVENTS);
-    assert_until(count_of(&one, STATUS_PROCESSING) > RUNS);
+    assert_until(count_of(&one, STATUS_PROCESSING) > 0);
     assert_true(one_drain(&one, DRAIN_MS));
     assert_true(one_stats(&one).events == EVENTS);
     assert_true(count_of(&one, STATUS_PROCESSED) < EVENTS);
