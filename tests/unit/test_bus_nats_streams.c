@@ -254,11 +254,13 @@ static void a_stream_deleted_while_running_is_made_again(void **state)
     bus_fixture_begin(&f, &world, NULL);
     snprintf(subject, sizeof subject, "%s.a", f.prefix);
     const struct bus_message message = {.subject = subject, .payload = VIEW("x")};
+    int64_t began = test_now_ms();
     ask_for("DELETE", f.name, "");
     assert_int_equal(bus_publish_wait(f.log, &message, &receipt), ERR_NONE);
     assert_int_equal(receipt.outcome, BUS_REFUSED);
     assert_int_equal(receipt.why, ERR_UNAVAILABLE);
     assert_int_equal(bus_wait_ready(f.bus, TEST_LIMIT_MS, NULL), ERR_NONE);
+    assert_true(test_now_ms() - began > 1500); /* the server has cleared it away */
     assert_int_equal(bus_fixture_publish(&f, "a", "x").position, 1);
     bus_fixture_end(&f);
 }
