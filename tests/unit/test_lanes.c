@@ -197,7 +197,7 @@ static void test_what_is_claimed_has_its_place_and_begins_next(void **state)
 {
     (void)state;
     static struct lane_world w;
-    struct held *claimed[6];
+    struct held *claimed[6] = {NULL};
     lane_world_open(&w, lane_world_two, 2, 8); /* of which one may have six */
     (void)lane_world_add(&w, 0, 3);
     assert_int_equal(claim_all(&w, claimed, 3), 3);
