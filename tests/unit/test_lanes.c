@@ -159,7 +159,10 @@ static size_t claim_all(struct lane_world *w, struct held **claimed, size_t most
 static void add(struct lane_world *w, struct held *held)
 {
     struct held *rest;
-    held->next = NULL;
+    if (!held)
+        fail_msg("there is none");
+    else
+        held->next = NULL;
     lanes_add(&w->lanes, held, w->now_ns, &rest);
     assert_null(rest);
 }
