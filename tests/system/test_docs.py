@@ -358,7 +358,7 @@ def test_each_promise_has_a_command():
 
 
 def test_commands_that_try_to_break_a_promise_have_tests():
-    """Each runs whole files and nothing else: -k looks at the names of tests and at their files'."""
+    """Each runs whole files, nothing else: -k looks at the names of tests and at their files'."""
     names = {}
     for path in glob.glob(f"{ROOT}/tests/system/test_*.py"):
         tests = re.findall(r"^def (test_\w+)", read(os.path.relpath(path, ROOT)), re.M)

@@ -154,8 +154,8 @@ static void test_who_is_processing_it(void **state)
     }
 }
 
-/* A claim that was folded wins, or what it has lost against is no reason to claim once more: else it
- * was appended to another log than the table is of, again and again until that is noticed. */
+/* A claim that was folded wins, or what it has lost against is no reason to claim once more: else
+ * it was appended to another log than the table is of, again and again until that is noticed. */
 static void test_a_claim_that_was_folded_and_is_not_there(void **state)
 {
     (void)state;
