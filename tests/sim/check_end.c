@@ -150,7 +150,7 @@ static void check_all(struct world *world, struct node *node)
 /* ---- after a loss ---- */
 
 /* Whether what a table says stands in the status log, so that others would say the same. Of what
- * somebody has emptied by hand the tables are all that is left. */
+ * somebody has emptied by hand, or a damaged file, the tables are all that is left. */
 static void check_record(struct world *world, const struct node *node,
                          const struct status_entry *entry)
 {
@@ -159,6 +159,8 @@ static void check_record(struct world *world, const struct node *node,
     struct bus_log_end end;
     bool there = false;
     if (bus_log_end(world->statuses, 1000, &end) || entry->change_position < end.first)
+        return;
+    if (entry->change_position >= world->hole_first && entry->change_position <= world->hole_last)
         return;
     if (!bus_log_read(world->statuses, entry->change_position, 1000, &record)) {
         if (!status_batch_read(record->payload, &batch)) {

@@ -68,7 +68,8 @@ static void check_alone(const struct world *world, const struct status_change *c
 {
     const struct plan *plan = &world->plan;
     bool drained = plan->stops && plan_drains_in_time(plan) && !plan->crashing;
-    if (change->state.alone && (drained || !plan_is_faulty(plan)))
+    bool vanish = plan_loses_runs(plan) || plan->stops || plan->crashing;
+    if (change->state.alone && (drained || !vanish))
         sim_fail("position %llu is run alone although nobody has vanished",
                  (unsigned long long)change->event_position);
 }
@@ -106,10 +107,8 @@ static void check_change(const struct world *world, const struct status_batch *b
 
 static size_t node_of(const struct world *world, struct view processor)
 {
-    size_t i = 0;
-    while (i < world->node_count && !view_equal(view_of(world->nodes[i].name), processor))
-        i++;
-    return i;
+    size_t place = processor.len > 2 ? (size_t)(processor.data[2] - '0') : NODES_MAX;
+    return place < world->node_count ? place : world->node_count;
 }
 
 static void fold(const struct world *world, const struct status_change *change,

@@ -86,10 +86,28 @@ static void make_age(struct plan *ret)
         ret->handlers[i].backoff_ms = 1000 + (int64_t)sim_random((uint64_t)ret->max_age_ms);
 }
 
+/* Outcomes take long to be stored, and meanwhile others crash. */
+static void make_crashes_soon(struct plan *ret)
+{
+    ret->processors = 1;
+    ret->clients = 4;
+    ret->events = 60;
+    ret->ack_wait_ms = 600;
+    ret->concurrency = 16;
+    ret->network.store_ms = 500;
+    ret->crashing = 12;
+    for (size_t i = 0; i < ret->handler_count; i++)
+        ret->handlers[i].takes_ms = sim_chance(40) ? 0 : (int64_t)sim_between(1, 60);
+}
+
 /* Some run for long, others crash beside them. */
 static void make_crashes(struct plan *ret)
 {
     ret->crashing = 2 + (unsigned)sim_random(20);
+    if (sim_chance(60)) {
+        make_crashes_soon(ret);
+        return;
+    }
     for (size_t i = 0; i < ret->handler_count; i++)
         if (sim_chance(70))
             ret->handlers[i].takes_ms = (int64_t)sim_between(30, 400);
@@ -101,10 +119,12 @@ static void make_slow(struct plan *ret)
     ret->processors = 3;
     ret->events = EVENTS_MAX / 4;
     ret->ack_wait_ms = 200;
-    ret->network.slow = 40;
+    ret->network.slow = 20 + (unsigned)sim_random(21);
     ret->network.slow_ms = (int64_t)sim_between(500, 3000);
     ret->failing = ret->crashing = 0;
     ret->flaky = 100;
+    ret->network.publish_lost = 40;
+    ret->freezes = 8;
     for (size_t i = 0; i < ret->handler_count; i++) {
         ret->handlers[i].backoff_ms = 1 + (int64_t)sim_random(300);
         ret->handlers[i].max_attempts = 5;
@@ -140,13 +160,22 @@ static void make_long(struct plan *ret)
 /* When no event comes any more some are lost, whose attempts to come are not. */
 static void make_late_loss(struct plan *ret)
 {
-    ret->loses_late = true;
+    ret->loses_late = LATE_TAIL;
     ret->failing = 70;
     ret->crashing = 0;
     for (size_t i = 0; i < ret->handler_count; i++) {
         ret->handlers[i].backoff_ms = (int64_t)sim_between(500, 4000);
         ret->handlers[i].max_attempts = 5;
     }
+}
+
+/* Records are lost of what has ended, and most processors have them in their tables. */
+static void make_late_hole(struct plan *ret)
+{
+    ret->loses_late = LATE_HOLE;
+    ret->processors = 3;
+    ret->losses = 0;
+    ret->replays = 0;
 }
 
 /* Attempts to come are stored twice, since the bus forgets them soon; and nothing else happens. */
@@ -184,6 +213,7 @@ void plan_make(struct plan *ret)
     if (sim_chance(30)) {
         ret->replays = 1 + sim_random(4);
         ret->replay_silent_ms = (int64_t)sim_between(500, 4000);
+        ret->renames = sim_chance(50);
     }
     /* Some have one kind of trouble only: then it can be told who pays for it. */
     if (ret->crashing && sim_chance(60)) {
@@ -203,6 +233,8 @@ void plan_make(struct plan *ret)
     }
     if (sim_chance(2))
         make_late_loss(ret);
+    else if (sim_chance(2))
+        make_late_hole(ret);
     else if (sim_chance(5))
         make_age(ret);
     else if (sim_chance(10))
@@ -217,7 +249,7 @@ bool plan_is_network_bad(const struct plan *plan)
 {
     const struct sim_network *network = &plan->network;
     return network->slow || network->receipt_lost || network->publish_lost ||
-           network->settle_lost || network->fetch_lost || network->ask_fails;
+           network->settle_lost || network->fetch_lost || network->ask_fails || network->store_ms;
 }
 
 /* What a drain waits for, where only that happens, ends in time. */

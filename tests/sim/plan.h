@@ -15,6 +15,12 @@ struct plan_handler {
 };
 enum { PLAN_BACKOFFS = 4 }; /* times backoff_ms is backoff_max_ms */
 
+enum late_loss {
+    LATE_NOTHING,
+    LATE_TAIL, /* the event log's */
+    LATE_HOLE, /* in the status log */
+};
+
 struct plan {
     size_t gateways, processors, clients, events;
     struct sim_network network;
@@ -24,20 +30,21 @@ struct plan {
     struct plan_handler handlers[HANDLERS_MAX];
     unsigned kills, freezes, cuts, stops, refusals; /* a percentage of the director's moves */
     size_t kind;                                    /* of shared ids: where they begin */
-    unsigned reuse;      /* percentage of events that use an id again ... */
-    unsigned conflict;   /* ... and of these, with other content */
-    unsigned own_ids;    /* percentage of events with an id of the producer's */
-    unsigned losses;     /* what a server or somebody's hand destroys */
-    bool loses_late;     /* the event log's tail, when no event comes any more */
-    unsigned lost_items; /* attempts to come that are lost: how often */
-    int64_t max_age_ms;  /* of the event log; 0: for ever */
-    unsigned junk;       /* messages that are no events */
-    unsigned failing;    /* percentage of events whose handler fails, ... */
-    unsigned hanging;    /* ... of these, of those that hang until their time limit; */
-    unsigned flaky;      /* of those whose handler fails by chance, in every second run; */
-    unsigned crashing;   /* and of events that crash their processor */
+    unsigned reuse;            /* percentage of events that use an id again ... */
+    unsigned conflict;         /* ... and of these, with other content */
+    unsigned own_ids;          /* percentage of events with an id of the producer's */
+    unsigned losses;           /* what a server or somebody's hand destroys */
+    enum late_loss loses_late; /* when no event comes any more */
+    unsigned lost_items;       /* attempts to come that are lost: how often */
+    int64_t max_age_ms;        /* of the event log; 0: for ever */
+    unsigned junk;             /* messages that are no events */
+    unsigned failing;          /* percentage of events whose handler fails, ... */
+    unsigned hanging;          /* ... of these, of those that hang until their time limit; */
+    unsigned flaky;            /* of those whose handler fails by chance, in every second run; */
+    unsigned crashing;         /* and of events that crash their processor */
     size_t replays;
     int64_t replay_silent_ms;
+    bool renames; /* a process that begins again has another name, as pods do */
 };
 
 void plan_make(struct plan *ret);

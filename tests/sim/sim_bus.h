@@ -16,6 +16,7 @@
 struct sim_network {
     unsigned slow; /* takes up to slow_ms instead of up to 1 ms */
     int64_t slow_ms;
+    int64_t store_ms;        /* what is published takes up to so long to be stored */
     unsigned receipt_lost;   /* stored, but the receipt never comes: BUS_UNKNOWN at the time-out */
     unsigned publish_lost;   /* never stored: BUS_UNKNOWN at the time-out */
     unsigned settle_lost;    /* an acknowledgement that does not arrive */

@@ -25,6 +25,8 @@ void sim_link_send(struct sim_bus *bus, struct pipe *pipe, struct parcel parcel)
     struct parcel *p = sim_must(malloc(sizeof *p));
     *p = parcel;
     int64_t due = sim_now_us() + sim_link_latency_us(bus);
+    if (parcel.kind == STORE)
+        due += (int64_t)sim_random((uint64_t)bus->network->store_ms * 1000 + 1);
     p->due_us = due > pipe->last_due_us ? due : pipe->last_due_us;
     p->cut = bus->cuts;
     p->next = NULL;

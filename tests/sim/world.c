@@ -95,10 +95,21 @@ static void boot(void *arg)
     node->up = true;
 }
 
+/* As a pod's that has another one's place: only its beginning stays. */
+static void name(struct node *node)
+{
+    int place = (int)(node - node->world->nodes);
+    snprintf(node->name, sizeof node->name, "%c-%d-%d", node->is_gateway ? 'g' : 'p', place,
+             node->process);
+}
+
 static void start(struct node *node)
 {
     static int processes;
+    struct world *world = node->world;
     node->process = ++processes;
+    if (!node->name[0] || world->plan.renames)
+        name(node);
     node->up = node->stopping = node->crashing = false;
     node->frozen_until_ms = 0;
     node->gateway = NULL;
@@ -195,6 +206,13 @@ static void refuse(struct world *world)
     world->refused_until_ms = sim_now_ms() + for_ms;
 }
 
+static void note_loss(struct world *world)
+{
+    world->losses++;
+    world->lost_at_ms = sim_now_ms();
+    check_loss(world);
+}
+
 static void lose_of(struct world *world, struct bus_log *log, uint64_t kind, uint64_t position)
 {
     static const char *const kinds[] = {"tail", "life", "all"};
@@ -206,9 +224,7 @@ static void lose_of(struct world *world, struct bus_log *log, uint64_t kind, uin
         bus_mem_purge(log);
     log_debug("lost", LOG_TEXT("log", log == world->events ? "events" : "statuses"),
               LOG_TEXT("what", kinds[kind]), LOG_U64("position", position));
-    world->losses++;
-    world->lost_at_ms = sim_now_ms();
-    check_loss(world);
+    note_loss(world);
 }
 
 /* A server that loses what it had not synced, or somebody's hand. */
@@ -221,6 +237,24 @@ static void lose(struct world *world)
     uint64_t kind = sim_random(3);
     uint64_t position = 1 + sim_random(end.last);
     lose_of(world, log, kind, position);
+}
+
+/* As a damaged file of a server's (that of its last would be a lost tail): only who reads the log
+ * again notices. */
+static void lose_records(struct world *world)
+{
+    struct node *node = &world->nodes[world->node_count - 1];
+    struct bus_log_end end;
+    if (bus_log_end(world->statuses, 1000, &end) || end.last < 2)
+        return;
+    world->hole_first = 1 + sim_random(end.last - 1);
+    world->hole_last = world->hole_first + sim_random(end.last - world->hole_first);
+    for (uint64_t p = world->hole_first; p <= world->hole_last; p++)
+        bus_mem_delete(world->statuses, p);
+    log_debug("lost records", LOG_U64("from", world->hole_first), LOG_U64("to", world->hole_last));
+    if (node->up && !node->stopping)
+        kill_node(node);
+    note_loss(world);
 }
 
 /* Attempts to come of events that are lost, beside others, and no event comes any more. */
@@ -312,8 +346,10 @@ static void live_through(struct world *world)
         tend(world);
         check_now(world);
     }
-    if (world->plan.loses_late)
+    if (world->plan.loses_late == LATE_TAIL)
         lose_late(world);
+    else if (world->plan.loses_late == LATE_HOLE)
+        lose_records(world);
     world->calm = true;
     world->network = (struct sim_network){0};
 }
@@ -384,7 +420,6 @@ void world_run(void *arg)
         struct node *node = &world->nodes[i];
         node->world = world;
         node->is_gateway = i < world->plan.gateways;
-        snprintf(node->name, sizeof node->name, "%s-%zu", node->is_gateway ? "g" : "p", i);
         start(node);
     }
     clients_start(world);

@@ -18,7 +18,7 @@ enum { NODES_MAX = 8 };
 /* A gateway or a processor; started again after each end, as another process. */
 struct node {
     struct world *world;
-    char name[16];
+    char name[16]; /* begins with its kind and its place in the world: p-3 */
     bool is_gateway;
     int process; /* 0: none at present */
     bool up;     /* it has started */
@@ -63,6 +63,7 @@ struct world {
     int64_t refused_until_ms;
     uint32_t losses, items_lost, junk; /* so far */
     int64_t lost_at_ms;                /* the last of them */
+    uint64_t hole_first, hole_last;    /* in the status log; 0: there is none */
     bool calm;                         /* no faults any more */
 };
 
