@@ -96,7 +96,7 @@ static struct lane *lane_of(struct lanes *lanes, const struct held *held)
 /* What a run takes, as far as is known; 0: it isn't. */
 static int64_t run_takes(const struct lane *lane, int64_t now_ns)
 {
-    int64_t since_ns = lane->running > 0 ? now_ns - lane->ended_ns : 0;
+    int64_t since_ns = lane->oldest ? now_ns - lane->ended_ns : 0;
     /* Those in progress may take longer than those before. */
     return lane->mean_ns > 0 && since_ns > lane->mean_ns ? since_ns : lane->mean_ns;
 }

@@ -19,7 +19,7 @@
 struct lane {
     const struct handler *handler;
     struct held_queue waiting;
-    size_t held;  /* deliveries, those that run or have reserved a place included */
+    size_t held;  /* deliveries, those that run or are being claimed included */
     size_t bytes; /* of their payloads */
     uint32_t running;
     uint32_t most;                /* runs at one time */

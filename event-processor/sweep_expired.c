@@ -141,7 +141,8 @@ static void append_dead(struct sweep *sweep, const struct status_entry *entry,
     status_log_append(sweep->use.status_log, &letter->append);
 }
 
-/* Unless what is stored there is another event: then the table is about to learn that. */
+/* Unless what is stored there is another event: then the table is about to learn that. A conflict
+ * came with the id of one. */
 static enum err bury(struct sweep *sweep, const struct look *look, const struct status_entry *entry,
                      const struct bus_record *record)
 {
@@ -151,7 +152,7 @@ static enum err bury(struct sweep *sweep, const struct look *look, const struct 
     struct view name;
     uint64_t position;
     (void)event_identity(record, sweep->use.ns, sweep->use.event_stream, &id, &name);
-    if (!id_equal(&id, &entry->id))
+    if (!entry->conflict && !id_equal(&id, &entry->id))
         return ERR_NONE;
     config_duration_text(clock_wall_ms(sweep->use.clock) - record->time_ms, after);
     config_duration_text(look->age_ms, age);

@@ -308,6 +308,32 @@ uint64_t mem_world_junk_batch(struct mem_world *world)
                                                         .payload = VIEW("junk")});
 }
 
+/* ---- attempts to come ---- */
+
+struct bus_log *mem_world_retries(struct mem_world *world)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct bus_log *log;
+    settings_retry_log(&world->settings.shared, world->settings.group, &names, &spec);
+    assert_int_equal(bus_log_open(world->bus, &spec, &log), ERR_NONE);
+    return log;
+}
+
+uint64_t mem_world_item(struct mem_world *world, struct bus_log *log, const struct retry_item *item)
+{
+    struct log_names names;
+    struct bus_log_spec spec;
+    struct buf bytes;
+    settings_retry_log(&world->settings.shared, world->settings.group, &names, &spec);
+    buf_init(&bytes, 128);
+    assert_int_equal(retry_item_write(item, &bytes), ERR_NONE);
+    uint64_t position =
+        store(log, &(struct bus_message){.subject = names.subject, .payload = buf_view(&bytes)});
+    buf_free(&bytes);
+    return position;
+}
+
 /* ---- metrics ---- */
 
 double mem_world_metric(const struct metrics *metrics, const char *series)

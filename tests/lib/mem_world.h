@@ -6,6 +6,7 @@
 #include "common/bus_mem.h"
 #include "common/event.h"
 #include "common/metrics.h"
+#include "common/retry_item.h"
 #include "common/status_batch.h"
 #include "event-processor/processor.h"
 
@@ -66,6 +67,11 @@ void mem_world_refuse(struct mem_world *world, struct bus_log *log);
  * fetched, or would have: 100 ms later. Whether somebody had. */
 void mem_world_fail_open(struct mem_world *world, int others);
 bool mem_world_was_fetched(struct mem_world *world);
+
+/* The group's retry log, and an attempt to come there; returns its position. */
+struct bus_log *mem_world_retries(struct mem_world *world);
+uint64_t mem_world_item(struct mem_world *world, struct bus_log *log,
+                        const struct retry_item *item);
 
 /* The value of a rendered series, e.g. `tidings_looks_total`; 0 if it isn't there. */
 double mem_world_metric(const struct metrics *metrics, const char *series);

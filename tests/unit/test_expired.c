@@ -222,6 +222,29 @@ static void test_an_event_has_one_outcome(void **state)
     finish(2);
 }
 
+/* It is known by the id of its position, and came with another. */
+static void test_a_conflict_that_was_replayed(void **state)
+{
+    (void)state;
+    struct event_id id = {{0}}, own;
+    struct status_entry entry;
+    mem_world_event(&world, "order.created", "{\"simulate\":[\"ok\"]}", &id);
+    mem_world_event(&world, "order.created", "{\"simulate\":[\"ok\",\"fail:after=1h\"]}", &id);
+    start(&ones[0], "one");
+    assert_until(count_of(&ones[0], STATUS_DEAD) == 1);
+    assert_true(status_table_at(ones[0].processor.table, 2, &entry, NULL));
+    assert_true(entry.conflict);
+    mem_world_item(
+        &world, mem_world_retries(&world),
+        &(struct retry_item){.id = entry.id, .event_position = 2, .generation = 1, .attempt = 2});
+    assert_until(count_of(&ones[0], STATUS_RETRYING) == 1);
+    clock_manual_advance(&clock_, 81 * PERCENT_MS);
+    assert_until(count_of(&ones[0], STATUS_DEAD) == 1);
+    assert_letter(letter_of(&ones[0], 2, &own), "Tidings-Reason", "expired");
+    assert_true(id_equal(&own, &entry.id));
+    finish(1);
+}
+
 #define test(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
@@ -229,7 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_an_event_that_retries_for_too_long), test(test_an_event_that_nobody_has_run),
         test(test_many_events_with_two_processors),    test(test_without_an_age_nothing_expires),
-        test(test_an_event_has_one_outcome),
+        test(test_an_event_has_one_outcome),           test(test_a_conflict_that_was_replayed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

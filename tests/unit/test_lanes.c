@@ -328,7 +328,9 @@ static void test_an_idle_time_is_no_run(void **state)
     lanes_end(&w.lanes, last, w.now_ns += 100 * (int64_t)MS);
     size_t most = lanes_want(&w.lanes, w.now_ns).most;
     w.now_ns += 3600 * (int64_t)1000 * MS;
-    (void)lane_world_add(&w, 0, 1);
+    (void)lane_world_add(&w, 0, 2);
+    lanes_claim(&w.lanes, lanes_take(&w.lanes)); /* it has not begun */
+    assert_int_equal(lanes_want(&w.lanes, w.now_ns).most, most);
     (void)lane_world_start_all(&w, 0, &last);
     assert_int_equal(lanes_want(&w.lanes, w.now_ns).most, most);
     lane_world_close(&w);

@@ -1,6 +1,4 @@
 /* Processors whose status log loses records: every event ends again, in every replica's table. */
-#include "common/retry_item.h"
-#include "event-processor/settings.h"
 #include "tests/lib/mem_processor.h"
 #include "tests/lib/unit.h"
 #include "tests/lib/until.h"
@@ -156,48 +154,19 @@ static void test_a_log_emptied_before_another_starts(void **state)
 
 /* ---- attempts of events that are lost ---- */
 
-static struct bus_log *open_retry_log(void)
-{
-    struct log_names names;
-    struct bus_log_spec spec;
-    struct bus_log *log;
-    settings_retry_log(&world.settings.shared, world.settings.group, &names, &spec);
-    assert_int_equal(bus_log_open(world.bus, &spec, &log), ERR_NONE);
-    return log;
-}
-
-static void publish_item(struct bus_log *log, const struct event_id *id, uint64_t position,
-                         uint32_t attempt)
-{
-    struct log_names names;
-    struct bus_log_spec spec;
-    struct bus_receipt receipt;
-    struct buf bytes;
-    struct retry_item item = {
-        .id = *id, .event_position = position, .attempt = attempt, .due_ms = 1};
-    settings_retry_log(&world.settings.shared, world.settings.group, &names, &spec);
-    buf_init(&bytes, 128);
-    assert_int_equal(retry_item_write(&item, &bytes), ERR_NONE);
-    assert_int_equal(bus_publish_wait(log,
-                                      &(struct bus_message){.subject = names.subject,
-                                                            .payload = buf_view(&bytes)},
-                                      &receipt),
-                     ERR_NONE);
-    assert_int_equal(receipt.outcome, BUS_STORED);
-    buf_free(&bytes);
-}
-
 /* They are fetched together, and ack_wait is shorter than one of the barrier's tries. */
 static void test_an_attempt_beyond_the_end_holds_up_nobody(void **state)
 {
     (void)state;
     struct event_id id = {{0}}, lost;
     struct bus_log_end end;
-    struct bus_log *retries = open_retry_log();
+    struct bus_log *retries = mem_world_retries(&world);
     uint64_t position = mem_world_event(&world, "n", "a", &id);
     id_make(&clock_system, &lost);
-    publish_item(retries, &lost, position + 50, 1);
-    publish_item(retries, &id, position, 1);
+    mem_world_item(&world, retries,
+                   &(struct retry_item){.id = lost, .event_position = position + 50, .attempt = 1});
+    mem_world_item(&world, retries,
+                   &(struct retry_item){.id = id, .event_position = position, .attempt = 1});
     one_start_simulating(&world, &ones[0], "a", 0);
     assert_until(one_status(&ones[0], &id) == STATUS_PROCESSED);
     assert_until(bus_log_end(retries, 1000, &end) == ERR_NONE && end.count == 1);
@@ -212,7 +181,7 @@ static void test_an_attempt_is_not_made_with_who_is_at_its_position_now(void **s
     (void)state;
     struct event_id lost = {{0}}, other = {{0}}, named;
     struct bus_record *letter;
-    struct bus_log *retries = open_retry_log();
+    struct bus_log *retries = mem_world_retries(&world);
     one_start_simulating(&world, &ones[0], "a", 0);
     mem_world_event(&world, "n", "{\"simulate\":[\"fail:after=1h\"]}", &lost);
     assert_until(one_status(&ones[0], &lost) == STATUS_RETRYING);
@@ -220,7 +189,8 @@ static void test_an_attempt_is_not_made_with_who_is_at_its_position_now(void **s
     mem_world_set_readers(&world, world.events, ERR_UNAVAILABLE); /* it hears of that late */
     bus_mem_lose_tail(world.events, 0);
     assert_int_equal(mem_world_event(&world, "n", "{\"simulate\":[\"never\"]}", &other), 1);
-    publish_item(retries, &lost, 1, 2);
+    mem_world_item(&world, retries,
+                   &(struct retry_item){.id = lost, .event_position = 1, .attempt = 2});
     assert_until(one_deliveries(&ones[0], "returned") == 1 ||
                  one_stats(&ones[0]).reflects.epoch > epoch);
     mem_world_set_readers(&world, world.events, ERR_NONE);
