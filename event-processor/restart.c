@@ -96,16 +96,24 @@ static void begin_anew(struct restart *restart, uint64_t position)
         ask_again(restart, left_ms);
         return;
     }
+    restart->apart_until = wait_until(restart->apart_ms);
+    if (position == restart->open && restart->floor >= restart->restarted_floor) {
+        restart->open = 0;
+        follower_rebuild(restart->use.follower, restart->epoch,
+                         "others have ended what is open here");
+        ask_again(restart, 0);
+        return;
+    }
     log_warn("the status log has lost outcomes of events: the group begins anew, and what is open "
              "is run again",
              LOG_U64("open", position), LOG_U64("acknowledged", restart->floor),
              LOG_U64("status_position", restart->target.status_position));
     int64_t apart_ms = restart->apart_ms;
     restart->apart_ms = apart_ms * 2 < APART_LAST_MS ? apart_ms * 2 : APART_LAST_MS;
-    restart->apart_until = wait_until(apart_ms);
     restart->restarted_floor = restart->floor;
     metric_add(restart->status_log_restarts, 1);
     enum err e = bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS);
+    restart->open = e ? 0 : position;
     if (e) /* perhaps it did, so it takes another look */
         log_warn("the group may not have begun anew", LOG_TEXT("error", err_title(e)));
     ask_again(restart, e ? apart_ms : restart->use.look_ms);

@@ -215,6 +215,34 @@ static void test_restarts_are_ever_further_apart(void **state)
     assert_int_equal(restarts(), 4);
 }
 
+/* ---- tables that differ ---- */
+
+static enum status status_at(uint64_t position)
+{
+    struct status_entry entry;
+    return status_table_at(t.table, position, &entry, NULL) ? entry.state.status : STATUS_NONE;
+}
+
+static void test_what_others_have_ended_ends_here(void **state)
+{
+    struct event_id same;
+    (void)state;
+    for (uint64_t i = 1; i <= EVENTS; i++)
+        record(i);
+    assert_int_equal(acknowledge(), EVENTS);
+    same = t.ids[EVENTS];
+    uint64_t epoch = follower_ready(t.follower);
+    bus_mem_lose_tail(t.world.events, EVENTS - 1); /* its record is of no event now, ... */
+    assert_until(follower_ready(t.follower) > epoch && status_at(EVENTS - 1) == STATUS_PROCESSED);
+    assert_int_equal(mem_world_event(&t.world, "n", "x", &same), EVENTS);
+    assert_until(status_at(EVENTS) == STATUS_ACCEPTED); /* ... but is of this one to new tables */
+    assert_until(restart_tend(&t.restart) && acknowledge() == EVENTS);
+    ms_until_restart(1);
+    assert_int_equal(acknowledge(), EVENTS);
+    assert_until(restart_tend(&t.restart) && status_at(EVENTS) == STATUS_PROCESSED);
+    assert_int_equal(restarts(), 1);
+}
+
 /* ---- when the bus fails ---- */
 
 static void test_a_restart_that_may_have_been_is_looked_at_again(void **state)
@@ -263,6 +291,7 @@ int main(void)
         test(test_it_takes_its_word_from_a_table_that_knows_all_there_was),
         test(test_an_event_that_is_lost_itself_is_past_help),
         test(test_restarts_are_ever_further_apart),
+        test(test_what_others_have_ended_ends_here),
         test(test_a_restart_that_may_have_been_is_looked_at_again),
         test(test_a_restart_that_has_not_been_is_done_again),
         test(test_a_bus_that_is_away_is_asked_again),
