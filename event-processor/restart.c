@@ -29,16 +29,23 @@ void restart_init(struct restart *restart, const struct restart_options *options
 
 /* ---- the event log ---- */
 
+static bool event_log_restart(struct restart *restart)
+{
+    if (bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS))
+        return false;
+    log_warn("the group begins anew, since the event log is not the one it was");
+    metric_add(restart->event_log_restarts, 1);
+    return true;
+}
+
 /* False: not yet. */
 static bool after_event_log_loss(struct restart *restart)
 {
     uint64_t losses = follower_event_log_losses(restart->use.follower);
     if (losses == restart->event_log_losses)
         return true;
-    if (bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS))
+    if (!event_log_restart(restart))
         return false;
-    log_warn("the group begins anew, since the event log is not the one it was");
-    metric_add(restart->event_log_restarts, 1);
     restart->event_log_losses = losses;
     return true;
 }
@@ -59,6 +66,11 @@ static void ask(struct restart *restart)
         e = follower_ends(restart->use.follower, ASK_TIMEOUT_MS, &restart->target);
     if (e) {
         log_debug("cannot look for events without outcome yet", LOG_TEXT("error", err_title(e)));
+        ask_again(restart, RETRY_MS);
+        return;
+    }
+    if (restart->floor > restart->target.event_last) { /* lost while nobody followed it */
+        (void)event_log_restart(restart);
         ask_again(restart, RETRY_MS);
         return;
     }

@@ -1,7 +1,8 @@
 /* When the group must begin anew (bus_consumer_restart). What has ended is only acknowledged again
  * then, the rest is run.
  *
- * - The event log turned out not to be the one that was followed: at once.
+ * - The event log turned out not to be the one that was followed, or ends before what the group has
+ *   acknowledged: at once.
  * - The status log has lost records. Events that were acknowledged on the strength of these are
  *   open again, and the bus would never deliver them. A look finds them: the consumer's floor is
  *   asked for, then the logs' ends, and once the table has passed these, an accepted event at or
