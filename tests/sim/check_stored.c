@@ -77,8 +77,8 @@ static struct swept {
 static size_t swept_count;
 
 /* Two processors had the event log's delivery: one has put it off, the other had claimed it. What
- * it was put off to was a copy as long as it was claimed, and the delivery does not come again: that
- * is what the sweep is for, if the other has ended before the run, or could not store the next
+ * it was put off to was a copy as long as it was claimed, and the delivery does not come again:
+ * that is what the sweep is for, if the other has ended before the run, or could not store the next
  * attempt and has given the delivery back. */
 static bool vanished_with_it(const struct world *world, const struct retry_item *item)
 {

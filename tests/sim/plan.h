@@ -19,7 +19,7 @@ enum late_loss {
     LATE_NOTHING,
     LATE_TAIL,      /* the event log's */
     LATE_CONFLICTS, /* the same, and copies with other content are all that comes after it */
-    LATE_HOLE, /* in the status log */
+    LATE_HOLE,      /* in the status log */
 };
 
 struct plan {
