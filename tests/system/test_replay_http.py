@@ -135,11 +135,14 @@ def test_a_dead_event_lives_again(tidings):
             for change in event(gateway, event_id, "?view=full")["history"]
         ]
         assert lives[0] == (0, "accepted") and (0, "dead") in lives
-        assert lives[-2:] == [(1, "retrying"), (1, "processed")] or lives[-3:] == [
-            (1, "retrying"),
-            (1, "processing"),
-            (1, "processed"),
-        ]
+        # a step that the next one has overtaken may be missing: docs/design.md
+        again = [status for generation, status in lives if generation == 1]
+        assert again in (
+            ["retrying", "processed"],
+            ["retrying", "processing", "processed"],
+            ["processing", "processed"],
+        )
+        assert lives[-len(again) :] == [(1, status) for status in again]
 
 
 def test_what_has_not_ended_or_is_unknown_is_told(tidings):
