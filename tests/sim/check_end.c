@@ -177,7 +177,7 @@ static void check_record(struct world *world, const struct node *node,
 }
 
 /* A copy with other content ends under an id of its own, also where its position was acknowledged
- * for what was there before the loss. */
+ * for what was there before the loss; if the log is shorter than it was, or somebody was there. */
 static void check_late_conflict(struct world *world, struct node *node, uint64_t p)
 {
     struct status_entry entry;
@@ -200,7 +200,8 @@ static void check_rest(struct world *world, struct node *node)
         struct event_id own;
         if (!k->kept)
             continue;
-        if (check_is_conflict(k, p) && check_log[k->first].kept)
+        if (world->plan.loses_late == LATE_CONFLICTS && world->losses == 1 &&
+            check_is_conflict(k, p) && check_log[k->first].kept)
             check_late_conflict(world, node, p);
         id_of_position(view_of(world->event_names.stream), p, &own);
         if (!status_table_find(node->processor->table, &k->id, &entry, NULL) &&

@@ -294,7 +294,8 @@ static void lose_late(struct world *world)
         return;
     uint64_t position = 1 + sim_random(end.last);
     lose_of(world, world->events, 0, position);
-    if (world->plan.loses_late == LATE_CONFLICTS && position > 1)
+    /* What is lost and stored again up to the very end is told by nothing. */
+    if (world->plan.loses_late == LATE_CONFLICTS && position > 1 && position < end.last)
         publish_conflict(world, 1 + sim_random(position - 1));
 }
 
