@@ -2,10 +2,11 @@
  *
  *     build/bench/open_loop PORT CONNECTIONS RATE SECONDS BYTES
  *
- * Each request is due at a time that was fixed before; the connection that has been idle for longest
- * takes it, and when none is, it waits. Its latency counts from when it was due, so a server that
- * stops is charged with all that would have been sent meanwhile (no coordinated omission). Events
- * are those of post.lua, with a payload of BYTES. Prints JSON; fails unless each answer is a 202.
+ * Each request is due at a time that was fixed before. The connection that has been idle for
+ * longest takes it; when none is idle, it waits. Its latency counts from when it was due, so a
+ * server that stops is charged with all that would have been sent meanwhile (no coordinated
+ * omission). Events are those of post.lua, with a payload of BYTES. Prints JSON; fails unless each
+ * answer is a 202.
  */
 #include <arpa/inet.h>
 #include <errno.h>
