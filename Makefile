@@ -44,7 +44,7 @@ PARTS_A := $(B)/libgateway.a $(B)/libprocessor.a $(B)/libcommon.a
 UNIT_A := $(B)/libunit.a $(PARTS_A)
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
-LIMITS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/limits/*.c))
+BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c tests/bench/limits/*.c))
 UNIT_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 
 ##@ Build
@@ -158,8 +158,13 @@ cost: ## Instructions and allocations of an event, against those that are kept
 bench: ## Tidings beside its peers in Go and Rust, and the limits (QUICK=1: one short round)
 	@scripts/deps bench
 	@scripts/venv
-	$(again) all $(LIMITS)
+	$(again) all $(BENCH)
 	@$(B)/venv/bin/python tests/bench/compare
+soak: ## Half of what Tidings takes for SECONDS (600): does memory grow, do latencies drift?
+	@scripts/deps bench
+	@scripts/venv
+	$(again) all $(B)/bench/open_loop
+	@$(B)/venv/bin/python tests/bench/soak
 
 # What the simulation stands in for: its threads take turns, and its clock is its own.
 SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destroy \
@@ -197,6 +202,6 @@ clean: ## Remove build/ (var/, the data, stays)
 	$(Q)rm -rf build
 
 .PHONY: all asan tsan unit-build run deps grpcurl test quick asan-test tsan-test lint fuzz sim \
-    marathon cost compose-test bench fuzz-build help clean
+    marathon cost compose-test bench soak fuzz-build help clean
 .SECONDARY:
 -include $(shell find build -path build/bench/rust -prune -o -name '*.d' -print 2>/dev/null)

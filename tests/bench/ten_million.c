@@ -1,8 +1,9 @@
 /* Ten million events in a processor's table: what they take, how fast they are asked for beside a
  * table of ten thousand, and how long a look-up waits while as many more come.
  *
- *     build/bench/ten_million [EVENTS]      10,000,000
+ *     build/bench/ten_million [EVENTS [ROUNDS]]      10,000,000, and 5
  *
+ * With ROUNDS the table does not grow any further: `make bench` takes the other figures.
  * The product's own table, queries and gRPC server over tables that are filled directly: the logs
  * behind them are empty and only claim to end where the tables do. The client is a process of its
  * own (the same program: `ten_million ask ...`), so that the server's CPU time is known. Prints
@@ -28,6 +29,7 @@ enum {
     PAGE = 100,
     PAGES = 300,
     ROUNDS = 5,
+    ROUNDS_MAX = 100,
     ROUND_MS = 2000,
     ASKERS = 32, /* calls at once */
     STILL_S = 10,
@@ -139,7 +141,7 @@ struct replica {
     struct query *query;
     struct rpc_events rpc;
     struct rpc_server *server;
-    double rates[ROUNDS], cpu_us[ROUNDS];
+    double rates[ROUNDS_MAX], cpu_us[ROUNDS_MAX];
 };
 static struct replica small = {.events = SMALL}, large;
 static struct bus_driver claiming; /* the driver in memory, but for where the logs end */
@@ -338,11 +340,11 @@ static void measure_asking(char *program, struct replica *replica, int round)
     replica->rates[round] = answers * 1000 / ROUND_MS;
 }
 
-static void measure_rpcs(char *program)
+static void measure_rpcs(char *program, int rounds)
 {
     start(&small);
     start(&large);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         measure_asking(program, &small, round);
         measure_asking(program, &large, round);
     }
@@ -354,8 +356,8 @@ static void measure_rpcs(char *program)
         char pages[64];
         run_client(program, "pages", replica, pages, sizeof pages);
         printf("| %llu | %.0f/s | %.1f us | %s |\n", (unsigned long long)replica->events,
-               at_share(replica->rates, ROUNDS, 0.5), at_share(replica->cpu_us, ROUNDS, 0.5),
-               pages);
+               at_share(replica->rates, (size_t)rounds, 0.5),
+               at_share(replica->cpu_us, (size_t)rounds, 0.5), pages);
     }
     stop(&small);
     stop(&large);
@@ -433,16 +435,20 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "ask") == 0)
         return be_client(argv);
     large.events = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
+    int rounds = argc > 2 ? atoi(argv[2]) : ROUNDS;
     need(large.events >= SMALL, "at least 10000 events");
+    need(rounds > 0 && rounds <= ROUNDS_MAX, "1 to 100 rounds");
     need(!status_table_new(&small.table) && !status_table_new(&large.table), "memory");
     measure_filling();
     (void)grow(small.table, 1, small.events, &worst);
     fflush(stdout);
-    measure_rpcs(argv[0]);
-    printf("\n| while the table | look-ups | the longest | the lock's longest hold (CPU) |\n"
-           "|---|---|---|---|\n");
-    measure_pauses(false);
-    measure_pauses(true);
+    measure_rpcs(argv[0], rounds);
+    if (argc < 3) {
+        printf("\n| while the table | look-ups | the longest | the lock's longest hold (CPU) |\n"
+               "|---|---|---|---|\n");
+        measure_pauses(false);
+        measure_pauses(true);
+    }
     status_table_free(small.table);
     status_table_free(large.table);
     return 0;

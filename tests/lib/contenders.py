@@ -4,11 +4,12 @@ where its toolchain is there, started with a NATS of its own, and asked whether 
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 
 import grpc
 
-from bus_client import messages, until_all_acknowledged
+from bus_client import messages, stored_ids, until_all_acknowledged
 from grpc_client import Client, pb
 from http_client import Http
 from ports import free_port
@@ -19,6 +20,7 @@ from wait import until
 QUIET = 'handlers: [{match: ">", simulate: {delay: 0ms}}]'  # log writes a line an event
 PEERS = {"go": ("go", "Go"), "rust": ("cargo", "Rust")}  # its tool, and its name
 EVENTS = 10000  # with a status each
+THOUSAND = [{"name": "bench.event", "payload": n} for n in range(1000)]
 
 
 def build_peers():
@@ -51,6 +53,7 @@ class Ring:
     def __init__(self, folder, peers):
         self.folder, self.peers = folder, peers
         self.tidings, self.programs = [], []
+        self.generation = 0  # of the events whose statuses are known
 
     def __enter__(self):
         self.http = {"ours": self.ours_http(), "civetweb": self.civetweb()}
@@ -109,15 +112,30 @@ class Ring:
         command = [os.path.join(BUILD, "bench/limits/civetweb_limit"), f"127.0.0.1:{port}"]
         return Contender({"server": self.program("civetweb", command, port)}, port)
 
+    def flow(self, processors=1, waiting=0, **flags):
+        """A Tidings of its own, whose processors find so many events waiting; the caller ends
+        it."""
+        tidings = Tidings(tempfile.mkdtemp(dir=self.folder))
+        tidings.nats()
+        gateway = tidings.gateway()
+        for _ in range(0, waiting, len(THOUSAND)):
+            reply = gateway.http.post(THOUSAND)
+            assert reply.status == 202, reply
+        started = [tidings.processor(start=False, **flags) for _ in range(processors)]
+        for processor in started:
+            processor.start()
+        for processor in started:
+            processor.until_ready()
+        return tidings
+
     def statuses(self):
         """One Tidings with so many events that have ended; the peers follow its logs."""
         tidings = self.a_tidings("statuses")
         processor = tidings.processor(config=QUIET)
         plain = tidings.processor(config=QUIET, gather_writes="off")
         gateway = tidings.gateway()
-        batch = [{"name": "bench.event", "payload": n} for n in range(1000)]
-        for _ in range(EVENTS // len(batch)):
-            event_id = gateway.http.post(batch).json()[-1]["event_id"]
+        for _ in range(EVENTS // len(THOUSAND)):
+            event_id = gateway.http.post(THOUSAND).json()[-1]["event_id"]
         until_all_acknowledged(tidings.bus.url, PATIENCE_S)
         found = {
             "ours": Contender({"server": processor}, processor.grpc_port),
@@ -128,7 +146,14 @@ class Ring:
             command = [path, "status", f"127.0.0.1:{port}", tidings.bus.url]
             program = self.program(f"{peer}-status", command, port)
             found[peer] = Contender({"server": program}, port)
+        self.statuses_bus = tidings.bus.url
+        self.event_ids = [uuid.UUID(text).bytes for text in stored_ids(tidings.bus.url)]
         return found, event_id
+
+    def next_generations(self, count):
+        """Of the events whose statuses are known: lives that they have not had yet."""
+        first, self.generation = self.generation + 1, self.generation + count
+        return range(first, self.generation + 1)
 
 
 # ---- whether they do the job ----

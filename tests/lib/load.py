@@ -1,19 +1,38 @@
-"""Load on one server, and what it costs: wrk for POSTs, h2load for GetEventStatus, and JetStream's
-own limit. Each returns a dict: rate (events a second), p50_us, p99_us, and for each program that is
-named, by its role, the CPU of an event and its memory."""
+"""Load on one server, and what it costs: wrk for POSTs, open_loop for POSTs at a given rate, h2load
+for GetEventStatus, and JetStream's own limit. Each returns a dict: rate (events a second), p50_us,
+p99_us, and for each program that is named, by its role, the CPU of an event and its memory."""
 
 import json
 import os
 import re
 import subprocess
 import tempfile
+import time
 
-from grpc_client import pb
+from bus_client import until_all_acknowledged
+from grpc_client import Client, pb
 from program import BUILD, ROOT
+from wait import until
 
 POST = os.path.join(ROOT, "tests/bench/post.lua")
 JETSTREAM = os.path.join(BUILD, "bench/limits/jetstream_limit")
+OPEN_LOOP = os.path.join(BUILD, "bench/open_loop")
+TEN_MILLION = os.path.join(BUILD, "bench/ten_million")
+PATIENCE_S = 300  # until a backlog has been worked off
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
+
+
+class Several:
+    """Programs that count as one."""
+
+    def __init__(self, programs):
+        self.programs = programs
+
+    def cpu_s(self):
+        return sum(program.cpu_s() for program in self.programs)
+
+    def resident_kb(self):
+        return sum(program.resident_kb() for program in self.programs)
 
 
 class Cost:
@@ -87,11 +106,78 @@ def questions(programs, port, seconds, event_id, connections=8, streams=32):
     return figures
 
 
-def publishes(programs, url, seconds, in_flight, payload=256):
-    """What JetStream itself takes; with one in flight, how long a round trip is."""
+def at_rate(programs, port, seconds, connections, rate, payload=256):
+    """So many POSTs a second, whatever the server does; latencies from when each was due."""
+    numbers = (port, connections, max(1, round(rate)), seconds, payload)
     figures = {}
     with Cost(programs, figures):
-        told = json.loads(run([JETSTREAM, url, str(seconds), str(payload), str(in_flight)]))
+        figures |= json.loads(run([OPEN_LOOP, *map(str, numbers)]))
+    figures["rate"] = figures["events"] / figures.pop("seconds")
+    return figures
+
+
+def publishes(programs, url, seconds, in_flight, payload=256, pull=False):
+    """What JetStream itself takes; with one in flight, how long a round trip is. With `pull` until
+    a consumer has taken and acknowledged all."""
+    command = [JETSTREAM, url, str(seconds), str(payload), str(in_flight)]
+    figures = {}
+    with Cost(programs, figures):
+        told = json.loads(run(command + ["pull"] * pull))
         figures["events"] = told.pop("messages")
     figures["rate"] = figures["events"] / told.pop("seconds")
     return {**figures, **told}
+
+
+def processes(tidings, seconds, connections, batch):
+    """POSTs of batches until the last event has been processed."""
+    services = Several(tidings.gateways() + tidings.processors())
+    figures, began = {}, time.monotonic()
+    with Cost({"server": services, "nats": tidings.bus}, figures):
+        port = tidings.gateways()[0].http_port
+        figures["events"] = posts({}, port, seconds, connections, batch=batch)["events"]
+        until_all_acknowledged(tidings.bus.url, PATIENCE_S)
+        figures["rate"] = figures["events"] / (time.monotonic() - began)
+    return figures
+
+
+def handles(tidings, seconds):
+    """What processors make of a backlog, each of them: while there is one."""
+    processors = tidings.processors()
+    clients = [Client(processor.address) for processor in processors]
+
+    def done():
+        return sum(client.stats().work.processed for client in clients)
+
+    until(done, PATIENCE_S, "the first events are processed")
+    figures, began, before = {}, time.monotonic(), done()
+    with Cost({"server": Several(processors), "nats": tidings.bus}, figures):
+        until(lambda: time.monotonic() >= began + seconds, PATIENCE_S, "the time is over")
+        figures["events"], took_s = done() - before, time.monotonic() - began
+    for client in clients:
+        client.channel.close()
+    figures["rate"] = figures["events"] / took_s / len(processors)
+    return figures
+
+
+def ten_million(events):
+    """Our table of so many events, beside one of 10,000: both's figures."""
+    text = run([TEN_MILLION, str(events), "1"])
+
+    def figure(row, unit):
+        return float(re.search(rf"^\| {row} \| ([\d.]+){unit}", text, re.M).group(1))
+
+    def asked(count):
+        cost = re.search(rf"^\| {count} \|.*\| ([\d.]+) us", text, re.M).group(1)
+        return {"rate": figure(count, "/s"), "server_cpu_us": float(cost)}
+
+    table, resident = figure("table and index", ""), figure("resident memory of the process", "")
+    return {
+        "ours": {**asked(events), "table_bytes": table, "resident_bytes": resident},
+        "small": asked(10000),
+    }
+
+
+def fill(peer, events):
+    """What a peer's table of so many takes."""
+    told = json.loads(run([peer, "fill", str(events)]))
+    return {"resident_bytes": told["bytes"] / told["events"]}

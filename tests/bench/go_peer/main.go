@@ -1,7 +1,8 @@
 // A peer of Tidings' services for `make bench`: the same jobs, as Go programs do them today.
 //
 //	go_peer post ADDRESS NATS_URL     POST /api/v1/events with net/http and nats.go
-//	go_peer status ADDRESS NATS_URL   GetEventStatus with grpc-go, fed from both logs
+//	go_peer status ADDRESS NATS_URL   GetEventStatus, WatchEvents with grpc-go, fed from both logs
+//	go_peer fill EVENTS               what such a table of statuses takes
 package main
 
 import (
@@ -69,12 +70,18 @@ func run(job, address, url string) error {
 }
 
 func main() {
-	if len(os.Args) != 4 {
-		log.Fatal("usage: go_peer post|status ADDRESS NATS_URL")
-	}
 	// What a service with a small heap is commonly set to: by default it would collect all the time.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
-	log.Fatal(run(os.Args[1], os.Args[2], os.Args[3]))
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "fill":
+		if err := fill(os.Args[2]); err != nil {
+			log.Fatal(err)
+		}
+	case len(os.Args) == 4:
+		log.Fatal(run(os.Args[1], os.Args[2], os.Args[3]))
+	default:
+		log.Fatal("usage: go_peer post|status ADDRESS NATS_URL, or fill EVENTS")
+	}
 }

@@ -38,11 +38,18 @@ type table struct {
 	events.UnimplementedEventServiceServer
 	lock     sync.RWMutex
 	cells    map[uuid.UUID]cell
-	position atomic.Uint64 // of the status log
+	names    map[string]string // one string for all events of a name
+	position atomic.Uint64     // of the status log
+	changes  *changes
+}
+
+func newTable() *table {
+	return &table{cells: make(map[uuid.UUID]cell), names: make(map[string]string),
+		changes: newChanges()}
 }
 
 func serveStatuses(address string, js jetstream.JetStream) error {
-	t := &table{cells: make(map[uuid.UUID]cell)}
+	t := newTable()
 	if err := t.follow(js, eventLog, true, t.addEvent); err != nil {
 		return err
 	}
@@ -86,6 +93,11 @@ func (t *table) addEvent(message jetstream.Msg, meta *jetstream.MsgMetadata) {
 	if err != nil {
 		return
 	}
+	t.add(id, strings.TrimPrefix(message.Subject(), subjectPrefix), meta.Sequence.Stream,
+		meta.Timestamp.Unix())
+}
+
+func (t *table) add(id uuid.UUID, name string, position uint64, at int64) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	known, found := t.cells[id]
@@ -93,10 +105,14 @@ func (t *table) addEvent(message jetstream.Msg, meta *jetstream.MsgMetadata) {
 		return // a copy
 	}
 	if !found { // else its outcome came before it, from the other log
-		known = cell{status: events.EventStatus_ACCEPTED, updated: meta.Timestamp.Unix()}
+		known = cell{status: events.EventStatus_ACCEPTED, updated: at}
 	}
-	known.name = strings.TrimPrefix(message.Subject(), subjectPrefix)
-	known.position = meta.Sequence.Stream
+	if t.names[name] == "" {
+		name = strings.Clone(name) // not all of the subject
+		t.names[name] = name
+	}
+	known.name = t.names[name]
+	known.position = position
 	t.cells[id] = known
 }
 
@@ -105,8 +121,9 @@ func (t *table) addChanges(message jetstream.Msg, meta *jetstream.MsgMetadata) {
 	if proto.Unmarshal(message.Data(), &batch) != nil || batch.Version != 1 {
 		return
 	}
+	position := meta.Sequence.Stream
+	var told []*events.EventStatus
 	t.lock.Lock()
-	defer t.lock.Unlock()
 	for i, state := range batch.Statuses {
 		id := uuid.UUID(batch.EventIds[i*16 : i*16+16])
 		change := cell{
@@ -119,9 +136,14 @@ func (t *table) addChanges(message jetstream.Msg, meta *jetstream.MsgMetadata) {
 		}
 		if change.wins(t.cells[id]) {
 			t.cells[id] = change
+			if t.changes.watched() {
+				told = append(told, change.shown(id, position))
+			}
 		}
 	}
-	t.position.Store(meta.Sequence.Stream)
+	t.lock.Unlock()
+	t.position.Store(position)
+	t.changes.add(told, position)
 }
 
 func (c cell) wins(old cell) bool {
@@ -161,14 +183,18 @@ func (t *table) GetEventStatus(_ context.Context, request *events.GetEventStatus
 	if !ok || found.name == "" {
 		return nil, status.Error(codes.NotFound, "no such event")
 	}
+	return found.shown(id, position), nil
+}
+
+func (c cell) shown(id uuid.UUID, position uint64) *events.EventStatus {
 	return &events.EventStatus{
 		EventId:       id.String(),
-		Status:        found.status,
-		Name:          found.name,
-		Attempt:       found.attempt,
-		Generation:    found.generation,
-		UpdatedAt:     &timestamppb.Timestamp{Seconds: found.updated},
-		EventPosition: found.position,
+		Status:        c.status,
+		Name:          c.name,
+		Attempt:       c.attempt,
+		Generation:    c.generation,
+		UpdatedAt:     &timestamppb.Timestamp{Seconds: c.updated},
+		EventPosition: c.position,
 		Position:      position,
-	}, nil
+	}
 }

@@ -1,9 +1,10 @@
 /* JetStream's own limits, from a client on nats.c that does nothing else: messages with an event's
  * headers, each acknowledged.
  *
- *     build/bench/limits/jetstream_limit NATS_URL SECONDS BYTES IN_FLIGHT
+ *     build/bench/limits/jetstream_limit NATS_URL SECONDS BYTES IN_FLIGHT [pull]
  *
- * IN_FLIGHT messages wait for acknowledgements at a time; with 1, js_PublishMsg in a loop. Prints
+ * IN_FLIGHT messages wait for acknowledgements at a time; with 1, js_PublishMsg in a loop. With
+ * `pull` a consumer takes and acknowledges them meanwhile, and the time is until it has all. Prints
  * JSON: messages, and with IN_FLIGHT 1 how long a round trip took. The stream is made as the
  * gateway makes it.
  */
@@ -15,7 +16,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { TIMES_MAX = 1000000 };
+enum {
+    TIMES_MAX = 1000000,
+    PULL = 1000,            /* messages a request, of which two are under way */
+    ACK_PENDING_MAX = 20000 /* as a group of processors may have in hand */
+};
 
 static const char SUBJECT[] = "tidings.events.bench.event";
 
@@ -100,7 +105,7 @@ static void on_ack(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void
     pthread_mutex_lock(&f->lock);
     f->stored += good;
     f->refused += !good;
-    if (f->sent - f->stored <= f->most / 2)
+    if (f->sent - f->stored <= f->most / 2 || f->refused)
         pthread_cond_signal(&f->some_room);
     pthread_mutex_unlock(&f->lock);
 }
@@ -119,7 +124,7 @@ static int64_t room(struct flight *f)
     return count;
 }
 
-static void publish_many(natsConnection *nc, int64_t seconds, int bytes, int64_t most)
+static int64_t publish_many(natsConnection *nc, int64_t end_us, int bytes, int64_t most)
 {
     static struct flight f = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0};
     natsInbox *inbox = NULL;
@@ -128,17 +133,108 @@ static void publish_many(natsConnection *nc, int64_t seconds, int bytes, int64_t
     need(natsConnection_Subscribe(&sub, nc, inbox, on_ack, &f), "a subscription");
     natsMsg *msg = make_message(inbox, bytes);
     f.most = most;
-    int64_t begin = now_us(), end = begin + seconds * 1000000;
-    while (now_us() < end)
+    while (now_us() < end_us)
         for (int64_t count = room(&f); count > 0; count--)
             need(natsConnection_PublishMsg(nc, msg), "a publish");
     pthread_mutex_lock(&f.lock);
-    printf("{\"messages\": %lld, \"seconds\": %.6f}\n", (long long)f.stored,
-           (double)(now_us() - begin) / 1e6);
+    while (f.stored + f.refused < f.sent)
+        pthread_cond_wait(&f.some_room, &f.lock);
+    if (f.refused)
+        need(NATS_ERR, "an acknowledgement is none");
+    int64_t stored = f.stored;
     pthread_mutex_unlock(&f.lock);
     natsMsg_Destroy(msg);
     natsSubscription_Destroy(sub);
     natsInbox_Destroy(inbox);
+    return stored;
+}
+
+/* ---- and taken by a consumer ---- */
+
+struct consumer {
+    natsConnection *nc;
+    natsInbox *inbox;
+    natsSubscription *sub;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    int64_t taken; /* and acknowledged */
+};
+
+static void ask_for_more(struct consumer *c)
+{
+    char wish[64];
+    int len = snprintf(wish, sizeof wish, "{\"batch\":%d,\"expires\":3600000000000}", PULL);
+    need(natsConnection_PublishRequest(c->nc, "$JS.API.CONSUMER.MSG.NEXT.TIDINGS_EVENTS.limit",
+                                       c->inbox, wish, len),
+         "a request for more");
+}
+
+static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *ctx)
+{
+    struct consumer *c = ctx;
+    (void)sub;
+    if (!natsMsg_GetReply(msg))
+        need(NATS_ERR, "a request for more was refused");
+    need(natsConnection_PublishString(nc, natsMsg_GetReply(msg), "+ACK"), "an acknowledgement");
+    natsMsg_Destroy(msg);
+    pthread_mutex_lock(&c->lock);
+    bool asks = ++c->taken % PULL == 0;
+    pthread_cond_signal(&c->more);
+    pthread_mutex_unlock(&c->lock);
+    if (asks)
+        ask_for_more(c);
+}
+
+/* A consumer as a group of processors has it, on a connection of its own. */
+static void start_consumer(struct consumer *c, natsOptions *options, jsCtx *js)
+{
+    jsConsumerConfig config;
+    need(jsConsumerConfig_Init(&config), "a consumer's configuration");
+    config.Durable = "limit";
+    config.AckPolicy = js_AckExplicit;
+    config.DeliverPolicy = js_DeliverNew;
+    config.MaxAckPending = ACK_PENDING_MAX;
+    need(js_AddConsumer(NULL, js, "TIDINGS_EVENTS", &config, NULL, NULL), "the consumer");
+    need(natsConnection_Connect(&c->nc, options), "the consumer's connection");
+    need(natsInbox_Create(&c->inbox), "an inbox");
+    need(natsConnection_Subscribe(&c->sub, c->nc, c->inbox, on_message, c), "a subscription");
+    for (int i = 0; i < 2; i++)
+        ask_for_more(c);
+}
+
+/* Waits until so many have been taken, and the server has their acknowledgements. */
+static void finish_consumer(struct consumer *c, int64_t count)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->taken < count)
+        pthread_cond_wait(&c->more, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+    need(natsConnection_Flush(c->nc), "the last acknowledgements");
+}
+
+static void stop_consumer(struct consumer *c)
+{
+    natsSubscription_Destroy(c->sub);
+    natsInbox_Destroy(c->inbox);
+    natsConnection_Destroy(c->nc);
+}
+
+static void measure_many(natsOptions *options, natsConnection *nc, jsCtx *js, char **argv,
+                         bool pulls)
+{
+    static struct consumer c = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                                .more = PTHREAD_COND_INITIALIZER};
+    if (pulls)
+        start_consumer(&c, options, js);
+    int64_t begin = now_us();
+    int64_t stored =
+        publish_many(nc, begin + atoi(argv[2]) * INT64_C(1000000), atoi(argv[3]), atoi(argv[4]));
+    if (pulls)
+        finish_consumer(&c, stored);
+    printf("{\"messages\": %lld, \"seconds\": %.6f}\n", (long long)stored,
+           (double)(now_us() - begin) / 1e6);
+    if (pulls)
+        stop_consumer(&c);
 }
 
 /* ---- one at a time ---- */
@@ -173,8 +269,9 @@ int main(int argc, char **argv)
     natsOptions *options = NULL;
     natsConnection *nc = NULL;
     jsCtx *js = NULL;
-    if (argc != 5 || atoi(argv[2]) < 1 || atoi(argv[3]) < 1 || atoi(argv[4]) < 1) {
-        fprintf(stderr, "usage: jetstream_limit NATS_URL SECONDS BYTES IN_FLIGHT\n");
+    bool pulls = argc == 6 && strcmp(argv[5], "pull") == 0;
+    if ((argc != 5 && !pulls) || atoi(argv[2]) < 1 || atoi(argv[3]) < 1 || atoi(argv[4]) < 1) {
+        fprintf(stderr, "usage: jetstream_limit NATS_URL SECONDS BYTES IN_FLIGHT [pull]\n");
         return 2;
     }
     need(natsOptions_Create(&options), "options");
@@ -182,10 +279,10 @@ int main(int argc, char **argv)
     need(natsConnection_Connect(&nc, options), "the connection");
     need(natsConnection_JetStream(&js, nc, NULL), "JetStream");
     make_stream(js);
-    if (atoi(argv[4]) == 1)
+    if (atoi(argv[4]) == 1 && !pulls)
         publish_one_by_one(js, atoi(argv[2]), atoi(argv[3]));
     else
-        publish_many(nc, atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+        measure_many(options, nc, js, argv, pulls);
     jsCtx_Destroy(js);
     natsConnection_Destroy(nc);
     natsOptions_Destroy(options);
