@@ -14,8 +14,7 @@ struct reader {
     struct snapshot_head head;
     struct status_table *table;
     struct replays *replays;
-    uint32_t *names; /* the table's numbers of names, by the snapshot's */
-    uint32_t name_count;
+    struct frozen_frame frame;
     uint64_t cells;
 };
 
@@ -177,9 +176,10 @@ static enum err read_names(struct reader *reader)
     struct rest rest = rest_of(reader);
     while (rest.len > 0 && !rest.failed) {
         struct view name = take_name(&rest);
-        if (rest.failed || reader->name_count == STATUS_NAMES_MAX)
+        if (rest.failed || reader->frame.name_count == STATUS_NAMES_MAX)
             return malformed(reader, "its names");
-        reader->names[reader->name_count++] = status_table_restore_name(reader->table, name);
+        reader->frame.names[reader->frame.name_count++] =
+            status_table_restore_name(reader->table, name);
     }
     return ERR_NONE;
 }
@@ -216,8 +216,8 @@ static enum err read_page(struct reader *reader)
         if (((uint8_t)present[i / 8] >> i % 8 & 1) == 0)
             continue;
         const uint8_t *cell = (const uint8_t *)take(&rest, FROZEN_CELL_SIZE);
-        e = cell ? status_table_restore(reader->table, first * FROZEN_PAGE_CELLS + i, cell,
-                                        reader->names, reader->name_count)
+        e = cell ? status_table_restore(reader->table, &reader->frame,
+                                        first * FROZEN_PAGE_CELLS + i, cell)
                  : ERR_MALFORMED;
         reader->cells++;
     }
@@ -236,7 +236,7 @@ static enum err read_end(struct reader *reader)
     enum err e = reader->source->read(reader->source->ctx, &more, 1, &got);
     if (!e && got > 0)
         e = malformed(reader, "it goes on behind its end");
-    return e ? e : status_table_forget(reader->table, first);
+    return e ? e : status_table_restore_end(reader->table, &reader->frame, first);
 }
 
 static enum err read_block(struct reader *reader)
@@ -260,17 +260,20 @@ static enum err read_block(struct reader *reader)
 static void begin(struct reader *reader)
 {
     const struct snapshot_head *head = &reader->head;
+    struct frozen_frame *frame = &reader->frame;
+    frame->event_position = head->point.events.position;
+    frame->status_position = head->point.statuses.position;
+    frame->first = head->first;
+    frame->names[0] = 0;
+    frame->name_count = 1;
     status_table_write_begin(reader->table);
-    status_table_restore_begin(reader->table, head->point.events.position,
-                               head->point.statuses.position, head->first);
+    status_table_restore_begin(reader->table, frame);
     status_table_write_end(reader->table);
 }
 
 static enum err read_rest(struct reader *reader)
 {
     enum err e = ERR_NONE;
-    reader->names[0] = 0;
-    reader->name_count = 1;
     while (!e && reader->kind != SNAPSHOT_END) {
         e = get_block(reader);
         if (e)
@@ -319,8 +322,8 @@ enum err snapshot_read(const struct snapshot_source *source, const struct snapsh
     struct reader reader = reader_on(source, streams, detail);
     reader.table = table;
     reader.replays = replays;
-    reader.names = mem_alloc(STATUS_NAMES_MAX * sizeof *reader.names);
-    enum err e = reader.names ? read_head(&reader) : ERR_MEMORY;
+    reader.frame.names = mem_alloc(STATUS_NAMES_MAX * sizeof *reader.frame.names);
+    enum err e = reader.frame.names ? read_head(&reader) : ERR_MEMORY;
     if (!e) {
         begin(&reader);
         e = read_rest(&reader);
@@ -331,7 +334,7 @@ enum err snapshot_read(const struct snapshot_source *source, const struct snapsh
         empty(&reader);
     else
         *ret = reader.head;
-    mem_free(reader.names);
+    mem_free(reader.frame.names);
     buf_free(&reader.block);
     return e;
 }

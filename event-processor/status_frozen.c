@@ -193,41 +193,47 @@ bool status_table_frozen_name(struct status_table *table, uint32_t number, struc
 
 /* ---- restoring ---- */
 
+void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame)
+{
+    table->reflects.first_event_position = frame->first;
+}
+
 uint32_t status_table_restore_name(struct status_table *table, struct view name)
 {
     return status_names_intern(table->names, name);
 }
 
-void status_table_restore_begin(struct status_table *table, uint64_t event_position,
-                                uint64_t status_position, uint64_t first)
+static bool is_sound(const struct status_table *table, const struct frozen_frame *frame,
+                     uint64_t position, const struct status_cell *cell, uint8_t flags)
 {
-    table->reflects.first_event_position = first;
-    status_table_passed_event(table, event_position);
-    status_table_passed_status(table, status_position);
-}
-
-static bool is_sound(const struct status_table *table, uint64_t position,
-                     const struct status_cell *cell, uint8_t flags, uint32_t name_count)
-{
-    const struct status_reflects *reflects = &table->reflects;
     enum status status = status_cell_state(cell).status;
-    return position > table->last && position >= reflects->first_event_position &&
-           position <= reflects->event_position &&
-           position - reflects->first_event_position <= UINT32_MAX && !id_is_zero(&cell->id) &&
-           status != STATUS_NONE && status < STATUS_COUNT && flags <= 1 &&
-           STATUS_CELL_GET(cell, change_position) <= reflects->status_position &&
-           STATUS_CELL_GET(cell, name) < name_count;
+    return position > table->last && position >= frame->first &&
+           position <= frame->event_position && position - frame->first <= UINT32_MAX &&
+           !id_is_zero(&cell->id) && status != STATUS_NONE && status < STATUS_COUNT && flags <= 1 &&
+           STATUS_CELL_GET(cell, change_position) <= frame->status_position &&
+           STATUS_CELL_GET(cell, name) < frame->name_count;
 }
 
-enum err status_table_restore(struct status_table *table, uint64_t position,
-                              const uint8_t bytes[FROZEN_CELL_SIZE], const uint32_t *names,
-                              uint32_t name_count)
+enum err status_table_restore(struct status_table *table, const struct frozen_frame *frame,
+                              uint64_t position, const uint8_t bytes[FROZEN_CELL_SIZE])
 {
     struct status_cell cell = {.copy = false};
+    uint8_t flags = bytes[FROZEN_CELL_SIZE - 1];
     memcpy(&cell, bytes, FROZEN_CELL_SIZE - 1);
-    if (!is_sound(table, position, &cell, bytes[FROZEN_CELL_SIZE - 1], name_count))
+    if (!is_sound(table, frame, position, &cell, flags))
         return ERR_MALFORMED;
-    cell.conflict = bytes[FROZEN_CELL_SIZE - 1] != 0;
-    STATUS_CELL_SET(&cell, name, names[STATUS_CELL_GET(&cell, name)]);
+    cell.conflict = flags != 0;
+    STATUS_CELL_SET(&cell, name, frame->names[STATUS_CELL_GET(&cell, name)]);
     return status_table_put(table, position, &cell);
+}
+
+enum err status_table_restore_end(struct status_table *table, const struct frozen_frame *frame,
+                                  uint64_t first)
+{
+    enum err e = status_table_forget(table, first);
+    if (e)
+        return e;
+    status_table_passed_event(table, frame->event_position);
+    status_table_passed_status(table, frame->status_position);
+    return ERR_NONE;
 }

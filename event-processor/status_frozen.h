@@ -48,16 +48,25 @@ bool status_table_frozen_name(struct status_table *table, uint32_t number, struc
 
 /* ---- restoring: for a table that is empty, with its lock held for writing ---- */
 
+/* What the cells are read by. */
+struct frozen_frame {
+    uint64_t event_position, status_position; /* how far both logs had been folded */
+    uint64_t first;                           /* as status_reflects.first_event_position */
+    uint32_t *names; /* the table's numbers of the names that cells mean by theirs */
+    uint32_t name_count;
+};
+/* Before the first cell: only `first` counts. */
+void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame);
 /* The table's number for a name. */
 uint32_t status_table_restore_name(struct status_table *table, struct view name);
-/* Adds a cell as it was read; positions must ascend. `names` are the table's numbers of the
- * `name_count` names that cells mean. ERR_MALFORMED: no such cell, or beyond what the table has
- * room for (its first one, and those of the logs that have been passed); ERR_MEMORY. */
-must_check enum err status_table_restore(struct status_table *table, uint64_t position,
-                                         const uint8_t cell[FROZEN_CELL_SIZE],
-                                         const uint32_t *names, uint32_t name_count);
-/* Before the first cell: how far both logs had been folded. */
-void status_table_restore_begin(struct status_table *table, uint64_t event_position,
-                                uint64_t status_position, uint64_t first);
+/* Adds a cell as it was read; positions must ascend. ERR_MALFORMED: no such cell, or beyond the
+ * frame; ERR_MEMORY. */
+must_check enum err status_table_restore(struct status_table *table,
+                                         const struct frozen_frame *frame, uint64_t position,
+                                         const uint8_t cell[FROZEN_CELL_SIZE]);
+/* After the last one: readers are told how far the logs were folded. `first` is what had been
+ * forgotten when the last page was read. ERR_MEMORY: try again, or reset the table. */
+must_check enum err status_table_restore_end(struct status_table *table,
+                                             const struct frozen_frame *frame, uint64_t first);
 
 #endif
