@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-enum { LOOK_MS = 1000 }; /* at most, between two looks at what is to be done */
+enum { LOOK_MS = 250 }; /* at most, between two looks at what is to be done */
 
 struct snapshots {
     struct snapshots_options use;
