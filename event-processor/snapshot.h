@@ -42,6 +42,7 @@ struct snapshot_source {
      * reading. */
     enum err (*read)(void *ctx, void *bytes, size_t len, size_t *ret_len);
     void *ctx;
+    uint64_t size; /* about how many bytes there are; a hint */
 };
 /* Reads only who and when it was. ERR_MALFORMED; ERR_UNIMPLEMENTED: of another version; ERR_STALE:
  * of other streams; ERR_MEMORY, the source's. The detail says why. */

@@ -128,6 +128,8 @@ enum err snapshot_folder_read(const struct snapshot_folder *folder, int slot,
     file->at = file->len = 0;
     file->bytes = 0;
     file->fd = open(path_of(folder, slot, "snapshot").text, O_RDONLY | O_CLOEXEC);
+    struct stat stat;
+    file->size = file->fd >= 0 && fstat(file->fd, &stat) == 0 ? (uint64_t)stat.st_size : 0;
     if (file->fd >= 0)
         return ERR_NONE;
     return err_set(detail, errno == ENOENT ? ERR_NOT_FOUND : ERR_INTERNAL,

@@ -36,6 +36,7 @@ struct snapshot_file {
     int fd;
     size_t at, len;           /* of the buffer: what is read next, and how much there is */
     uint64_t bytes;           /* of the whole so far */
+    uint64_t size;            /* when it was opened to be read */
     int error;                /* errno of what failed */
     bool (*go_on)(void *ctx); /* asked now and then; false: ERR_CANCELLED */
     void *ctx;

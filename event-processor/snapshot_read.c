@@ -15,6 +15,7 @@ struct reader {
     struct status_table *table;
     struct replays *replays;
     struct frozen_frame frame;
+    struct frozen_page *page;
     uint64_t cells;
 };
 
@@ -204,24 +205,30 @@ static enum err read_replay(struct reader *reader)
     return e == ERR_MALFORMED ? malformed(reader, "a replay") : e;
 }
 
+static uint32_t bits_of(const uint8_t *bytes, size_t len)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < len; i++)
+        count += (uint32_t)__builtin_popcount(bytes[i]);
+    return count;
+}
+
 static enum err read_page(struct reader *reader)
 {
+    struct frozen_page *page = reader->page;
     struct rest rest = rest_of(reader);
-    uint64_t first = take_number(&rest, 8);
-    const char *present = take(&rest, FROZEN_PAGE_CELLS / 8);
-    if (rest.failed || first > STATUS_TABLE_POSITION_MAX / FROZEN_PAGE_CELLS)
+    page->number = take_number(&rest, 8);
+    const char *present = take(&rest, sizeof page->present);
+    if (!present || page->number > STATUS_TABLE_POSITION_MAX / FROZEN_PAGE_CELLS)
         return malformed(reader, "a page");
-    enum err e = ERR_NONE;
-    for (uint64_t i = 0; i < FROZEN_PAGE_CELLS && !e; i++) {
-        if (((uint8_t)present[i / 8] >> i % 8 & 1) == 0)
-            continue;
-        const uint8_t *cell = (const uint8_t *)take(&rest, FROZEN_CELL_SIZE);
-        e = cell ? status_table_restore(reader->table, &reader->frame,
-                                        first * FROZEN_PAGE_CELLS + i, cell)
-                 : ERR_MALFORMED;
-        reader->cells++;
-    }
-    return e == ERR_MALFORMED || (!e && rest.len > 0) ? malformed(reader, "a page") : e;
+    memcpy(page->present, present, sizeof page->present);
+    page->count = bits_of(page->present, sizeof page->present);
+    if (rest.len != (size_t)page->count * FROZEN_CELL_SIZE)
+        return malformed(reader, "a page");
+    memcpy(page->cells, rest.at, rest.len);
+    reader->cells += page->count;
+    enum err e = status_table_restore(reader->table, &reader->frame, page);
+    return e == ERR_MALFORMED ? malformed(reader, "a page") : e;
 }
 
 static enum err read_end(struct reader *reader)
@@ -267,7 +274,7 @@ static void begin(struct reader *reader)
     frame->names[0] = 0;
     frame->name_count = 1;
     status_table_write_begin(reader->table);
-    status_table_restore_begin(reader->table, frame);
+    status_table_restore_begin(reader->table, frame, reader->source->size / FROZEN_CELL_SIZE);
     status_table_write_end(reader->table);
 }
 
@@ -323,7 +330,8 @@ enum err snapshot_read(const struct snapshot_source *source, const struct snapsh
     reader.table = table;
     reader.replays = replays;
     reader.frame.names = mem_alloc(STATUS_NAMES_MAX * sizeof *reader.frame.names);
-    enum err e = reader.frame.names ? read_head(&reader) : ERR_MEMORY;
+    reader.page = mem_alloc(sizeof *reader.page);
+    enum err e = reader.frame.names && reader.page ? read_head(&reader) : ERR_MEMORY;
     if (!e) {
         begin(&reader);
         e = read_rest(&reader);
@@ -334,6 +342,7 @@ enum err snapshot_read(const struct snapshot_source *source, const struct snapsh
         empty(&reader);
     else
         *ret = reader.head;
+    mem_free(reader.page);
     mem_free(reader.frame.names);
     buf_free(&reader.block);
     return e;

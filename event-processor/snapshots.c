@@ -154,6 +154,7 @@ static bool load(struct snapshots *s, int slot, struct snapshot_head *ret)
     struct timespec began = wait_until(0);
     struct snapshot_source source = source_of(s);
     enum err e = snapshot_folder_read(s->folder, slot, &s->file, &detail);
+    source.size = s->file.size;
     if (!e)
         e = snapshot_read(&source, &s->streams, s->use.table, s->use.replays, ret, &detail);
     snapshot_file_close(&s->file);

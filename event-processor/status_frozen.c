@@ -193,8 +193,10 @@ bool status_table_frozen_name(struct status_table *table, uint32_t number, struc
 
 /* ---- restoring ---- */
 
-void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame)
+void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame,
+                                uint64_t cells)
 {
+    status_index_reserve(table->index, cells);
     table->reflects.first_event_position = frame->first;
 }
 
@@ -214,17 +216,58 @@ static bool is_sound(const struct status_table *table, const struct frozen_frame
            STATUS_CELL_GET(cell, name) < frame->name_count;
 }
 
-enum err status_table_restore(struct status_table *table, const struct frozen_frame *frame,
-                              uint64_t position, const uint8_t bytes[FROZEN_CELL_SIZE])
+/* So many are looked up together, each while the others are on their way from memory. */
+enum { TOGETHER = 32 };
+
+struct restored {
+    uint64_t position, hash;
+    struct status_cell cell;
+};
+
+/* ERR_MALFORMED. */
+static enum err take_cell(const struct status_table *table, const struct frozen_frame *frame,
+                          uint64_t position, const uint8_t *bytes, struct restored *ret)
 {
-    struct status_cell cell = {.copy = false};
     uint8_t flags = bytes[FROZEN_CELL_SIZE - 1];
-    memcpy(&cell, bytes, FROZEN_CELL_SIZE - 1);
-    if (!is_sound(table, frame, position, &cell, flags))
+    struct status_cell *cell = &ret->cell;
+    *cell = (struct status_cell){.conflict = flags != 0};
+    memcpy(cell, bytes, FROZEN_CELL_SIZE - 1);
+    if (!is_sound(table, frame, position, cell, flags))
         return ERR_MALFORMED;
-    cell.conflict = flags != 0;
-    STATUS_CELL_SET(&cell, name, frame->names[STATUS_CELL_GET(&cell, name)]);
-    return status_table_put(table, position, &cell);
+    STATUS_CELL_SET(cell, name, frame->names[STATUS_CELL_GET(cell, name)]);
+    ret->position = position;
+    ret->hash = status_table_hash(table, &cell->id);
+    status_index_prefetch(table->index, ret->hash);
+    return ERR_NONE;
+}
+
+static enum err put_all(struct status_table *table, struct restored *list, size_t count)
+{
+    enum err e = ERR_NONE;
+    for (size_t i = 0; i < count && !e; i++)
+        e = status_table_put(table, list[i].position, list[i].hash, &list[i].cell);
+    return e;
+}
+
+enum err status_table_restore(struct status_table *table, const struct frozen_frame *frame,
+                              const struct frozen_page *page)
+{
+    struct restored list[TOGETHER];
+    size_t count = 0;
+    const uint8_t *cell = page->cells;
+    enum err e = ERR_NONE;
+    for (uint32_t i = 0; i < FROZEN_PAGE_CELLS && !e; i++) {
+        if ((page->present[i / 8] >> i % 8 & 1) == 0)
+            continue;
+        e = take_cell(table, frame, page->number * FROZEN_PAGE_CELLS + i, cell, &list[count]);
+        cell += FROZEN_CELL_SIZE;
+        count += !e;
+        if (count < TOGETHER)
+            continue;
+        e = put_all(table, list, count);
+        count = 0;
+    }
+    return e ? e : put_all(table, list, count);
 }
 
 enum err status_table_restore_end(struct status_table *table, const struct frozen_frame *frame,

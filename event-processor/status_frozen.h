@@ -34,7 +34,7 @@ void status_table_thaw(struct status_table *table);
 struct frozen_page {
     uint64_t number; /* its positions begin with this one, times FROZEN_PAGE_CELLS */
     uint8_t present[FROZEN_PAGE_CELLS / 8]; /* bit i % 8 of byte i / 8: cell i */
-    uint32_t count;
+    uint32_t count;                         /* of cells, and bits */
     uint8_t cells[FROZEN_PAGE_CELLS * FROZEN_CELL_SIZE];
 };
 /* The next page with a cell in it. *ret_more false: there is none. ERR_CANCELLED: too much has
@@ -55,15 +55,16 @@ struct frozen_frame {
     uint32_t *names; /* the table's numbers of the names that cells mean by theirs */
     uint32_t name_count;
 };
-/* Before the first cell: only `first` counts. */
-void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame);
+/* Before the first cell: only `first` counts, and about how many cells will come, at most. */
+void status_table_restore_begin(struct status_table *table, const struct frozen_frame *frame,
+                                uint64_t cells);
 /* The table's number for a name. */
 uint32_t status_table_restore_name(struct status_table *table, struct view name);
-/* Adds a cell as it was read; positions must ascend. ERR_MALFORMED: no such cell, or beyond the
- * frame; ERR_MEMORY. */
+/* Adds the cells of a page as it was read; pages must ascend. ERR_MALFORMED: no such cells, or
+ * beyond the frame; ERR_MEMORY. Either way some may have been added. */
 must_check enum err status_table_restore(struct status_table *table,
-                                         const struct frozen_frame *frame, uint64_t position,
-                                         const uint8_t cell[FROZEN_CELL_SIZE]);
+                                         const struct frozen_frame *frame,
+                                         const struct frozen_page *page);
 /* After the last one: readers are told how far the logs were folded. `first` is what had been
  * forgotten when the last page was read. ERR_MEMORY: try again, or reset the table. */
 must_check enum err status_table_restore_end(struct status_table *table,

@@ -93,12 +93,12 @@ static struct status_segment *need_segment(struct status_table *table, uint64_t 
     return segment;
 }
 
-enum err status_table_put(struct status_table *table, uint64_t position, struct status_cell *cell)
+enum err status_table_put(struct status_table *table, uint64_t position, uint64_t hash,
+                          struct status_cell *cell)
 {
     struct status_segment *segment = need_segment(table, position);
     if (!segment)
         return ERR_MEMORY;
-    uint64_t hash = status_table_hash(table, &cell->id);
     uint64_t event;
     cell->copy = !cell->conflict && status_table_event(table, &cell->id, hash, &event);
     if (cell->copy ? status_copies_add(table->copies, event, position)
@@ -122,7 +122,7 @@ enum err status_table_add(struct status_table *table, uint64_t position, const s
     status_cell_set_state(&cell, (struct status_state){.status = STATUS_ACCEPTED});
     status_cell_set_time(&cell, time_ms);
     STATUS_CELL_SET(&cell, name, status_names_intern(table->names, name));
-    enum err e = status_table_put(table, position, &cell);
+    enum err e = status_table_put(table, position, status_table_hash(table, id), &cell);
     if (!e && first == 0)
         table->reflects.first_event_position = position;
     return e;

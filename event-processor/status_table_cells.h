@@ -59,9 +59,9 @@ const struct status_cell *status_table_event(const struct status_table *table,
 const struct status_cell *status_table_any(const struct status_table *table,
                                            const struct event_id *id, uint64_t hash,
                                            uint64_t *ret_position);
-/* Puts a cell at a position after all others; it becomes a copy if its id is known. ERR_MEMORY:
- * nothing was put. */
-must_check enum err status_table_put(struct status_table *table, uint64_t position,
+/* Puts a cell at a position after all others, with its id's hash; it becomes a copy if its id is
+ * known. ERR_MEMORY: nothing was put. */
+must_check enum err status_table_put(struct status_table *table, uint64_t position, uint64_t hash,
                                      struct status_cell *cell);
 /* Adds what the cell is to what is counted; with -1 takes it out again. */
 void status_table_count(struct status_table *table, struct status_segment *segment,

@@ -198,7 +198,7 @@ enum err snap_read_as(struct view bytes, const struct snapshot_streams *of,
 {
     struct err_detail detail = {""};
     struct snapshot_bytes from = {bytes};
-    struct snapshot_source source = {.read = snapshot_bytes_take, .ctx = &from};
+    struct snapshot_source source = {.read = snapshot_bytes_take, .ctx = &from, .size = bytes.len};
     enum err e = snapshot_read(&source, of, table, replays, head, &detail);
     assert_true(!e == (detail.text[0] == '\0'));
     return e;
