@@ -61,9 +61,10 @@ enum err snapshots_new(const struct snapshots_options *options, struct snapshots
     register_metrics(s, options->metrics);
     struct err_detail detail;
     if (snapshot_folder_open(options->folder, options->status_stream, &s->folder, &detail))
-        log_warn("no snapshots: each start reads the logs from their beginning; make the folder of "
-                 "--data writable for this user, or choose another one",
-                 LOG_TEXT("detail", detail.text));
+        log_warn(
+            "no snapshots: the folder of --data cannot be used; each start reads both logs from "
+            "their beginning",
+            LOG_TEXT("detail", detail.text));
     *ret = s;
     return ERR_NONE;
 }
@@ -242,8 +243,7 @@ static void note_failed(struct snapshots *s, enum err e, const struct err_detail
     if (e == ERR_CANCELLED)
         log_info("a snapshot was given up: too much changed, or there was no time for it");
     else
-        log_warn("cannot write a snapshot: the processor goes on, and tries it again; see that the "
-                 "folder of --data is writable and has room for twice the snapshot's size",
+        log_warn("cannot write a snapshot; the last one stays, and it is tried again",
                  LOG_TEXT("detail", detail->text));
 }
 

@@ -122,7 +122,7 @@ def test_the_event_log_is_another_one(tidings):
 def test_a_folder_that_cannot_be_used(tidings):
     tidings.nats()
     processor, gateway = start(tidings, data="/proc/tidings")
-    assert '"msg":"no snapshots: each start reads the logs from their beginning' in processor.log()
+    assert '"msg":"no snapshots: the folder of --data cannot be used' in processor.log()
     until_ended(processor, post(gateway, 5))
     assert processor.stop() == 0, processor.tail()
 
