@@ -116,8 +116,10 @@ static struct snapshot_source source_of(struct snapshots *s)
     return (struct snapshot_source){.read = snapshot_file_read, .ctx = &s->file};
 }
 
-static void refuse(struct snapshots *s, int slot, const struct err_detail *detail)
+static void refuse(struct snapshots *s, int slot, enum err e, const struct err_detail *detail)
 {
+    if (e == ERR_CANCELLED) /* the program ends */
+        return;
     log_warn("ignoring a snapshot", LOG_TEXT("folder", s->use.folder), LOG_I64("place", slot),
              LOG_TEXT("detail", detail->text));
 }
@@ -140,7 +142,7 @@ static int youngest(struct snapshots *s, bool *tried)
         snapshot_file_close(&s->file);
         if (e) {
             tried[slot] = true;
-            refuse(s, slot, &detail);
+            refuse(s, slot, e, &detail);
         } else if (head.taken_ms > taken_ms) {
             taken_ms = head.taken_ms;
             found = slot;
@@ -160,7 +162,7 @@ static bool load(struct snapshots *s, int slot, struct snapshot_head *ret)
         e = snapshot_read(&source, &s->streams, s->use.table, s->use.replays, ret, &detail);
     snapshot_file_close(&s->file);
     if (e) {
-        refuse(s, slot, &detail);
+        refuse(s, slot, e, &detail);
         return false;
     }
     metric_set(s->bytes, (int64_t)s->file.bytes);

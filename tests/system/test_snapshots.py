@@ -1,4 +1,4 @@
-"""Processors start from snapshots of their status tables, and know what they would from the logs."""
+"""Processors start from snapshots of their status tables; they know what the logs would tell."""
 
 import os
 import random
@@ -145,7 +145,7 @@ def test_a_folder_that_vanishes(tidings):
 
 def test_processors_share_a_folder(tidings):
     tidings.nats()
-    processors = [start(tidings)[0] for _ in range(2)]
+    processors = [tidings.processor() for _ in range(2)]
     gateway = tidings.gateway()
     good = [gateway.http.post({"name": "good"}).event_id for _ in range(20)]
     until_all_processed(processors, good)

@@ -51,6 +51,7 @@ RULES = [
         "    side->loaded = *loaded;\n    side->loaded.position = 0;\n",
         "event-processor/follower.c",
         "e = bus_reader_open(side->log, from,",
-        "e = bus_reader_open(side->log, side_is_loaded(side, reflects.epoch) ? end.last + 1 : from,",
+        "from = side_is_loaded(side, reflects.epoch) ? end.last + 1 : 0,\n"
+        "            e = bus_reader_open(side->log, from,",
     ),
 ]
