@@ -22,6 +22,9 @@ enum err attribute_check_text(const char *label, struct view value, struct err_d
     for (size_t i = 0, length; i < value.len; i += length) {
         const char *at = value.data + i;
 
+        length = text_json_plain(at, value.len - i); /* most is, and so looked at by words */
+        if (length > 0)
+            continue;
         length = text_utf8_length(at, value.len - i);
         if (length == 0)
             return err_set(detail, ERR_MALFORMED, "%s is not valid UTF-8", label);

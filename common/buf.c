@@ -25,13 +25,12 @@ bool view_equal_nocase(struct view a, struct view b)
 
 bool view_is_utf8(struct view v)
 {
-    size_t i = 0;
-
-    while (i < v.len) {
-        size_t length = text_utf8_length(v.data + i, v.len - i);
+    for (size_t i = 0, length; i < v.len; i += length) {
+        length = text_json_plain(v.data + i, v.len - i); /* most is, and so looked at by words */
+        if (length == 0)
+            length = text_utf8_length(v.data + i, v.len - i);
         if (length == 0)
             return false;
-        i += length;
     }
     return true;
 }

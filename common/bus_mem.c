@@ -189,7 +189,6 @@ void bus_mem_lose_tail(struct bus_log *base, uint64_t last)
     struct mem_log *log = (struct mem_log *)base;
     pthread_mutex_lock(&mem_bus_of(log)->lock);
     mem_log_cut(log, last);
-    mem_groups_cut(log, last);
     pthread_cond_broadcast(&mem_bus_of(log)->changed);
     pthread_mutex_unlock(&mem_bus_of(log)->lock);
 }

@@ -20,7 +20,8 @@ void bus_mem_set_logless(struct bus *bus, bool logless);
 void bus_mem_set_held(struct bus *bus, bool held);
 /* Deletes the log and makes it anew, empty: another life, positions from 1. */
 void bus_mem_renew(struct bus_log *log);
-/* Loses the log's tail: everything after this position. Groups are given the positions again. */
+/* Loses the log's tail: everything after this position. Groups that have been given these
+ * are not given them again, as a server's. */
 void bus_mem_lose_tail(struct bus_log *log, uint64_t last);
 /* Empties the log, as an operator can by hand: positions go on, and message ids are still known
  * although nothing is kept of them. */

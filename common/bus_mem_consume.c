@@ -90,14 +90,6 @@ static void pending_remove(struct mem_group *group, struct mem_pending *pending)
     --group->pending_count;
 }
 
-/* The log lost its tail: positions beyond are to be given when they are used again. */
-void mem_groups_cut(struct mem_log *log, uint64_t last)
-{
-    for (struct mem_group *group = log->groups; group; group = group->next_group)
-        if (group->next > last + 1)
-            group->next = last + 1;
-}
-
 static bool is_at_limit(const struct mem_group *group)
 {
     size_t limit = group->spec.max_ack_pending;

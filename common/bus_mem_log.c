@@ -209,6 +209,10 @@ void mem_log_cut(struct mem_log *log, uint64_t last)
 {
     for (; log->last > last && log->last >= log->first; --log->last)
         mem_log_delete(log, log->last);
+    if (log->last > last) { /* it holds nothing */
+        log->last = last;
+        log->first = last + 1;
+    }
 }
 
 void mem_log_purge(struct mem_log *log)

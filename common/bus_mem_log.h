@@ -114,7 +114,6 @@ enum err mem_reader_next(struct bus_reader *reader, int64_t timeout_ms, struct b
 
 /* bus_mem_consume.c */
 void mem_groups_free(struct mem_log *log);
-void mem_groups_cut(struct mem_log *log, uint64_t last);
 enum err mem_consumer_open(struct bus_log *log, const struct bus_consumer_spec *spec,
                            struct bus_consumer **ret);
 void mem_consumer_close(struct bus_consumer *consumer);

@@ -15,15 +15,18 @@
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define THREADS_MAX 16
-#define AGE_MS 60000      /* of connections */
-#define FAREWELL_MS 1000  /* for clients to close their connections; calls may last longer */
-#define OUTSTANDING 32    /* requests of one method waiting in core, for each worker */
-#define OUTSTANDING_FEW 8 /* the same for health, reflection and unknown methods */
+#define AGE_MS 60000     /* of connections */
+#define FAREWELL_MS 1000 /* for clients to close their connections; calls may last longer */
+/* Requests of one method that wait in core, for each worker. Core looks through all of them at
+ * every event, and a call that finds none takes a detour. */
+#define OUTSTANDING 2
+#define OUTSTANDING_BUSY 32
 
 /* ---- methods ---- */
 
@@ -73,7 +76,7 @@ static void add_entries(struct rpc_server *server, const struct rpc_method *meth
         entry->method = *methods;
         entry->ctx = ctx;
         entry->builtin = builtin;
-        entry->outstanding = builtin ? OUTSTANDING_FEW : OUTSTANDING;
+        entry->outstanding = methods->busy ? OUTSTANDING_BUSY : OUTSTANDING;
         entry->index = server->entry_count++;
     }
 }
@@ -94,7 +97,7 @@ static enum err entries_create(struct rpc_server *server, const struct rpc_optio
     add_entries(server, rpc_health_methods, server->health, true);
     add_entries(server, rpc_reflection_methods, server->reflection, true);
     struct rpc_entry *unknown = &server->entries[server->entry_count];
-    unknown->outstanding = OUTSTANDING_FEW;
+    unknown->outstanding = OUTSTANDING;
     unknown->index = server->entry_count++;
     for (uint32_t i = 0; options->metrics && i < server->entry_count; i++)
         add_counts(&server->entries[i], options->metrics);
@@ -123,10 +126,51 @@ static grpc_arg number(const char *key, int value)
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
 }
 
-/* docs/grpc-api.md tells callers of these limits. */
-static grpc_server *core_create(const struct rpc_options *options)
+/* Whether core's writes come through rpc_gather.c: gives a server of core's a connection and sees
+ * how its first bytes, the server's SETTINGS, leave. */
+static bool probe_writes(void)
 {
-    int64_t age_ms = options->max_connection_age_ms > 0 ? options->max_connection_age_ms : AGE_MS;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
+        return false;
+    grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_server *core = grpc_server_create(NULL, NULL);
+    grpc_server_register_completion_queue(core, queue, NULL);
+    grpc_server_start(core);
+    rpc_connection_adopt(ends[0]);
+    grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
+    grpc_server_add_channel_from_fd(core, ends[0], insecure);
+    grpc_server_credentials_release(insecure);
+    bool ours = rpc_gather_wait(ends[1], ends[0]);
+    close(ends[1]); /* core finds its end closed and closes it */
+    grpc_server_shutdown_and_notify(core, queue, core);
+    grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_server_destroy(core);
+    grpc_completion_queue_shutdown(queue);
+    grpc_completion_queue_destroy(queue);
+    return ours;
+}
+
+static bool probed;
+
+static void probe(void)
+{
+    probed = probe_writes();
+    if (!probed)
+        log_debug("core writes past us: replies are not gathered, clients learn of the end late, "
+                  "and old connections cost more");
+}
+
+static bool writes_are_ours(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, probe);
+    return probed;
+}
+
+/* docs/grpc-api.md tells callers of these limits. */
+static grpc_server *core_create(const struct rpc_options *options, int core_age_ms)
+{
     grpc_arg args[] = {
         number(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else a second server starts silently on our port */
         number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
@@ -134,6 +178,8 @@ static grpc_server *core_create(const struct rpc_options *options)
         number(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1000),
         /* Core inflates a message before it looks at its size: a megabyte becomes a gigabyte. */
         number(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        number(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+        number(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
         /* What callers may do: a ping every 5 s, also while no call is open. */
         number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
         number(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -141,7 +187,7 @@ static grpc_server *core_create(const struct rpc_options *options)
         number(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
         number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000),
         number(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        number(GRPC_ARG_MAX_CONNECTION_AGE_MS, (int)age_ms),
+        number(GRPC_ARG_MAX_CONNECTION_AGE_MS, core_age_ms),
     };
     return grpc_server_create(&(grpc_channel_args){sizeof args / sizeof args[0], args}, NULL);
 }
@@ -158,31 +204,13 @@ static enum err bind_address(struct rpc_server *server, const char *listen,
     return ERR_NONE;
 }
 
-/* Whether core's writes come through rpc_gather.c: gives core a connection and sees how its first
- * bytes, the server's SETTINGS, leave. */
-static bool writes_are_ours(struct rpc_server *server)
-{
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-        return false;
-    rpc_connection_adopt(ends[0]);
-    grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
-    grpc_server_add_channel_from_fd(server->core, ends[0], insecure);
-    grpc_server_credentials_release(insecure);
-    bool ours = rpc_gather_wait(ends[1], ends[0]);
-    close(ends[1]); /* core finds its end closed and closes it */
-    return ours;
-}
-
 static void gather_start(struct rpc_server *server, bool wanted)
 {
-    server->writes_are_ours = writes_are_ours(server);
-    if (!server->writes_are_ours)
-        log_debug(
-            "core writes past us: replies are not gathered, and clients learn of the end late");
-    else if (wanted && rpc_gather_start())
+    if (!server->writes_are_ours || !wanted)
+        return;
+    if (rpc_gather_start())
         atomic_store(&server->gather, true);
-    else if (wanted)
+    else
         log_warn("replies are not gathered: no thread for it");
 }
 
@@ -192,7 +220,9 @@ static enum err start(struct rpc_server *server, const struct rpc_options *optio
     enum err e = entries_create(server, options);
     if (e != ERR_NONE)
         return err_set(detail, e, "%s", err_title(e));
-    server->core = core_create(options);
+    int64_t age_ms = options->max_connection_age_ms > 0 ? options->max_connection_age_ms : AGE_MS;
+    server->writes_are_ours = writes_are_ours();
+    server->core = core_create(options, server->writes_are_ours ? INT_MAX : (int)age_ms);
     e = entries_register(server, detail);
     if (e == ERR_NONE)
         e = rpc_workers_create(server, options->threads);
@@ -200,6 +230,8 @@ static enum err start(struct rpc_server *server, const struct rpc_options *optio
         e = bind_address(server, options->listen, detail);
     if (e != ERR_NONE)
         return e;
+    if (server->writes_are_ours)
+        rpc_farewell_age(server->port, (uint32_t)age_ms);
     grpc_server_start(server->core);
     e = rpc_workers_start(server);
     if (e != ERR_NONE)

@@ -23,6 +23,7 @@ enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 struct rpc_method {
     const char *path; /* "/events.EventService/GetEventStatus" */
     enum rpc_kind kind;
+    bool busy; /* called far more often than others: served with less CPU, at their expense */
     /* Unary and server stream: the request, once. Bidi: each message; the next one is read when
      * it has returned and what it sent has left. The view lives until it returns. */
     void (*on_request)(struct rpc_call *call, struct view request, void *ctx);

@@ -68,6 +68,13 @@ uint16_t rpc_connection_port(int fd)
     return address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) : 0;
 }
 
+int64_t rpc_connection_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 void rpc_connection_adopt(int fd)
 {
     unsigned number = (unsigned)fd;

@@ -34,6 +34,7 @@ struct rpc_connection {
     uint64_t turn;        /* the last turn that gathered for it */
     struct rpc_block *block;        /* NULL: none */
     const struct rpc_frame *insert; /* to be sent between two of core's frames; NULL: none */
+    int64_t insert_ms;              /* not before, by rpc_connection_now_ms */
 };
 
 /* NULL: not a connection of the kind we know. */
@@ -42,6 +43,8 @@ void rpc_connection_adopt(int fd);
 void rpc_connection_forget(struct rpc_connection *c); /* it is being closed; under its lock */
 unsigned rpc_connection_count(void);
 uint16_t rpc_connection_port(int fd); /* asks the kernel */
+/* A monotonic clock that costs little, a few milliseconds behind. */
+int64_t rpc_connection_now_ms(void);
 /* Visits each open connection, under its lock. */
 void rpc_connection_each(void (*visit)(struct rpc_connection *c, int fd, void *ctx), void *ctx);
 /* Waits until no connection of that port is open. False: not in time. */

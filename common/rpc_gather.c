@@ -218,7 +218,7 @@ static ssize_t write_or_gather(struct rpc_connection *c, int fd, const struct ms
 static void insert_frame(struct rpc_connection *c, int fd)
 {
     const struct rpc_frame *frame = c->insert;
-    if (!frame || !c->whole || c->error || c->stuck)
+    if (!frame || !c->whole || c->error || c->stuck || rpc_connection_now_ms() < c->insert_ms)
         return; /* later, or never */
     if (c->block && c->block->end + sizeof frame->bytes > BLOCK_SIZE)
         return;
@@ -235,9 +235,11 @@ static void insert_frame(struct rpc_connection *c, int fd)
         lose(c, fd, EIO);
 }
 
-void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame)
+void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame,
+                       int64_t not_before_ms)
 {
     c->insert = frame;
+    c->insert_ms = not_before_ms;
     insert_frame(c, fd);
 }
 

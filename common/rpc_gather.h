@@ -28,9 +28,11 @@ void rpc_gather_stop(void);
 void rpc_gather_begin(void);
 void rpc_gather_end(void);
 
-/* Sends a frame of ours as soon as core's last one has ended, if the connection is in order. Under
- * the connection's lock. */
-void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame);
+/* Sends a frame of ours as soon as core's last one has ended, if the connection is in order; with
+ * the first of core's writes from `not_before_ms` on, by rpc_connection_now_ms. In place of one
+ * that was to be sent and has not been. Under the connection's lock. */
+void rpc_gather_insert(struct rpc_connection *c, int fd, const struct rpc_frame *frame,
+                       int64_t not_before_ms);
 
 /* For the self-test: waits (up to a second) until something can be read from `peer`, and tells
  * whether it was written through here to fd, which must have been adopted. */

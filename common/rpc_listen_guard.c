@@ -103,7 +103,7 @@ static bool admit(int fd)
     }
     rpc_connection_adopt(fd);
     /* Asked for when it is in the table: so a farewell that begins now finds it there, or here. */
-    return !rpc_farewell_said(rpc_connection_port(fd));
+    return rpc_farewell_welcome(fd);
 }
 
 /* glibc's prototype takes a transparent union of the kinds of addresses. */

@@ -50,36 +50,28 @@ bool text_is_control(const char *bytes, size_t length)
     return length == 2 && b[0] == 0xc2 && b[1] < 0xa0;
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+typedef signed char block __attribute__((vector_size(16)));
 
-/* Of the 8 bytes in a word: not 0 if one is below `bound`, which is at most 0x80.
- * https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord */
-static uint64_t has_below(uint64_t word, unsigned bound)
+/* Whether the bytes of a block are all plain. Those of 0x80 and more are negative. */
+static bool plain_block(const char *bytes)
 {
-    return (word - EACH(bound)) & ~word & EACH(0x80);
-}
+    block b;
+    uint64_t halves[2];
 
-static uint64_t has(uint64_t word, unsigned byte)
-{
-    return has_below(word ^ EACH(byte), 1);
-}
-
-/* Whether the 8 bytes are all plain. */
-static bool plain_word(const char *bytes)
-{
-    uint64_t word;
-
-    memcpy(&word, bytes, sizeof word);
-    return !((word & EACH(0x80)) | has_below(word, 0x20) | has(word, 0x7f) | has(word, '"') |
-             has(word, '\\'));
+    memcpy(&b, bytes, sizeof b);
+    b = (b < 0x20) | (b == 0x7f) | (b == '"') | (b == '\\');
+    memcpy(halves, &b, sizeof b);
+    return (halves[0] | halves[1]) == 0;
 }
 
 size_t text_json_plain(const char *bytes, size_t len)
 {
     size_t n = 0;
 
-    while (len - n >= 8 && plain_word(bytes + n))
-        n += 8;
+    while (len - n >= sizeof(block) && plain_block(bytes + n))
+        n += sizeof(block);
+    if (n > 0 && len - n < sizeof(block) && plain_block(bytes + len - sizeof(block)))
+        return len;
     while (n < len) {
         unsigned char c = (unsigned char)bytes[n];
         if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')

@@ -140,6 +140,7 @@ static enum err start_parts(struct consumer *consumer)
     if (!e)
         e = retries_start(&(struct retries_options){.status_log = use->status_records,
                                                     .outcomes = consumer->outcomes,
+                                                    .processor = use->processor,
                                                     .to_runner = to_runner,
                                                     .ctx = consumer},
                           &consumer->retries);

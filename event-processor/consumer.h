@@ -38,6 +38,7 @@ struct consumer_options {
     struct follower *follower;
     struct status_table *table;
     struct status_log *status_log;
+    struct view processor; /* its name; must live on */
     const struct handlers *handlers;
     const struct clock *clock;
     struct metrics *metrics;

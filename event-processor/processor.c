@@ -163,6 +163,7 @@ static enum err start_working(const struct processor_options *o, struct processo
         .follower = p->follower,
         .table = p->table,
         .status_log = p->status_log,
+        .processor = view_of(o->name),
         .handlers = p->handlers,
         .clock = o->clock,
         .metrics = o->metrics,

@@ -29,16 +29,23 @@ void restart_init(struct restart *restart, const struct restart_options *options
 
 /* ---- the event log ---- */
 
+static bool event_log_restart(struct restart *restart)
+{
+    if (bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS))
+        return false;
+    log_warn("the group begins anew, since the event log is not the one it was");
+    metric_add(restart->event_log_restarts, 1);
+    return true;
+}
+
 /* False: not yet. */
 static bool after_event_log_loss(struct restart *restart)
 {
     uint64_t losses = follower_event_log_losses(restart->use.follower);
     if (losses == restart->event_log_losses)
         return true;
-    if (bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS))
+    if (!event_log_restart(restart))
         return false;
-    log_warn("the group begins anew, since the event log is not the one it was");
-    metric_add(restart->event_log_restarts, 1);
     restart->event_log_losses = losses;
     return true;
 }
@@ -59,6 +66,11 @@ static void ask(struct restart *restart)
         e = follower_ends(restart->use.follower, ASK_TIMEOUT_MS, &restart->target);
     if (e) {
         log_debug("cannot look for events without outcome yet", LOG_TEXT("error", err_title(e)));
+        ask_again(restart, RETRY_MS);
+        return;
+    }
+    if (restart->floor > restart->target.event_last) { /* lost while nobody followed it */
+        (void)event_log_restart(restart);
         ask_again(restart, RETRY_MS);
         return;
     }
@@ -96,16 +108,24 @@ static void begin_anew(struct restart *restart, uint64_t position)
         ask_again(restart, left_ms);
         return;
     }
+    restart->apart_until = wait_until(restart->apart_ms);
+    if (position == restart->open && restart->floor >= restart->restarted_floor) {
+        restart->open = 0;
+        follower_rebuild(restart->use.follower, restart->epoch,
+                         "others have ended what is open here");
+        ask_again(restart, 0);
+        return;
+    }
     log_warn("the status log has lost outcomes of events: the group begins anew, and what is open "
              "is run again",
              LOG_U64("open", position), LOG_U64("acknowledged", restart->floor),
              LOG_U64("status_position", restart->target.status_position));
     int64_t apart_ms = restart->apart_ms;
     restart->apart_ms = apart_ms * 2 < APART_LAST_MS ? apart_ms * 2 : APART_LAST_MS;
-    restart->apart_until = wait_until(apart_ms);
     restart->restarted_floor = restart->floor;
     metric_add(restart->status_log_restarts, 1);
     enum err e = bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS);
+    restart->open = e ? 0 : position;
     if (e) /* perhaps it did, so it takes another look */
         log_warn("the group may not have begun anew", LOG_TEXT("error", err_title(e)));
     ask_again(restart, e ? apart_ms : restart->use.look_ms);

@@ -1,7 +1,8 @@
 /* When the group must begin anew (bus_consumer_restart). What has ended is only acknowledged again
  * then, the rest is run.
  *
- * - The event log turned out not to be the one that was followed: at once.
+ * - The event log turned out not to be the one that was followed, or ends before what the group has
+ *   acknowledged: at once.
  * - The status log has lost records. Events that were acknowledged on the strength of these are
  *   open again, and the bus would never deliver them. A look finds them: the consumer's floor is
  *   asked for, then the logs' ends, and once the table has passed these, an accepted event at or
@@ -12,7 +13,10 @@
  * ten seconds: a record that is lost before anybody has read it is missed by nobody. Two restarts
  * that looks have led to are ten seconds apart, and twice as far after each, up to an hour, until a
  * look finds all acknowledged again and nothing open: whatever is wrong, events are not delivered
- * in circles.
+ * in circles. What is open after a restart once all is acknowledged again has ended as others see
+ * it: then this table was made while the logs were others (a record of the event log's earlier life
+ * applies where the same event is at the same position again, if it is there by then), and is made
+ * anew.
  *
  * For one thread, the consumer's.
  */
@@ -49,6 +53,7 @@ struct restart {
     int64_t apart_ms;
     struct timespec apart_until; /* no restart before */
     uint64_t restarted_floor;    /* the floor that led to the last one; 0: none */
+    uint64_t open;               /* and the event; 0: the table was made anew since */
     struct metric *event_log_restarts, *status_log_restarts;
 };
 

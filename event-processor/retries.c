@@ -20,9 +20,9 @@ struct retries {
     pthread_t thread;
 };
 
-/* Whether a record at that place of its batch is the one that was appended for the delivery. A
- * batch that is sent again after longer than the bus knows its message id is stored twice; the
- * first counts, and the receipt tells of the second. */
+/* Whether a record of this processor's at that place of its batch is the one that was appended for
+ * the delivery. A batch that is sent again after longer than the bus knows its message id is stored
+ * twice; the first counts, and the receipt tells of the second. */
 static bool is_claim(const struct held *held, const struct status_change *change, uint32_t place)
 {
     const struct status_change *claim = &held->append.change;
@@ -53,7 +53,8 @@ static enum err look_up(struct retries *retries, struct held *held)
     if (batch && place < status_batch_count(batch))
         change = status_batch_get(batch, place);
     held->named = change.delivery;
-    held->looked_own = is_claim(held, &change, place);
+    held->looked_own = batch && view_equal(status_batch_processor(batch), retries->use.processor) &&
+                       is_claim(held, &change, place);
     held->due_ms = change.due_ms;
     held->looked_position = position;
     held->looked_place = place;

@@ -17,6 +17,7 @@ struct retries;
 struct retries_options {
     struct bus_log *status_log;
     struct outcomes *outcomes;
+    struct view processor;                           /* who appends claims; must live on */
     void (*to_runner)(void *ctx, struct held *held); /* runner_add */
     void *ctx;
 };

@@ -172,7 +172,7 @@ static void watch_events_closed(struct rpc_call *call, void *ctx)
 }
 
 const struct rpc_method rpc_events_methods[] = {
-    {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .on_request = get_event_status},
+    {.path = EVENT_STATUS_METHOD, .kind = RPC_UNARY, .busy = true, .on_request = get_event_status},
     {.path = EVENT_BATCH_METHOD, .kind = RPC_UNARY, .on_request = batch_get_event_status},
     {.path = EVENT_LIST_METHOD, .kind = RPC_UNARY, .on_request = list_events},
     {.path = EVENT_WATCH_METHOD,

@@ -7,6 +7,10 @@
  *   changed for longer than any attempt and backoff takes. Each gets its next item once more,
  *   without a message id, since the bus may know that of the lost one. Whoever has the other copy
  *   of an item just acknowledges it (decide.h). There are never many more than the retry log lacks.
+ * - Attempts to come that the group has passed by: the retry log lost its tail and its positions
+ *   are used again, or a server that was killed has forgotten whom it gave them to. What the group
+ *   has acknowledged leaves the retry log, so what lies below its floor in two looks would lie
+ *   there for ever: the group begins anew.
  * - Events that expire: where the event log has an age, an event that has not ended at 80 % of it
  *   becomes a dead letter with the reason `expired`, oldest first. Letter stored, then `dead`
  *   appended with the event's generation and attempt: an attempt that comes to its end at the same

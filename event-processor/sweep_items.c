@@ -8,7 +8,8 @@ enum {
     BUSY_MS = 100,     /* until what the bus did not take is tried again */
     STEP_CELLS = 1024, /* in one step of the walk */
     ITEM_BYTES = 128,
-    LEAST = 64,   /* events that a walk looks into, however many items the retry log holds */
+    LEAST = 64, /* events that a walk looks into, however many items the retry log holds */
+    RESTART_TIMEOUT_MS = 2000,
     PATIENT = 10, /* times as long as usual, where it seems to hold them all */
 };
 static const unsigned unended = 1u << STATUS_RETRYING | 1u << STATUS_PROCESSING;
@@ -22,14 +23,39 @@ static int64_t ask_again(struct sweep *sweep, int64_t in_ms)
     return in_ms;
 }
 
-/* The floor first: what is acknowledged after that does not count. */
+/* The floor first: what is acknowledged after that does not count. *ret: what the log keeps. */
+static enum err look_for_passed_by(struct sweep *sweep, struct bus_log_end *ret)
+{
+    struct sweep_items *items = &sweep->items;
+    uint64_t floor;
+    enum err e = bus_consumer_floor(items->retries, SWEEP_ASK_MS, &floor);
+    if (!e)
+        e = bus_log_end(sweep->use.retry_log, SWEEP_ASK_MS, ret);
+    if (e)
+        return e;
+    uint64_t passed_by = ret->count > 0 && ret->first <= floor ? ret->first : 0;
+    bool again = passed_by != 0 && passed_by == items->passed_by;
+    items->passed_by = passed_by;
+    if (!again)
+        return ERR_NONE;
+    e = bus_consumer_restart(items->retries, RESTART_TIMEOUT_MS);
+    if (e)
+        return e;
+    log_warn("the retry log keeps attempts to come that the group has passed by: it begins anew",
+             LOG_U64("position", passed_by), LOG_U64("acknowledged", floor));
+    metric_add(items->restarts, 1);
+    items->passed_by = 0;
+    return ERR_NONE;
+}
+
+/* The floor first, here too. */
 static int64_t ask(struct sweep *sweep)
 {
     struct sweep_items *items = &sweep->items;
     struct bus_log_end end;
     enum err e = bus_consumer_floor(items->consumer, SWEEP_ASK_MS, &items->floor);
     if (!e)
-        e = bus_log_end(sweep->use.retry_log, SWEEP_ASK_MS, &end);
+        e = look_for_passed_by(sweep, &end);
     if (!e)
         e = follower_ends(sweep->use.follower, SWEEP_ASK_MS, &items->target);
     if (e) {
@@ -279,12 +305,18 @@ enum err sweep_items_open(struct sweep *sweep)
     sweep->items.swept = metrics_counter(
         sweep->use.metrics, "tidings_attempts_swept_total", NULL,
         "Attempts to come that were stored once more, since their events had not changed for long");
-    return bus_consumer_open(sweep->use.event_log, &spec, &sweep->items.consumer);
+    sweep->items.restarts = metrics_counter(
+        sweep->use.metrics, "tidings_group_restarts_total", "log=\"retry\"",
+        "Times that this processor had the group begin anew, by the log that had lost records");
+    enum err e = bus_consumer_open(sweep->use.event_log, &spec, &sweep->items.consumer);
+    return e ? e : bus_consumer_open(sweep->use.retry_log, &spec, &sweep->items.retries);
 }
 
 void sweep_items_close(struct sweep *sweep)
 {
     forget_batch(&sweep->items);
+    if (sweep->items.retries)
+        bus_consumer_close(sweep->items.retries);
     if (sweep->items.consumer)
         bus_consumer_close(sweep->items.consumer);
 }

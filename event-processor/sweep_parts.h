@@ -17,9 +17,11 @@ enum {
 /* sweep_items.c: attempts to come that are lost. */
 struct sweep_items {
     enum { SWEEP_ASK, SWEEP_AWAIT, SWEEP_WALK } step;
-    struct bus_consumer *consumer; /* the group's, of the event log: for its floor */
-    int64_t next_ms;               /* the next walk, on the monotonic clock */
-    uint64_t epoch;                /* which the walk is in */
+    struct bus_consumer *consumer; /* the group's, of the event log: for its floor, */
+    struct bus_consumer *retries;  /* and of the retry log */
+    uint64_t passed_by; /* the first item below that one's floor at the last look; 0: none */
+    int64_t next_ms;    /* the next walk, on the monotonic clock */
+    uint64_t epoch;     /* which the walk is in */
     uint64_t floor;
     uint64_t kept;                 /* items in the retry log */
     struct follower_target target; /* the table has to pass it ... */
@@ -32,7 +34,7 @@ struct sweep_items {
     uint64_t published;
     uint64_t batch_position; /* in the status log; 0: none */
     struct status_batch *batch;
-    struct metric *walks, *swept;
+    struct metric *walks, *swept, *restarts;
 };
 
 struct sweep_letter {

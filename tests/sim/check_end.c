@@ -176,6 +176,19 @@ static void check_record(struct world *world, const struct node *node,
                  (unsigned long long)entry->event_position);
 }
 
+/* A copy with other content ends under an id of its own, also where its position was acknowledged
+ * for what was there before the loss. */
+static void check_late_conflict(struct world *world, struct node *node, uint64_t p)
+{
+    struct status_entry entry;
+    struct event_id own;
+    id_of_position(view_of(world->event_names.stream), p, &own);
+    if (!status_table_find(node->processor->table, &own, &entry, NULL) ||
+        entry.state.status != STATUS_DEAD)
+        sim_fail("%s does not know that position %llu is a conflict", node->name,
+                 (unsigned long long)p);
+}
+
 /* When firsts may be gone. Tables may differ a little then: a record of the log's earlier life
  * counts where the same id is at the same position again, and that depends on how far the log had
  * come when it was folded. */
@@ -187,6 +200,8 @@ static void check_rest(struct world *world, struct node *node)
         struct event_id own;
         if (!k->kept)
             continue;
+        if (check_is_conflict(k, p) && check_log[k->first].kept)
+            check_late_conflict(world, node, p);
         id_of_position(view_of(world->event_names.stream), p, &own);
         if (!status_table_find(node->processor->table, &k->id, &entry, NULL) &&
             !status_table_find(node->processor->table, &own, &entry, NULL))

@@ -76,16 +76,20 @@ static struct swept {
 } swept[SWEPT_MAX];
 static size_t swept_count;
 
-/* Two processors had the event log's delivery: one has put it off, the other had claimed it, and
- * has ended before the run. Nothing is left of the delivery, and what it was put off to was a copy
- * as long as it was claimed: that is what the sweep is for. */
+/* Two processors had the event log's delivery: one has put it off, the other had claimed it. What
+ * it was put off to was a copy as long as it was claimed, and the delivery does not come again:
+ * that is what the sweep is for, if the other has ended before the run, or could not store the next
+ * attempt and has given the delivery back. */
 static bool vanished_with_it(const struct world *world, const struct retry_item *item)
 {
     const struct folded *folded = &check_folded[item->event_position];
     const struct node *node = &world->nodes[folded->by];
+    if (!check_was_put_off_and_acked(item->event_position))
+        return false;
+    if (folded->state.status == STATUS_RETRYING)
+        return item->attempt == 2 && !was_stored(item);
     return folded->state.status == STATUS_PROCESSING &&
            item->instead_of.log == STATUS_DELIVERY_EVENT && was_stored(item) &&
-           check_was_put_off_and_acked(item->event_position) &&
            (node->process == 0 || node->status_end >= folded->changed_at);
 }
 

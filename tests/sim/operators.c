@@ -23,6 +23,7 @@ struct order {
     bool done;
     enum err answer;
     enum replay_state state;
+    uint32_t losses; /* of the world's, when it was asked */
 };
 
 static void on_answer(void *ctx, enum err e, const char *message,
@@ -69,7 +70,8 @@ static void check_answer(const struct order *order)
     bool lost = e == ERR_NOT_FOUND && order->world->losses > 0;
     if (e && e != ERR_UNAVAILABLE && e != ERR_BUSY && !(started && e == ERR_NOT_ENDED) && !lost)
         sim_fail("a replay was answered with %s", err_slug(e));
-    if (!e && order->wish == REPLAY_CANCEL && order->state == REPLAY_RUNNING)
+    bool kept = order->losses == order->world->losses; /* what it has recorded */
+    if (!e && order->wish == REPLAY_CANCEL && order->state == REPLAY_RUNNING && kept)
         sim_fail("replay %s runs after it was cancelled", order->replay_id);
 }
 
@@ -83,6 +85,7 @@ static bool try_once(struct order *what)
     struct order *order = malloc(sizeof *order); /* a killed processor keeps it */
     *order = *what;
     order->node = node;
+    order->losses = what->world->losses;
     order->processor = node->processor;
     sim_spawn(process, serve, order);
     while (!order->done && !sim_is_killed(process) && node->process == process)

@@ -160,8 +160,8 @@ static void make_long(struct plan *ret)
 /* When no event comes any more some are lost, whose attempts to come are not. */
 static void make_late_loss(struct plan *ret)
 {
-    ret->loses_late = LATE_TAIL;
-    ret->failing = 70;
+    ret->loses_late = sim_chance(50) ? LATE_TAIL : LATE_CONFLICTS;
+    ret->failing = ret->loses_late == LATE_TAIL ? 70 : 0;
     ret->crashing = 0;
     for (size_t i = 0; i < ret->handler_count; i++) {
         ret->handlers[i].backoff_ms = (int64_t)sim_between(500, 4000);

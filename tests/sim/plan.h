@@ -17,8 +17,9 @@ enum { PLAN_BACKOFFS = 4 }; /* times backoff_ms is backoff_max_ms */
 
 enum late_loss {
     LATE_NOTHING,
-    LATE_TAIL, /* the event log's */
-    LATE_HOLE, /* in the status log */
+    LATE_TAIL,      /* the event log's */
+    LATE_CONFLICTS, /* the same, and copies with other content are all that comes after it */
+    LATE_HOLE,      /* in the status log */
 };
 
 struct plan {

@@ -270,12 +270,45 @@ static void lose_records(struct world *world)
     note_loss(world);
 }
 
+/* A copy, with other content, of what is at that position. */
+static void publish_conflict(struct world *world, uint64_t position)
+{
+    enum { HEADERS_MAX = 32 };
+    struct bus_header_view views[HEADERS_MAX];
+    struct bus_header headers[HEADERS_MAX];
+    char names[HEADERS_MAX][64];
+    struct bus_record *record;
+    struct bus_receipt receipt;
+    if (bus_log_read(world->events, position, 1000, &record))
+        return;
+    size_t count = bus_record_headers(record, views, HEADERS_MAX), kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[kept], sizeof names[kept], "%.*s", (int)views[i].name.len,
+                 views[i].name.data);
+        if (strncmp(names[kept], "Nats-", 5) != 0 && strcmp(names[kept], "Tidings-Digest") != 0) {
+            headers[kept] = (struct bus_header){names[kept], views[i].value};
+            kept++;
+        }
+    }
+    struct bus_message message = {.subject = record->subject,
+                                  .headers = headers,
+                                  .header_count = kept,
+                                  .payload = VIEW("{\"is\":\"late\"}")};
+    if (bus_publish_wait(world->events, &message, &receipt))
+        sim_fail("cannot publish a conflict");
+    bus_record_free(record);
+}
+
 /* Attempts to come of events that are lost, beside others, and no event comes any more. */
 static void lose_late(struct world *world)
 {
     struct bus_log_end end;
-    if (!bus_log_end(world->events, 1000, &end) && end.last > 0)
-        lose_of(world, world->events, 0, 1 + sim_random(end.last));
+    if (bus_log_end(world->events, 1000, &end) || end.last == 0)
+        return;
+    uint64_t position = 1 + sim_random(end.last);
+    lose_of(world, world->events, 0, position);
+    if (world->plan.loses_late == LATE_CONFLICTS && position > 1)
+        publish_conflict(world, 1 + sim_random(position - 1));
 }
 
 /* Attempts to come: one, or all of them by somebody's hand or a server that loses its tail. */
@@ -359,10 +392,10 @@ static void live_through(struct world *world)
         tend(world);
         check_now(world);
     }
-    if (world->plan.loses_late == LATE_TAIL)
-        lose_late(world);
-    else if (world->plan.loses_late == LATE_HOLE)
+    if (world->plan.loses_late == LATE_HOLE)
         lose_records(world);
+    else if (world->plan.loses_late)
+        lose_late(world);
     world->calm = true;
     world->network = (struct sim_network){0};
 }

@@ -32,6 +32,35 @@ static enum err told_restart(struct bus_consumer *consumer, int64_t timeout_ms)
     return t.untold ? ERR_DEADLINE : e;
 }
 
+/* After the consumer is opened. */
+static void start(void)
+{
+    assert_int_equal(status_table_new(&t.table), ERR_NONE);
+    assert_int_equal(follower_start(&(struct follower_options){.event_log = t.world.events,
+                                                               .event_stream = MEM_WORLD_STREAM,
+                                                               .ns = MEM_WORLD_NS,
+                                                               .status_log = t.world.statuses,
+                                                               .table = t.table,
+                                                               .metrics = t.metrics},
+                                    &t.follower),
+                     ERR_NONE);
+    restart_init(&t.restart, &(struct restart_options){.event_log = t.world.events,
+                                                       .consumer = t.consumer,
+                                                       .follower = t.follower,
+                                                       .table = t.table,
+                                                       .metrics = t.metrics,
+                                                       .look_ms = 1,
+                                                       .apart_ms = APART_MS});
+    assert_until(follower_ready(t.follower) != 0);
+}
+
+static void stop(void)
+{
+    follower_stop(t.follower);
+    follower_free(t.follower);
+    status_table_free(t.table);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -44,39 +73,21 @@ static int begin(void **state)
     for (uint64_t i = 1; i <= EVENTS; i++)
         assert_int_equal(mem_world_event(&t.world, "n", "x", &t.ids[i]), i);
     assert_int_equal(metrics_new(&t.metrics), ERR_NONE);
-    assert_int_equal(status_table_new(&t.table), ERR_NONE);
-    assert_int_equal(follower_start(&(struct follower_options){.event_log = t.world.events,
-                                                               .event_stream = MEM_WORLD_STREAM,
-                                                               .ns = MEM_WORLD_NS,
-                                                               .status_log = t.world.statuses,
-                                                               .table = t.table,
-                                                               .metrics = t.metrics},
-                                    &t.follower),
-                     ERR_NONE);
     assert_int_equal(bus_consumer_open(t.world.events,
                                        &(struct bus_consumer_spec){.group = "default",
                                                                    .ack_wait_ms = 60000,
                                                                    .max_ack_pending = 100},
                                        &t.consumer),
                      ERR_NONE);
-    restart_init(&t.restart, &(struct restart_options){.event_log = t.world.events,
-                                                       .consumer = t.consumer,
-                                                       .follower = t.follower,
-                                                       .table = t.table,
-                                                       .metrics = t.metrics,
-                                                       .look_ms = 1,
-                                                       .apart_ms = APART_MS});
-    assert_until(follower_ready(t.follower) != 0);
+    start();
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
+    stop();
     bus_consumer_close(t.consumer);
-    follower_stop(t.follower);
-    follower_free(t.follower);
-    status_table_free(t.table);
     mem_world_close(&t.world);
     metrics_free(t.metrics);
     return 0;
@@ -215,6 +226,48 @@ static void test_restarts_are_ever_further_apart(void **state)
     assert_int_equal(restarts(), 4);
 }
 
+static void test_a_group_that_is_beyond_the_event_log_begins_anew(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i <= EVENTS; i++)
+        record(i);
+    assert_int_equal(acknowledge(), EVENTS);
+    stop();
+    bus_mem_lose_tail(t.world.events, EVENTS - 1);
+    start();
+    assert_until(restart_tend(&t.restart) && acknowledge() == EVENTS - 1);
+    assert_int_equal(mem_world_metric(t.metrics, "tidings_group_restarts_total{log=\"events\"}"),
+                     1);
+}
+
+/* ---- tables that differ ---- */
+
+static enum status status_at(uint64_t position)
+{
+    struct status_entry entry;
+    return status_table_at(t.table, position, &entry, NULL) ? entry.state.status : STATUS_NONE;
+}
+
+static void test_what_others_have_ended_ends_here(void **state)
+{
+    struct event_id same;
+    (void)state;
+    for (uint64_t i = 1; i <= EVENTS; i++)
+        record(i);
+    assert_int_equal(acknowledge(), EVENTS);
+    same = t.ids[EVENTS];
+    uint64_t epoch = follower_ready(t.follower);
+    bus_mem_lose_tail(t.world.events, EVENTS - 1); /* its record is of no event now, ... */
+    assert_until(follower_ready(t.follower) > epoch && status_at(EVENTS - 1) == STATUS_PROCESSED);
+    assert_int_equal(mem_world_event(&t.world, "n", "x", &same), EVENTS);
+    assert_until(status_at(EVENTS) == STATUS_ACCEPTED); /* ... but is of this one to new tables */
+    assert_until(restart_tend(&t.restart) && acknowledge() == EVENTS);
+    ms_until_restart(1);
+    assert_int_equal(acknowledge(), EVENTS);
+    assert_until(restart_tend(&t.restart) && status_at(EVENTS) == STATUS_PROCESSED);
+    assert_int_equal(restarts(), 1);
+}
+
 /* ---- when the bus fails ---- */
 
 static void test_a_restart_that_may_have_been_is_looked_at_again(void **state)
@@ -263,6 +316,8 @@ int main(void)
         test(test_it_takes_its_word_from_a_table_that_knows_all_there_was),
         test(test_an_event_that_is_lost_itself_is_past_help),
         test(test_restarts_are_ever_further_apart),
+        test(test_a_group_that_is_beyond_the_event_log_begins_anew),
+        test(test_what_others_have_ended_ends_here),
         test(test_a_restart_that_may_have_been_is_looked_at_again),
         test(test_a_restart_that_has_not_been_is_done_again),
         test(test_a_bus_that_is_away_is_asked_again),

@@ -90,7 +90,7 @@ static void insert(const struct pair *p)
 {
     struct rpc_connection *c = rpc_connection_find(p->fd);
     pthread_mutex_lock(&c->lock);
-    rpc_gather_insert(c, p->fd, &frame);
+    rpc_gather_insert(c, p->fd, &frame, 0);
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -129,6 +129,34 @@ static void test_an_item_that_is_lost_comes_after_all(void **state)
     finish();
 }
 
+/* A server's that has lost its tail: the positions are used again, and the group is beyond them. */
+static void test_an_item_that_the_group_has_passed_by_comes_after_all(void **state)
+{
+    static const char soon[] = "{\"simulate\":[\"fail:after=5s\",\"ok\"]}";
+    struct bus_log_end end;
+    struct event_id id = {{0}};
+    (void)state;
+    start();
+    let_fail(soon, 3);
+    clock_manual_advance(&clock_, 6000);
+    assert_until(count_of(STATUS_PROCESSED) == 3 && items() == 0);
+    mem_world_event(&world, "n", "{\"simulate\":[\"fail:after=1h\",\"ok\"]}", &id);
+    assert_until(count_of(STATUS_RETRYING) == 1 && items() == 1);
+    bus_mem_lose_tail(one->processor.retry_items, 0);
+    id = (struct event_id){{0}};
+    mem_world_event(&world, "n", soon, &id);
+    assert_until(count_of(STATUS_RETRYING) == 2 && items() == 1);
+    assert_int_equal(bus_log_end(one->processor.retry_items, 1000, &end), ERR_NONE);
+    assert_int_equal(end.last, 1);
+    pass(LONG_MS);
+    assert_int_equal(count_of(STATUS_PROCESSED), 3);
+    pass(LONG_MS);
+    assert_until(count_of(STATUS_PROCESSED) == 4 && items() == 0);
+    assert_int_equal(mem_world_metric(one->metrics, "tidings_group_restarts_total{log=\"retry\"}"),
+                     1);
+    finish();
+}
+
 static void test_nothing_is_swept_that_has_its_item(void **state)
 {
     (void)state;
@@ -252,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_an_item_that_is_lost_comes_after_all),
+        test(test_an_item_that_the_group_has_passed_by_comes_after_all),
         test(test_nothing_is_swept_that_has_its_item),
         test(test_no_item_before_its_time),
         test(test_all_of_a_lost_log_come_and_few_at_a_time),

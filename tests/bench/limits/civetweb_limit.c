@@ -1,11 +1,17 @@
 /* The limit of the server that the gateway builds on: civetweb, set as common/http.c sets it, with
- * a handler that reads the body and answers the same bytes each time.
+ * a handler that reads the body and answers the same bytes each time. With "wait" each request also
+ * waits until another thread has been woken and has woken it, which is the least that any answer
+ * costs that depends on somebody else, such as the bus.
  *
- *     build/bench/limits/civetweb_limit ADDRESS
+ *     build/bench/limits/civetweb_limit ADDRESS [wait]
  */
 #include <civetweb.h>
+#include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +27,43 @@ static const char ANSWER[] =
     "\r\n"
     "{\"event_id\":\"01a22f12-887f-71c0-85c8-58e2184b16a3\",\"status\":\"accepted\"}\n";
 
+struct waiter {
+    struct waiter *next;
+    sem_t woken;
+};
+
+static bool used;                      /* whether requests wait */
+static _Atomic(struct waiter *) asked; /* the last one first */
+static sem_t some_asked;
+
+static void wait_for_the_other(void)
+{
+    struct waiter self = {.next = asked};
+    sem_init(&self.woken, 0, 0);
+    while (!atomic_compare_exchange_weak(&asked, &self.next, &self))
+        ;
+    if (!self.next)
+        sem_post(&some_asked);
+    while (sem_wait(&self.woken) != 0)
+        ;
+}
+
+static void *wake_all(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        while (sem_wait(&some_asked) != 0)
+            ;
+        struct waiter *next = atomic_exchange(&asked, NULL);
+        while (next) {
+            struct waiter *waiter = next;
+            next = waiter->next;
+            sem_post(&waiter->woken);
+        }
+    }
+    return NULL;
+}
+
 static void *on_thread(const struct mg_context *context, int type)
 {
     (void)context;
@@ -34,14 +77,18 @@ static int answer(struct mg_connection *conn)
     char body[4096];
     while (mg_read(conn, body, sizeof body) > 0)
         ;
+    if (used)
+        wait_for_the_other();
     (void)mg_write(conn, ANSWER, sizeof ANSWER - 1);
     return 202;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: civetweb_limit ADDRESS\n");
+    pthread_t other;
+    used = argc == 3 && strcmp(argv[2], "wait") == 0;
+    if (argc != (used ? 3 : 2)) {
+        fprintf(stderr, "usage: civetweb_limit ADDRESS [wait]\n");
         return 2;
     }
     const char *settings[] = {"listening_ports",
@@ -72,6 +119,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "civetweb_limit: cannot listen on %s\n", argv[1]);
         return 1;
     }
+    sem_init(&some_asked, 0, 0);
+    if (used && pthread_create(&other, NULL, wake_all, NULL) != 0)
+        return 1;
     for (;;)
         (void)pause();
 }

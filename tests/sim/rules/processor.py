@@ -252,6 +252,12 @@ RULES = [
         "",
     ),
     (
+        "the group goes on beyond the event log's end",
+        "event-processor/restart.c",
+        "    if (restart->floor > restart->target.event_last) {",
+        "    if (restart->floor == UINT64_MAX) {",
+    ),
+    (
         "the group goes on although the event log has lost something",
         "event-processor/restart.c",
         "    if (bus_consumer_restart(restart->use.consumer, RESTART_TIMEOUT_MS))\n"

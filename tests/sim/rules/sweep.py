@@ -8,6 +8,12 @@ RULES = [
         "static const unsigned unended = 0;",
     ),
     (
+        "items that the group has passed by are left there",
+        "event-processor/sweep_items.c",
+        "    if (!again)\n",
+        "    if (!again || items->passed_by)\n",
+    ),
+    (
         "no item has the place of a lost delivery",
         "event-processor/decide.c",
         " || is_same(named, delivery->instead_of)",
