@@ -24,6 +24,11 @@ static enum err malformed(struct reader *reader, const char *what)
     return err_set(reader->detail, ERR_MALFORMED, "it is damaged: %s", what);
 }
 
+static enum err unreadable(struct reader *reader, enum err e)
+{
+    return err_set(reader->detail, e, "it cannot be read: %s", err_title(e));
+}
+
 /* ---- bytes ---- */
 
 static enum err get(struct reader *reader, void *bytes, size_t len)
@@ -31,7 +36,7 @@ static enum err get(struct reader *reader, void *bytes, size_t len)
     size_t got = 0;
     enum err e = reader->source->read(reader->source->ctx, bytes, len, &got);
     if (e)
-        return err_set(reader->detail, e, "it cannot be read: %s", err_title(e));
+        return unreadable(reader, e);
     if (got < len)
         return malformed(reader, "its end is missing");
     reader->crc = crc32(reader->crc, bytes, (uInt)len);
@@ -241,9 +246,11 @@ static enum err read_end(struct reader *reader)
     if (rest.failed || rest.len > 0 || cells != reader->cells || first > STATUS_TABLE_POSITION_MAX)
         return malformed(reader, "cells are missing");
     enum err e = reader->source->read(reader->source->ctx, &more, 1, &got);
-    if (!e && got > 0)
-        e = malformed(reader, "it goes on behind its end");
-    return e ? e : status_table_restore_end(reader->table, &reader->frame, first);
+    if (e)
+        return unreadable(reader, e);
+    if (got > 0)
+        return malformed(reader, "it goes on behind its end");
+    return status_table_restore_end(reader->table, &reader->frame, first);
 }
 
 static enum err read_block(struct reader *reader)
