@@ -184,10 +184,30 @@ static void note_folded(struct side *side, const struct bus_record *last)
     wait_unlock(&side->follower->wait);
 }
 
+/* The table has passed this position, since the log had dropped it and what was before. If the log
+ * keeps it now, it was empty, has lost even its end, and begins again. */
+static bool is_of_another_life(struct side *side, const struct bus_record *record)
+{
+    struct status_reflects reflects;
+    struct bus_log_end end;
+    status_table_reflects(side->follower->table, &reflects);
+    while (record->position <= side_position(side, &reflects) && side_current(side)) {
+        if (!bus_log_end(side->log, END_TIMEOUT_MS, &end))
+            return end.first <= record->position;
+        if (!follower_pause(side->follower, RETRY_MS))
+            break;
+    }
+    return false;
+}
+
 static void fold(struct side *side, struct bus_record **records, size_t count)
 {
     if (!side_prove(side, &records, &count) || count == 0)
         return;
+    if (is_of_another_life(side, records[0])) {
+        side_lost(side, side->epoch);
+        return;
+    }
     side->fold(side, records, count);
     note_folded(side, records[count - 1]);
 }
