@@ -35,7 +35,8 @@ COPY --from=build-event-processor /src/build/packages /tmp/event-processor
 RUN apt-get -qq update && \
     sort -u /tmp/http-gateway /tmp/event-processor | DEBIAN_FRONTEND=noninteractive \
     xargs apt-get -qq install --no-install-recommends && \
-    rm -rf /tmp/* /var/lib/apt/lists/* /var/cache/apt/*
+    rm -rf /tmp/* /var/lib/apt/lists/* /var/cache/apt/* && \
+    install -d -o 10001 -g 10001 /var/lib/tidings
 COPY scripts/healthcheck /usr/local/bin/
 USER 10001:10001
 
@@ -53,6 +54,7 @@ LABEL org.opencontainers.image.title="Tidings event-processor" \
       org.opencontainers.image.description="Processes events, says over gRPC what became of each" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build-event-processor /src/build/event-processor /usr/local/bin/
+ENV TIDINGS_DATA=/var/lib/tidings
 EXPOSE 9090 9091
 HEALTHCHECK --interval=1s --timeout=3s --start-period=30s CMD ["healthcheck", "9091", "health"]
 ENTRYPOINT ["event-processor"]

@@ -32,7 +32,7 @@ void follower_announce(struct follower *follower)
         struct side *side = &follower->sides[i];
         if (side->epoch == reflects.epoch)
             follower_note_progress(side, &reflects);
-        ready = ready && side->epoch == reflects.epoch &&
+        ready = ready && side->epoch == reflects.epoch && side->proven &&
                 side_position(side, &reflects) >= side->catch_up;
     }
     atomic_store(&follower->ready_epoch, ready ? reflects.epoch : 0);
@@ -123,11 +123,14 @@ uint64_t follower_losses(struct follower *follower)
 static void begin_epoch(struct side *side, uint64_t epoch, const struct bus_log_end *end)
 {
     struct follower *follower = side->follower;
+    bool loaded = side_is_loaded(side, epoch);
     wait_lock(&follower->wait);
     side->epoch = epoch;
     side->created_ns = end->created_ns;
     side->catch_up = end->last;
-    side->folded = 0;
+    side->folded = loaded ? side->loaded.position : 0;
+    side->folded_ms = side->loaded.time_ms;
+    side->proven = side->folded == 0;
     side->behind = false;
     side->end = *end;
     side->end_at = wait_until(0);
@@ -157,7 +160,10 @@ static struct bus_reader *open_reader(struct side *side)
         status_table_reflects(side->follower->table, &reflects);
         enum err e = bus_log_end(side->log, END_TIMEOUT_MS, &end);
         if (!e)
-            e = bus_reader_open(side->log, 0, side->is_event_log, &reader);
+            e = side_compare(side, reflects.epoch, &end);
+        uint64_t from = side_is_loaded(side, reflects.epoch) ? side->loaded.position : 0;
+        if (!e)
+            e = bus_reader_open(side->log, from, side->is_event_log, &reader);
         if (!e) {
             begin_epoch(side, reflects.epoch, &end);
             return reader;
@@ -178,6 +184,36 @@ static void note_folded(struct side *side, const struct bus_record *last)
     wait_unlock(&side->follower->wait);
 }
 
+/* Where the table has passed the record folded last, the log had dropped all up to there, and no
+ * record tells whether it is still the same: if it keeps now what it had dropped, it was empty, has
+ * lost even its end, and begins again. */
+static bool is_of_another_life(struct side *side)
+{
+    struct status_reflects reflects;
+    struct bus_log_end end;
+    status_table_reflects(side->follower->table, &reflects);
+    uint64_t position = side_position(side, &reflects);
+    while (side->folded < position && side_current(side)) {
+        if (!bus_log_end(side->log, END_TIMEOUT_MS, &end))
+            return end.first <= position;
+        if (!follower_pause(side->follower, RETRY_MS))
+            break;
+    }
+    return false;
+}
+
+static void fold(struct side *side, struct bus_record **records, size_t count)
+{
+    if (!side_prove(side, &records, &count) || count == 0)
+        return;
+    if (is_of_another_life(side)) {
+        side_lost(side, side->epoch);
+        return;
+    }
+    note_folded(side, records[count - 1]); /* before anybody can see the position */
+    side->fold(side, records, count);
+}
+
 static void follow(struct side *side, struct bus_reader *reader)
 {
     struct bus_record *records[FOLLOWER_READ_MAX];
@@ -185,11 +221,12 @@ static void follow(struct side *side, struct bus_reader *reader)
     while (side_current(side)) {
         enum err e = bus_reader_next(reader, READ_TIMEOUT_MS, records, FOLLOWER_READ_MAX, &count);
         if (e == ERR_NONE) {
-            side->fold(side, records, count);
-            note_folded(side, records[count - 1]);
+            fold(side, records, count);
         } else if (e == ERR_STALE) {
             side_lost(side, side->epoch);
-        } else if (e != ERR_DEADLINE && e != ERR_UNAVAILABLE) {
+        } else if (e == ERR_DEADLINE) {
+            side_prove_without(side);
+        } else if (e != ERR_UNAVAILABLE) {
             log_error("cannot read", LOG_TEXT("log", side->what), LOG_TEXT("error", err_title(e)));
             if (!follower_pause(side->follower, RETRY_MS))
                 return;
@@ -202,6 +239,7 @@ static void *run_side(void *arg)
 {
     struct side *side = arg;
     struct bus_reader *reader;
+    follower_load(side);
     while ((reader = open_reader(side)) != NULL) {
         follow(side, reader);
         bus_reader_close(reader);
@@ -312,6 +350,8 @@ enum err follower_start(const struct follower_options *options, struct follower 
     follower->replays = options->replays;
     follower->changes = options->changes;
     follower->event_stream = options->event_stream;
+    follower->load = options->load;
+    follower->load_ctx = options->load_ctx;
     follower->ns = options->ns;
     follower->still_ms = options->still_ms ? options->still_ms : STILL_MS;
     init_sides(follower, options);

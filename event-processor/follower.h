@@ -1,5 +1,5 @@
-/* The follower: reads both logs from their beginning and folds them into the status table, for
- * ever.
+/* The follower: reads both logs from their beginning, or from where a snapshot ends, and folds them
+ * into the status table, for ever.
  *
  * Two threads, one a log. The event log's adds cells; the status log's applies batches of changes,
  * each batch after the event log's has passed all events that it names (or that log's end), so that
@@ -26,6 +26,16 @@
 
 struct follower;
 
+/* Up to where a log was folded, and how to tell whether it is still that log. */
+struct follower_mark {
+    int64_t created_ns; /* the log's life */
+    uint64_t position;  /* of the last record folded; 0: none was */
+    int64_t time_ms;    /* when the bus stored that */
+};
+struct follower_point {
+    struct follower_mark events, statuses;
+};
+
 struct follower_options {
     struct bus_log *event_log;
     const char *event_stream; /* its name: ids of malformed messages are made of it */
@@ -35,6 +45,11 @@ struct follower_options {
     struct replays *replays;    /* the same; NULL: replays are not followed */
     struct changes *changes;    /* the same; NULL: nobody watches */
     struct metrics *metrics;
+    /* May fill the table and the replays, which are empty, and tell up to where they were folded
+     * then; false: it did not, they are empty. Called once, on one of the follower's threads, which
+     * stops waiting for it only when it returns. NULL: both logs are read from the start. */
+    bool (*load)(void *ctx, struct follower_point *ret);
+    void *load_ctx;
     int64_t still_ms; /* see follower_stands; 0: 10 s */
 };
 #define FOLLOWER_MALFORMED_NAME "(malformed)" /* the name of messages that are no events */
@@ -44,6 +59,16 @@ must_check enum err follower_start(const struct follower_options *options, struc
 void follower_stop(struct follower *follower);
 /* Waits for the threads (a fraction of a second after follower_stop) and frees. */
 void follower_free(struct follower *follower);
+
+/* A loaded table counts for nothing before both logs have shown the very records that it ends with.
+ * If one of them does not, a rebuild begins. */
+
+/* Freezes the table (status_frozen.h) at a moment up to which both logs are folded, and can be told
+ * again; saves the replays of that moment (thaw the table, and free them). ERR_UNAVAILABLE: not
+ * now, or not yet; ERR_BUSY, ERR_MEMORY. */
+must_check enum err follower_freeze(struct follower *follower, struct follower_point *ret_point,
+                                    struct replays_saved *ret_replays, uint64_t *ret_epoch,
+                                    uint64_t *ret_first);
 
 /* The epoch in which both logs have been folded up to the ends they had when it began; 0: not yet.
  */

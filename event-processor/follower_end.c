@@ -37,11 +37,15 @@ static enum verdict judge_early(struct side *side, uint64_t position, const stru
 }
 
 /* With the lock held. The log lost its tail and has grown to the same position again: nothing more
- * would have to be read, and nobody would notice. */
+ * would have to be read, and nobody would notice. Where that was not folded, the log had dropped all
+ * up to there. */
 static bool has_regrown(const struct side *side, uint64_t position, const struct bus_log_end *end)
 {
-    return end->last == position && side->folded == position && end->last_time_ms != 0 &&
-           end->last_time_ms != side->folded_ms;
+    if (end->last != position)
+        return false;
+    if (side->folded == position)
+        return end->last_time_ms != 0 && end->last_time_ms != side->folded_ms;
+    return side->folded < position && end->first <= position;
 }
 
 /* What an end says of the log that was followed when `before` was true. */

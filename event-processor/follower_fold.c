@@ -5,6 +5,13 @@
 
 enum { END_TIMEOUT_MS = 2000, RETRY_MS = 200, SHORTAGE_MS = 1000, EVENT_WAIT_MS = 2000 };
 
+void side_mark(struct side *side, const struct bus_record *record)
+{
+    side->marked_epoch = side->epoch;
+    side->marked = record->position;
+    side->marked_ms = record->time_ms;
+}
+
 /* ---- the event log: cells ---- */
 
 struct identity {
@@ -29,6 +36,7 @@ static enum err add_events(struct side *side, struct bus_record **records,
             if (e)
                 break;
             status_table_passed_event(table, record->position);
+            side_mark(side, record);
             ++*done;
         }
     }
@@ -165,9 +173,10 @@ static enum err apply_place(struct side *side, uint64_t position, const struct s
 }
 
 /* Applies the batch from *done on, as much as memory allows, and passes it with the last. */
-static enum err apply_changes(struct side *side, uint64_t position,
+static enum err apply_changes(struct side *side, const struct bus_record *record,
                               const struct status_batch *batch, size_t *done)
 {
+    uint64_t position = record->position;
     struct status_table *table = side->follower->table;
     size_t count = batch ? status_batch_count(batch) + status_batch_replay_count(batch) : 0;
     enum err e = ERR_NONE;
@@ -177,8 +186,10 @@ static enum err apply_changes(struct side *side, uint64_t position,
             changes_begin(side->follower->changes, position - 1);
         while (*done < count && (e = apply_place(side, position, batch, *done)) == ERR_NONE)
             ++*done;
-        if (!e)
+        if (!e) {
             status_table_passed_status(table, position);
+            side_mark(side, record);
+        }
         if (!e && side->follower->changes)
             changes_pass(side->follower->changes, position);
     }
@@ -188,13 +199,14 @@ static enum err apply_changes(struct side *side, uint64_t position,
 }
 
 /* False: stopped. */
-static bool apply_batch(struct side *side, uint64_t position, const struct status_batch *batch)
+static bool apply_batch(struct side *side, const struct bus_record *record,
+                        const struct status_batch *batch)
 {
     size_t done = 0;
     enum err e;
-    while ((e = apply_changes(side, position, batch, &done)) != ERR_NONE) {
+    while ((e = apply_changes(side, record, batch, &done)) != ERR_NONE) {
         log_error("cannot apply a change to the status table", LOG_TEXT("error", err_title(e)),
-                  LOG_U64("position", position));
+                  LOG_U64("position", record->position));
         if (!follower_pause(side->follower, SHORTAGE_MS))
             return false;
     }
@@ -218,7 +230,7 @@ static bool fold_record(struct side *side, const struct bus_record *record)
                   LOG_U64("position", record->position));
     }
     bool current = !batch || wait_for_event(side, last_event_of(batch));
-    current = current && apply_batch(side, record->position, batch);
+    current = current && apply_batch(side, record, batch);
     status_batch_free(batch);
     return current;
 }

@@ -28,7 +28,7 @@ struct side {
     /* Written by the side's thread with follower->wait locked; others read it with that lock. */
     uint64_t epoch; /* what it reads belongs to this one; 0: nothing yet */
     int64_t created_ns;
-    uint64_t folded;   /* the record folded last: its position, 0: none, */
+    uint64_t folded;   /* the record folded last, or just now: its position, 0: none, */
     int64_t folded_ms; /* and when the bus stored it */
     uint64_t catch_up; /* the log's last position when the epoch began, or less if that was lost */
 
@@ -39,6 +39,17 @@ struct side {
     struct timespec end_at;   /* when that was; zero: never */
     uint64_t seen;            /* the position when last looked, */
     struct timespec moved_at; /* and when it had changed, or was at the log's end, last */
+
+    /* Written by the side's thread with the table's lock; others read it with that lock. */
+    uint64_t marked_epoch; /* the mark is of this one */
+    uint64_t marked;       /* the record folded last, */
+    int64_t marked_ms;     /* and when the bus stored it */
+
+    /* Where the table began, if it was loaded, in that epoch; before the threads read anything. */
+    struct follower_mark loaded;
+    uint64_t loaded_epoch; /* 0: it was not */
+    /* Guarded by follower->wait: the log has the loaded record still, or nothing was loaded. */
+    bool proven;
 
     struct timespec check_at; /* the side's thread: when it asks for the end next */
     uint64_t event_last; /* the status side's thread: an end of the event log seen in this epoch */
@@ -51,6 +62,9 @@ struct follower {
     struct changes *changes; /* may be NULL */
     const char *event_stream;
     const char *ns;
+    bool (*load)(void *ctx, struct follower_point *ret); /* may be NULL */
+    void *load_ctx;
+    bool load_is_over; /* guarded by `wait` */
     struct side sides[FOLLOWER_SIDES];
     _Atomic bool stopping;
     _Atomic uint64_t ready_epoch;            /* written with `wait` locked */
@@ -89,6 +103,24 @@ void follower_check_end(struct side *side);
 void follower_note_progress(struct side *side, const struct status_reflects *reflects);
 /* Records not folded yet, by the end that was last asked for; NaN where that is too long ago. */
 double follower_lag(struct side *side);
+
+/* Notes the record as the last one folded; with the table's lock held. */
+void side_mark(struct side *side, const struct bus_record *record);
+
+/* ---- follower_start.c: a table that was loaded ---- */
+
+/* Loads the table (the event log's side) or waits until it is (the other). */
+void follower_load(struct side *side);
+/* Whether the side reads on from what was loaded; in this epoch. */
+bool side_is_loaded(const struct side *side, uint64_t epoch);
+/* Whether the log may be the one that was loaded, by its end. ERR_UNAVAILABLE: perhaps, ask again.
+ * ERR_STALE: it is not, and a rebuild has begun. */
+must_check enum err side_compare(struct side *side, uint64_t epoch, const struct bus_log_end *end);
+/* The first records read: the loaded one must be the first, and is taken out. False: it is not, and
+ * a rebuild has begun. */
+bool side_prove(struct side *side, struct bus_record ***records, size_t *count);
+/* Nothing has come yet: perhaps it never will. */
+void side_prove_without(struct side *side);
 
 void follower_fold_events(struct side *side, struct bus_record **records, size_t count);
 void follower_fold_statuses(struct side *side, struct bus_record **records, size_t count);

@@ -2,7 +2,10 @@
 
 #include "event-processor/wait.h"
 
-enum { STATUS_LOG_GRACE_MS = 500 }; /* so that what the last run has brought is stored */
+enum {
+    STATUS_LOG_GRACE_MS = 500, /* so that what the last run has brought is stored */
+    SNAPSHOT_GRACE_MS = 1000,
+};
 
 static enum err open_logs(const struct processor_options *o, struct processor *p)
 {
@@ -23,6 +26,22 @@ static enum err open_logs(const struct processor_options *o, struct processor *p
     return bus_log_open(o->bus, &spec, &p->dead_letters);
 }
 
+static enum err new_snapshots(const struct processor_options *o, struct processor *p)
+{
+    if (!o->settings->data || o->settings->snapshot_interval_ms == 0)
+        return ERR_NONE;
+    return snapshots_new(
+        &(struct snapshots_options){.folder = o->settings->data,
+                                    .event_stream = p->event_names.stream,
+                                    .status_stream = p->status_names.stream,
+                                    .table = p->table,
+                                    .replays = p->replays,
+                                    .clock = o->clock,
+                                    .metrics = o->metrics,
+                                    .interval_ms = o->settings->snapshot_interval_ms},
+        &p->snapshots);
+}
+
 static enum err start_answering(const struct processor_options *o, struct processor *p)
 {
     const char *ns = o->settings->shared.ns;
@@ -32,6 +51,8 @@ static enum err start_answering(const struct processor_options *o, struct proces
     if (!e)
         e = changes_new(CHANGES_KEPT, &p->changes);
     if (!e)
+        e = new_snapshots(o, p);
+    if (!e)
         e = follower_start(&(struct follower_options){.event_log = p->event_log,
                                                       .event_stream = p->event_names.stream,
                                                       .ns = ns,
@@ -39,8 +60,12 @@ static enum err start_answering(const struct processor_options *o, struct proces
                                                       .table = p->table,
                                                       .replays = p->replays,
                                                       .changes = p->changes,
-                                                      .metrics = o->metrics},
+                                                      .metrics = o->metrics,
+                                                      .load = p->snapshots ? snapshots_load : NULL,
+                                                      .load_ctx = p->snapshots},
                            &p->follower);
+    if (!e)
+        e = snapshots_start(p->snapshots, p->follower);
     if (!e)
         e = query_start(&(struct query_options){.event_log = p->event_log,
                                                 .event_stream = p->event_names.stream,
@@ -175,6 +200,9 @@ bool processor_drain(struct processor *processor, int64_t timeout_ms)
     int64_t left_ms = wait_left_ms(until);
     status_log_stop(processor->status_log,
                     left_ms > STATUS_LOG_GRACE_MS ? left_ms : STATUS_LOG_GRACE_MS);
+    left_ms = wait_left_ms(until);
+    snapshots_finish(processor->snapshots,
+                     left_ms > SNAPSHOT_GRACE_MS ? left_ms : SNAPSHOT_GRACE_MS);
     return done;
 }
 
@@ -191,6 +219,7 @@ void processor_stop(struct processor *processor)
         status_log_stop(processor->status_log, 0);
     if (processor->replayer)
         replayer_stop(processor->replayer);
+    snapshots_stop(processor->snapshots);
     if (processor->follower)
         follower_stop(processor->follower);
     replay_desk_stop(processor->desk);
@@ -212,6 +241,7 @@ void processor_stop(struct processor *processor)
 void processor_free(struct processor *processor)
 {
     status_log_free(processor->status_log);
+    snapshots_free(processor->snapshots);
     changes_free(processor->changes);
     replays_free(processor->replays);
     status_table_free(processor->table);

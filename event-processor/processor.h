@@ -9,6 +9,7 @@
 #include "event-processor/replay_desk.h"
 #include "event-processor/replayer.h"
 #include "event-processor/settings.h"
+#include "event-processor/snapshots.h"
 #include "event-processor/timer.h"
 
 struct processor_options {
@@ -27,6 +28,7 @@ struct processor {
     struct status_table *table;
     struct replays *replays;
     struct changes *changes;
+    struct snapshots *snapshots; /* NULL: none are taken */
     struct follower *follower;
     struct query *query;
     struct replay_desk *desk;
@@ -43,9 +45,9 @@ struct processor {
  * after bus_close. */
 must_check enum err processor_start(const struct processor_options *options,
                                     struct processor *processor, struct err_detail *detail);
-/* Takes no more work, starts no more replays and finishes what is in progress; queries are still
- * answered. False: some was
- * left when the time was over; other processors will do it. */
+/* Takes no more work, starts no more replays and finishes what is in progress, then takes a last
+ * snapshot; queries are still answered. False: some was left when the time was over; other
+ * processors will do it. */
 bool processor_drain(struct processor *processor, int64_t timeout_ms);
 /* For a bus that does not answer: from now on nothing waits for it, so queries that would have to
  * are answered with ERR_UNAVAILABLE. */

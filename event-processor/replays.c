@@ -300,6 +300,69 @@ size_t replays_running(struct replays *replays)
     return running;
 }
 
+/* ---- for a snapshot ---- */
+
+enum err replays_save(struct replays *replays, struct replays_saved *ret)
+{
+    wait_lock(&replays->wait);
+    struct replay_saved *list = mem_alloc(replays->count * sizeof *list);
+    size_t count = list ? replays->count : 0;
+    for (size_t i = 0; i < count; i++) {
+        replay_copy(&replays->list[i].replay, &list[i].replay);
+        list[i].ended = replays->list[i].ended;
+    }
+    wait_unlock(&replays->wait);
+    if (!list)
+        return ERR_MEMORY;
+    *ret = (struct replays_saved){list, count};
+    return ERR_NONE;
+}
+
+void replays_saved_free(struct replays_saved *saved)
+{
+    for (size_t i = 0; i < saved->count; i++)
+        replay_release(&saved->list[i].replay);
+    mem_free(saved->list);
+    *saved = (struct replays_saved){0};
+}
+
+static bool may_be_next(struct replays *replays, const struct replay_change *change,
+                        uint64_t begin_position, uint64_t ended)
+{
+    const struct entry *last = replays->count ? &replays->list[replays->count - 1] : NULL;
+    return change->has_filter && (change->state == REPLAY_RUNNING) == (ended == 0) &&
+           !find(replays, &change->id) && (!last || last->replay.begin_position <= begin_position);
+}
+
+static enum err put_back(struct replays *replays, const struct replay_change *change,
+                         uint64_t begin_position, int64_t started_ms, uint64_t ended)
+{
+    struct replay_change first = *change;
+    first.state = REPLAY_RUNNING;
+    enum err e = apply_first(replays, &first, begin_position);
+    if (e)
+        return e;
+    struct entry *entry = &replays->list[replays->count - 1];
+    entry->replay.state = change->state;
+    entry->replay.started_ms = started_ms;
+    entry->ended = ended;
+    replays->running -= ended > 0;
+    if (ended > replays->ends)
+        replays->ends = ended;
+    return ERR_NONE;
+}
+
+enum err replays_restore(struct replays *replays, const struct replay_change *change,
+                         uint64_t begin_position, int64_t started_ms, uint64_t ended)
+{
+    enum err e = ERR_MALFORMED;
+    wait_lock(&replays->wait);
+    if (may_be_next(replays, change, begin_position, ended))
+        e = put_back(replays, change, begin_position, started_ms, ended);
+    wait_unlock(&replays->wait);
+    return e;
+}
+
 /* ---- waiting ---- */
 
 uint64_t replays_wait(struct replays *replays, uint64_t seen, struct timespec until)

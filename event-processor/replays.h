@@ -67,6 +67,23 @@ bool replays_find(struct replays *replays, const struct event_id *id, struct rep
 size_t replays_list(struct replays *replays, bool running_only, struct replay *ret, size_t max);
 size_t replays_running(struct replays *replays);
 
+/* ---- for a snapshot ---- */
+
+struct replays_saved {
+    struct replay_saved {
+        struct replay replay;
+        uint64_t ended; /* the how-manieth that ended; 0: it has not */
+    } * list;           /* in the order they began */
+    size_t count;
+};
+/* All that is known, at one moment for whoever holds the table's lock. ERR_MEMORY. */
+must_check enum err replays_save(struct replays *replays, struct replays_saved *ret);
+void replays_saved_free(struct replays_saved *saved);
+/* Puts back what was saved of one replay, as a record that says all of it: in the same order, for a
+ * writer. ERR_MALFORMED: it cannot be so; ERR_MEMORY. */
+must_check enum err replays_restore(struct replays *replays, const struct replay_change *change,
+                                    uint64_t begin_position, int64_t started_ms, uint64_t ended);
+
 /* ---- waiting ---- */
 
 /* Waits until something has changed since the turn `seen` (0 at first), or the time is over;

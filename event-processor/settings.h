@@ -10,6 +10,8 @@ struct processor_settings {
     char *listen;
     char *admin;
     char *group;
+    char *data;                   /* folder of snapshots */
+    int64_t snapshot_interval_ms; /* 0: none are taken */
     int64_t ack_wait_ms;
     uint64_t max_ack_pending;
     uint64_t concurrency;

@@ -149,6 +149,25 @@ static enum err make_room(struct status_index *index, struct shard *shard)
     return ERR_NONE;
 }
 
+void status_index_reserve(struct status_index *index, uint64_t count)
+{
+    uint64_t each = count / SHARDS + count / SHARDS / 16; /* some get more than others */
+    for (size_t i = 0; i < SHARDS; i++) {
+        uint32_t capacity = first_capacity(index, &index->shards[i]);
+        while ((uint64_t)capacity * 4 <= each * 5 && capacity < UINT32_MAX / 2)
+            capacity = grown(capacity);
+        if (resize(index, &index->shards[i], capacity))
+            return;
+    }
+}
+
+void status_index_prefetch(const struct status_index *index, uint64_t hash)
+{
+    const struct shard *shard = &index->shards[shard_of(hash)];
+    if (shard->capacity > 0)
+        __builtin_prefetch(&shard->slots[slot_of(hash, shard->capacity)], 1);
+}
+
 enum err status_index_add(struct status_index *index, uint64_t hash, uint32_t low)
 {
     struct shard *shard = &index->shards[shard_of(hash)];

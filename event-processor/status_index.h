@@ -27,6 +27,11 @@ must_check enum err status_index_new(status_index_hash_fn hash_of, const void *c
                                      struct status_index **ret);
 void status_index_free(struct status_index *index);
 void status_index_clear(struct status_index *index);
+/* Makes room for about so many, in an index that is empty: then none of them makes it grow. Where
+ * memory is short it has less room. */
+void status_index_reserve(struct status_index *index, uint64_t count);
+/* To be called some adds before that hash is added or looked for: it is in the cache then. */
+void status_index_prefetch(const struct status_index *index, uint64_t hash);
 /* ERR_MEMORY: nothing was added. */
 must_check enum err status_index_add(struct status_index *index, uint64_t hash, uint32_t low);
 

@@ -106,6 +106,11 @@ struct view status_names_get(const struct status_names *names, uint32_t number)
     return names->list[number < names->count ? number : 0];
 }
 
+uint32_t status_names_count(const struct status_names *names)
+{
+    return names->count;
+}
+
 size_t status_names_bytes(const struct status_names *names)
 {
     return sizeof *names + names->list_capacity * sizeof *names->list +

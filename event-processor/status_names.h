@@ -19,6 +19,7 @@ must_check enum err status_names_new(struct status_names **ret);
 void status_names_free(struct status_names *names);
 uint32_t status_names_intern(struct status_names *names, struct view name);
 struct view status_names_get(const struct status_names *names, uint32_t number);
+uint32_t status_names_count(const struct status_names *names);
 size_t status_names_bytes(const struct status_names *names);
 
 #endif

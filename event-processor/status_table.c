@@ -50,6 +50,7 @@ void status_table_free(struct status_table *table)
     if (!table)
         return;
     free_segments(table);
+    status_frozen_free(table->frozen);
     status_index_free(table->index);
     status_copies_free(table->copies);
     status_names_free(table->names);
@@ -92,6 +93,23 @@ static struct status_segment *need_segment(struct status_table *table, uint64_t 
     return segment;
 }
 
+enum err status_table_put(struct status_table *table, uint64_t position, uint64_t hash,
+                          struct status_cell *cell)
+{
+    struct status_segment *segment = need_segment(table, position);
+    if (!segment)
+        return ERR_MEMORY;
+    uint64_t event;
+    cell->copy = !cell->conflict && status_table_event(table, &cell->id, hash, &event);
+    if (cell->copy ? status_copies_add(table->copies, event, position)
+                   : status_index_add(table->index, hash, (uint32_t)position))
+        return ERR_MEMORY;
+    segment->cells[position % STATUS_SEGMENT_CELLS] = *cell;
+    status_table_count(table, segment, cell, position, 1);
+    table->last = position;
+    return ERR_NONE;
+}
+
 enum err status_table_add(struct status_table *table, uint64_t position, const struct event_id *id,
                           struct view name, int64_t time_ms)
 {
@@ -100,25 +118,14 @@ enum err status_table_add(struct status_table *table, uint64_t position, const s
         return ERR_NONE;
     if (position > STATUS_TABLE_POSITION_MAX || (first != 0 && position - first > UINT32_MAX))
         return ERR_FULL;
-    struct status_segment *segment = need_segment(table, position);
-    if (!segment)
-        return ERR_MEMORY;
-    uint64_t hash = status_table_hash(table, id);
-    uint64_t event;
-    bool known = status_table_event(table, id, hash, &event) != NULL;
-    if (known ? status_copies_add(table->copies, event, position)
-              : status_index_add(table->index, hash, (uint32_t)position))
-        return ERR_MEMORY;
-    struct status_cell *cell = &segment->cells[position % STATUS_SEGMENT_CELLS];
-    *cell = (struct status_cell){.id = *id, .copy = known};
-    status_cell_set_state(cell, (struct status_state){.status = STATUS_ACCEPTED});
-    status_cell_set_time(cell, time_ms);
-    STATUS_CELL_SET(cell, name, status_names_intern(table->names, name));
-    status_table_count(table, segment, cell, position, 1);
-    table->last = position;
-    if (first == 0)
+    struct status_cell cell = {.id = *id};
+    status_cell_set_state(&cell, (struct status_state){.status = STATUS_ACCEPTED});
+    status_cell_set_time(&cell, time_ms);
+    STATUS_CELL_SET(&cell, name, status_names_intern(table->names, name));
+    enum err e = status_table_put(table, position, status_table_hash(table, id), &cell);
+    if (!e && first == 0)
         table->reflects.first_event_position = position;
-    return ERR_NONE;
+    return e;
 }
 
 bool status_table_apply(struct status_table *table, const struct status_change *change,
@@ -131,6 +138,7 @@ bool status_table_apply(struct status_table *table, const struct status_change *
     struct status_state after;
     if (!status_move(status_cell_state(cell), change->state, &after))
         return false;
+    status_frozen_keep(table->frozen, segment, cell, change->event_position);
     status_table_count(table, segment, cell, change->event_position, -1);
     status_table_change(cell, after, change, position, place);
     status_table_count(table, segment, cell, change->event_position, 1);
@@ -153,12 +161,18 @@ void status_table_passed_status(struct status_table *table, uint64_t position)
 
 void status_table_reset(struct status_table *table)
 {
+    status_frozen_void(table->frozen);
     free_segments(table);
     status_index_clear(table->index);
     status_copies_clear(table->copies);
     table->last = 0;
     memset(table->counts, 0, sizeof table->counts);
     table->reflects = (struct status_reflects){.epoch = table->reflects.epoch + 1};
+}
+
+void status_table_told(const struct status_table *table, struct status_reflects *ret)
+{
+    *ret = table->reflects;
 }
 
 uint64_t status_table_epoch(const struct status_table *table)

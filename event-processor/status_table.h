@@ -72,7 +72,9 @@ void status_table_passed_event(struct status_table *table, uint64_t position);
 void status_table_passed_status(struct status_table *table, uint64_t position);
 /* Empties the table for a fold from the start; the epoch becomes the next. */
 void status_table_reset(struct status_table *table);
-/* For writers, which hold the lock. */
+/* For writers, which hold the lock: what readers are told. */
+struct status_reflects;
+void status_table_told(const struct status_table *table, struct status_reflects *ret);
 uint64_t status_table_epoch(const struct status_table *table);
 
 /* ---- reading ---- */

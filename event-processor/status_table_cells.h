@@ -18,6 +18,7 @@
 struct status_segment {
     uint64_t number; /* position / STATUS_SEGMENT_CELLS of all its events */
     uint64_t digest;
+    uint32_t kept; /* the last of its cells that status_frozen.c keeps; 0: none */
     uint16_t counts[STATUS_COUNT];
     struct status_cell cells[STATUS_SEGMENT_CELLS];
 };
@@ -39,6 +40,7 @@ struct status_table {
     struct status_copies *copies;
     struct status_names *names;
     struct hash_key key;
+    struct status_frozen *frozen; /* NULL: it isn't */
 };
 
 /* All of these with the lock held. */
@@ -57,6 +59,10 @@ const struct status_cell *status_table_event(const struct status_table *table,
 const struct status_cell *status_table_any(const struct status_table *table,
                                            const struct event_id *id, uint64_t hash,
                                            uint64_t *ret_position);
+/* Puts a cell at a position after all others, with its id's hash; it becomes a copy if its id is
+ * known. ERR_MEMORY: nothing was put. */
+must_check enum err status_table_put(struct status_table *table, uint64_t position, uint64_t hash,
+                                     struct status_cell *cell);
 /* Adds what the cell is to what is counted; with -1 takes it out again. */
 void status_table_count(struct status_table *table, struct status_segment *segment,
                         const struct status_cell *cell, uint64_t position, int sign);
@@ -67,5 +73,13 @@ void status_table_change(struct status_cell *cell, struct status_state state,
  * unless it is before `first`. ERR_MEMORY: nothing has changed. */
 must_check enum err status_table_pass_on(struct status_table *table, uint64_t position,
                                          uint64_t first);
+
+/* ---- status_frozen.c; `frozen` may be NULL ---- */
+
+/* To be called before a cell becomes another one, but for what readers of it find out again. */
+void status_frozen_keep(struct status_frozen *frozen, struct status_segment *segment,
+                        const struct status_cell *cell, uint64_t position);
+void status_frozen_void(struct status_frozen *frozen); /* it is not to be read any more */
+void status_frozen_free(struct status_frozen *frozen);
 
 #endif

@@ -42,6 +42,7 @@ enum err status_table_apply_conflict(struct status_table *table, const struct st
         !status_move(status_cell_state(cell), change->state, &after))
         return ERR_NONE;
     struct status_cell before = *cell;
+    status_frozen_keep(table->frozen, segment, cell, at);
     status_table_count(table, segment, cell, at, -1);
     cell->id = change->id;
     cell->copy = false;

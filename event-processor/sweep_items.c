@@ -8,7 +8,8 @@ enum {
     BUSY_MS = 100,     /* until what the bus did not take is tried again */
     STEP_CELLS = 1024, /* in one step of the walk */
     ITEM_BYTES = 128,
-    LEAST = 64, /* events that a walk looks into, however many items the retry log holds */
+    LEAST = 64,      /* events that a walk looks into, however many items the retry log holds */
+    LOOK_MS = 10000, /* between two looks for what the group has passed by */
     RESTART_TIMEOUT_MS = 2000,
     PATIENT = 10, /* times as long as usual, where it seems to hold them all */
 };
@@ -23,39 +24,14 @@ static int64_t ask_again(struct sweep *sweep, int64_t in_ms)
     return in_ms;
 }
 
-/* The floor first: what is acknowledged after that does not count. *ret: what the log keeps. */
-static enum err look_for_passed_by(struct sweep *sweep, struct bus_log_end *ret)
-{
-    struct sweep_items *items = &sweep->items;
-    uint64_t floor;
-    enum err e = bus_consumer_floor(items->retries, SWEEP_ASK_MS, &floor);
-    if (!e)
-        e = bus_log_end(sweep->use.retry_log, SWEEP_ASK_MS, ret);
-    if (e)
-        return e;
-    uint64_t passed_by = ret->count > 0 && ret->first <= floor ? ret->first : 0;
-    bool again = passed_by != 0 && passed_by == items->passed_by;
-    items->passed_by = passed_by;
-    if (!again)
-        return ERR_NONE;
-    e = bus_consumer_restart(items->retries, RESTART_TIMEOUT_MS);
-    if (e)
-        return e;
-    log_warn("the retry log keeps attempts to come that the group has passed by: it begins anew",
-             LOG_U64("position", passed_by), LOG_U64("acknowledged", floor));
-    metric_add(items->restarts, 1);
-    items->passed_by = 0;
-    return ERR_NONE;
-}
-
-/* The floor first, here too. */
+/* The floor first: what is acknowledged after that does not count. */
 static int64_t ask(struct sweep *sweep)
 {
     struct sweep_items *items = &sweep->items;
     struct bus_log_end end;
     enum err e = bus_consumer_floor(items->consumer, SWEEP_ASK_MS, &items->floor);
     if (!e)
-        e = look_for_passed_by(sweep, &end);
+        e = bus_log_end(sweep->use.retry_log, SWEEP_ASK_MS, &end);
     if (!e)
         e = follower_ends(sweep->use.follower, SWEEP_ASK_MS, &items->target);
     if (e) {
@@ -271,6 +247,46 @@ static int64_t walk(struct sweep *sweep)
     return 0;
 }
 
+/* ---- items that the group has passed by ---- */
+
+/* The floor first, here too. */
+static enum err look_for_passed_by(struct sweep *sweep)
+{
+    struct sweep_items *items = &sweep->items;
+    struct bus_log_end end;
+    uint64_t floor;
+    enum err e = bus_consumer_floor(items->retries, SWEEP_ASK_MS, &floor);
+    if (!e)
+        e = bus_log_end(sweep->use.retry_log, SWEEP_ASK_MS, &end);
+    if (e)
+        return e;
+    uint64_t passed_by = end.count > 0 && end.first <= floor ? end.first : 0;
+    bool again = passed_by != 0 && passed_by == items->passed_by;
+    items->passed_by = passed_by;
+    if (!again)
+        return ERR_NONE;
+    e = bus_consumer_restart(items->retries, RESTART_TIMEOUT_MS);
+    if (e)
+        return e;
+    log_warn("the retry log keeps attempts to come that the group has passed by: it begins anew",
+             LOG_U64("position", passed_by), LOG_U64("acknowledged", floor));
+    metric_add(items->restarts, 1);
+    items->passed_by = 0;
+    return ERR_NONE;
+}
+
+static void look(struct sweep *sweep)
+{
+    struct sweep_items *items = &sweep->items;
+    if (sweep_now_ms(sweep) < items->look_ms)
+        return;
+    enum err e = look_for_passed_by(sweep);
+    if (e)
+        log_debug("cannot look for attempts that were passed by yet",
+                  LOG_TEXT("error", err_title(e)));
+    items->look_ms = sweep_now_ms(sweep) + (e ? SWEEP_RETRY_MS : LOOK_MS);
+}
+
 int64_t sweep_items_step(struct sweep *sweep)
 {
     struct sweep_items *items = &sweep->items;
@@ -283,6 +299,7 @@ int64_t sweep_items_step(struct sweep *sweep)
         forget_batch(items);
         (void)ask_again(sweep, 0);
     }
+    look(sweep);
     int64_t left_ms = items->next_ms - sweep_now_ms(sweep);
     switch (items->step) {
     case SWEEP_ASK:

@@ -20,7 +20,8 @@ struct sweep_items {
     struct bus_consumer *consumer; /* the group's, of the event log: for its floor, */
     struct bus_consumer *retries;  /* and of the retry log */
     uint64_t passed_by; /* the first item below that one's floor at the last look; 0: none */
-    int64_t next_ms;    /* the next walk, on the monotonic clock */
+    int64_t look_ms;    /* the next one, on the monotonic clock, */
+    int64_t next_ms;    /* and the next walk */
     uint64_t epoch;     /* which the walk is in */
     uint64_t floor;
     uint64_t kept;                 /* items in the retry log */

@@ -175,7 +175,8 @@ class Tidings:
     def processor(self, start=True, config=None, **flags):
         name = f"processor-{len(self.processors()) + 1}"
         addresses = {flag: f"127.0.0.1:{free_port()}" for flag in ("listen", "admin")}
-        flags = {"bus": self.bus_url, **addresses, **flags}
+        data = os.path.join(self.folder, "data")
+        flags = {"bus": self.bus_url, "data": data, **addresses, **flags}
         processor = self.add(Processor(name, self.folder, "event-processor", flags, config))
         return processor.start().until_ready() if start else processor
 

@@ -9,6 +9,7 @@
 #include "common/event_digest.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/world.h"
 
@@ -66,6 +67,7 @@ static bool end_job(struct job *jobs, size_t count, size_t *ret_free)
     for (size_t i = 0; i < count; i++)
         if (jobs[i].pid == pid)
             *ret_free = i;
+    disk_remove(pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     printf("seed %" PRIu64 " failed; to see it again: build/sim %" PRIu64 "\n",
@@ -115,6 +117,7 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     if (argc <= 2) {
         run_one(seed, LOG_DEBUG);
+        disk_remove(getpid());
         return 0;
     }
     uint64_t jobs = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;

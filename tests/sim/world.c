@@ -3,6 +3,7 @@
 #include "common/bus_driver.h"
 #include "common/log.h"
 #include "event-processor/letters.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ enum {
     TROUBLE_MS = 8000,       /* at most, from the first event on */
     TROUBLE_PERCENT = 85,    /* of the event log's age: then there is time for letters still */
     QUIET_LIMIT_MS = 600000, /* all must have ended so long after the last fault */
-    NOTICE_MS = 10000,       /* until processors have noticed a loss */
+    NOTICE_MS = 25000,       /* until processors have noticed a loss: two looks, 10 s apart */
 };
 
 static char ns[] = WORLD_NS, source[] = WORLD_SOURCE, group[] = WORLD_GROUP, url[] = "sim://";
@@ -213,9 +214,21 @@ static void note_loss(struct world *world)
     check_loss(world);
 }
 
+/* Nobody sees what happens next; what they have on their disks is of before. */
+static void kill_processors(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        if (node->up && !node->is_gateway && !node->stopping)
+            kill_node(node);
+    }
+}
+
 static void lose_of(struct world *world, struct bus_log *log, uint64_t kind, uint64_t position)
 {
     static const char *const kinds[] = {"tail", "life", "all"};
+    if (sim_chance(30))
+        kill_processors(world);
     if (kind == 0)
         bus_mem_lose_tail(log, position - 1);
     else if (kind == 1)
@@ -407,18 +420,20 @@ static void come_to_rest(struct world *world)
 static void open_world(struct world *world)
 {
     const struct plan *plan = &world->plan;
-    world->settings =
-        (struct processor_settings){.shared = {.bus = url,
-                                               .ns = ns,
-                                               .source = source,
-                                               .stream_replicas = 1,
-                                               .events_max_age_ms = plan->max_age_ms,
-                                               .duplicate_window_ms = plan->duplicate_window_ms},
-                                    .group = group,
-                                    .ack_wait_ms = plan->ack_wait_ms,
-                                    .max_ack_pending = plan->max_ack_pending,
-                                    .concurrency = plan->concurrency,
-                                    .drain_timeout_ms = plan->drain_ms};
+    world->settings = (struct processor_settings){
+        .shared = {.bus = url,
+                   .ns = ns,
+                   .source = source,
+                   .stream_replicas = 1,
+                   .events_max_age_ms = plan->max_age_ms,
+                   .duplicate_window_ms = plan->duplicate_window_ms},
+        .group = group,
+        .ack_wait_ms = plan->ack_wait_ms,
+        .max_ack_pending = plan->max_ack_pending,
+        .concurrency = plan->concurrency,
+        .drain_timeout_ms = plan->drain_ms,
+        .data = disk_path(),
+        .snapshot_interval_ms = sim_chance(70) ? (int64_t)sim_between(10, 3000) : 0};
     world->network = plan->network;
     struct bus_options options = {.url = "mem://", .clock = &clock_system};
     struct log_names names;
