@@ -171,7 +171,7 @@ SIM_CALLS := pthread_create pthread_join pthread_mutex_init pthread_mutex_destro
     pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_destroy \
     pthread_cond_wait pthread_cond_timedwait pthread_cond_broadcast pthread_cond_signal \
     pthread_rwlock_init pthread_rwlock_destroy pthread_rwlock_rdlock pthread_rwlock_wrlock \
-    pthread_rwlock_unlock clock_gettime nanosleep getrandom syscall abort \
+    pthread_rwlock_unlock clock_gettime nanosleep getrandom flock close syscall abort \
     timer_add timer_cancel run_done run_failed
 SIM_O := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/sim/*.c))
 $(B)/sim: $(SIM_O) $(PARTS_A)

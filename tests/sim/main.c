@@ -32,6 +32,7 @@ static void main_fiber(void *arg)
 static void run_one(uint64_t seed, enum log_level level)
 {
     log_init(NULL, level, LOG_TEXT_LINES);
+    disk_remove(getpid()); /* of a killed process with the same number */
     sim_run(seed, main_fiber, NULL);
     if (level == LOG_DEBUG)
         fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " switches, %lld ms\n", seed, sim_switches(),

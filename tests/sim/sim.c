@@ -1,6 +1,7 @@
 /* A switch is a longjmp onto another stack, which the checked one takes for a mistake. */
 #undef _FORTIFY_SOURCE
 
+#include "tests/sim/disk.h"
 #include "tests/sim/sim_fibers.h"
 
 #include <setjmp.h>
@@ -29,7 +30,9 @@ enum { NOWHERE = -1 };
 struct fiber {
     /* What all fibers are searched for comes first, in one cache line. */
     enum state state;
-    int place; /* among the runnable; NOWHERE: it isn't there */
+    int place;     /* among the runnable; NOWHERE: it isn't there */
+    int due_place; /* among those that wait for a time, or NOWHERE */
+    int number;    /* among all */
     int process;
     bool begun;
     bool woken;            /* before the limit */
@@ -41,14 +44,15 @@ struct fiber {
     ucontext_t context; /* only to begin */
 };
 
-/* Those that may run again, in the order they were made; dead ones leave when it is looked who is
- * due. */
+/* Those that may run again. */
 static struct fiber *fibers[FIBERS_MAX];
 static int fiber_count;
 /* Those that can run: of no frozen process. */
 static struct fiber *runnable[FIBERS_MAX];
 static int runnable_count;
-static int64_t next_due_ns = SIM_NEVER; /* nobody blocked is due before */
+/* Those that wait for a time: a heap, whoever is due first at its top. */
+static struct fiber *due[FIBERS_MAX];
+static int due_count;
 /* How many wait for objects of each hash, at most: most locks are waited for by nobody. */
 enum { HASHES = 1024 };
 static int waiters[HASHES];
@@ -106,14 +110,62 @@ void sim_fail(const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     fflush(NULL);
+    disk_remove(getpid());
     _exit(1);
 }
 
 /* ---- who can run ---- */
 
+static void put_due(struct fiber *f, int place)
+{
+    due[place] = f;
+    f->due_place = place;
+}
+
+static void rise(struct fiber *f, int place)
+{
+    for (; place > 0 && f->wake_ns < due[(place - 1) / 2]->wake_ns; place = (place - 1) / 2)
+        put_due(due[(place - 1) / 2], place);
+    put_due(f, place);
+}
+
+static void sink(struct fiber *f, int place)
+{
+    for (int child; (child = 2 * place + 1) < due_count; place = child) {
+        if (child + 1 < due_count && due[child + 1]->wake_ns < due[child]->wake_ns)
+            child++;
+        if (due[child]->wake_ns >= f->wake_ns)
+            break;
+        put_due(due[child], place);
+    }
+    put_due(f, place);
+}
+
+static void await_time(struct fiber *f)
+{
+    if (f->wake_ns != SIM_NEVER)
+        rise(f, due_count++);
+}
+
+static void forget_time(struct fiber *f)
+{
+    int place = f->due_place;
+    if (place == NOWHERE)
+        return;
+    f->due_place = NOWHERE;
+    struct fiber *last = due[--due_count];
+    if (last == f)
+        return;
+    if (place > 0 && last->wake_ns < due[(place - 1) / 2]->wake_ns)
+        rise(last, place);
+    else
+        sink(last, place);
+}
+
 static void enlist(struct fiber *f)
 {
     f->state = RUNNABLE;
+    forget_time(f);
     if (f->place != NOWHERE || frozen[f->process] || killed[f->process])
         return;
     f->place = runnable_count;
@@ -129,36 +181,33 @@ static void withdraw(struct fiber *f)
     f->place = NOWHERE;
 }
 
-/* Drops dead fibers, and wakes those whose time has come. */
 static void wake_due(void)
 {
-    int live = 0;
-    next_due_ns = SIM_NEVER;
-    for (int i = 0; i < fiber_count; i++) {
-        struct fiber *f = fibers[i];
-        if (f->state == DONE)
-            free_stacks[free_stack_count++] = f->context.uc_stack.ss_sp;
-        if (f->state == DONE || killed[f->process])
-            continue;
-        fibers[live++] = f;
-        if (f->state == BLOCKED && f->wake_ns <= now_ns)
-            enlist(f);
-        else if (f->state == BLOCKED && !frozen[f->process] && f->wake_ns < next_due_ns)
-            next_due_ns = f->wake_ns;
-    }
-    fiber_count = live;
+    while (due_count > 0 && due[0]->wake_ns <= now_ns)
+        enlist(due[0]);
+}
+
+static void keep(struct fiber *f, int at)
+{
+    fibers[at] = f;
+    f->number = at;
 }
 
 /* After a process was frozen, killed or let go on. */
 static void enlist_anew(void)
 {
+    int live = 0;
     for (int i = 0; i < fiber_count; i++) {
         struct fiber *f = fibers[i];
         withdraw(f);
+        if (killed[f->process])
+            forget_time(f);
+        else
+            keep(f, live++);
         if (f->state == RUNNABLE)
             enlist(f);
     }
-    next_due_ns = now_ns;
+    fiber_count = live;
 }
 
 /* ---- turns ---- */
@@ -166,14 +215,13 @@ static void enlist_anew(void)
 static struct fiber *choose(void)
 {
     now_ns += (int64_t)sim_random(STEP_NS_MAX);
-    if (next_due_ns <= now_ns)
-        wake_due();
+    wake_due();
     while (runnable_count == 0) {
-        if (next_due_ns == SIM_NEVER) {
+        if (due_count == 0) {
             sim_print_fibers();
             sim_fail("deadlock: nobody can run, and nobody waits for a time");
         }
-        now_ns = next_due_ns > now_ns ? next_due_ns : now_ns;
+        now_ns = due[0]->wake_ns;
         wake_due();
     }
     return runnable[sim_random((uint64_t)runnable_count)];
@@ -215,8 +263,7 @@ bool fiber_block(const void *object, int64_t wake_ns)
     running->wake_ns = wake_ns;
     running->woken = false;
     withdraw(running);
-    if (wake_ns < next_due_ns)
-        next_due_ns = wake_ns;
+    await_time(running);
     give_way();
     running->waits_for = NULL;
     --*waiters_of(object);
@@ -239,8 +286,9 @@ static void begin_fiber(void)
     running->function(running->arg);
     running->state = DONE;
     withdraw(running);
-    next_due_ns = now_ns; /* so that it leaves */
     fiber_wake_all(running);
+    keep(fibers[--fiber_count], running->number);
+    free_stacks[free_stack_count++] = running->context.uc_stack.ss_sp; /* left at once */
     if (running == first_fiber)
         setcontext(&outside);
     give_way();
@@ -271,9 +319,9 @@ struct fiber *fiber_make(int process, void *(*function)(void *), void *arg)
     f->context.uc_stack.ss_sp = stack;
     f->context.uc_stack.ss_size = STACK_BYTES;
     makecontext(&f->context, begin_fiber, 0);
-    f->place = NOWHERE;
+    f->place = f->due_place = NOWHERE;
     enlist(f);
-    fibers[fiber_count++] = f;
+    keep(f, fiber_count++);
     return f;
 }
 
@@ -346,6 +394,7 @@ void sim_kill(int process)
 {
     killed[process] = true;
     enlist_anew();
+    fiber_unlock_files(process);
 }
 
 bool sim_is_killed(int process)

@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
@@ -33,6 +34,10 @@ int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 ssize_t __wrap_getrandom(void *to, size_t count, unsigned flags);
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __real_close(int fd);
+int __wrap_close(int fd);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, void *address, long operation, long value, long more, long still,
                     long last);
@@ -222,6 +227,33 @@ ssize_t __wrap_getrandom(void *to, size_t count, unsigned flags)
     for (size_t i = 0; i < count; i++)
         ((uint8_t *)to)[i] = (uint8_t)sim_random(256);
     return (ssize_t)count;
+}
+
+/* ---- files: the real ones ---- */
+
+enum { FILES_MAX = 4096 };
+static int lockers[FILES_MAX]; /* of each descriptor that holds a lock: the process + 1 */
+
+int __wrap_flock(int fd, int operation)
+{
+    int result = __real_flock(fd, operation);
+    if (result == 0 && fd < FILES_MAX)
+        lockers[fd] = operation & LOCK_UN ? 0 : sim_process() + 1;
+    return result;
+}
+
+int __wrap_close(int fd)
+{
+    if (fd >= 0 && fd < FILES_MAX)
+        lockers[fd] = 0;
+    return __real_close(fd);
+}
+
+void fiber_unlock_files(int process)
+{
+    for (int fd = 0; fd < FILES_MAX; fd++)
+        if (lockers[fd] == process + 1)
+            (void)__wrap_flock(fd, LOCK_UN);
 }
 
 /* Of system calls, futexes are simulated: those of bus_publish_wait, without a time limit. */

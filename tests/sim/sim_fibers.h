@@ -17,5 +17,7 @@ void fiber_may_switch(void);
 /* Waits for that object to be woken, at most until then. False: the time was over first. */
 bool fiber_block(const void *object, int64_t wake_ns);
 void fiber_wake_all(const void *object);
+/* What a process has locked with flock is free when it is killed. */
+void fiber_unlock_files(int process);
 
 #endif
