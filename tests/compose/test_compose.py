@@ -241,6 +241,7 @@ def test_what_was_accepted_is_there_after_down_and_up(stack):
     stack.shell(DOWN)
     stack.shell(ONE)
     assert statuses(stack, ids) == {"PROCESSED": len(ids)}
+    assert "snapshot loaded" in stack("logs", "event-processor")
     stack.shell(DROP)
     stack.shell(ONE)
     assert stack.http.get(f"{EVENTS}/{ids[0]}").status == 404

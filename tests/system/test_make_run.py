@@ -53,6 +53,7 @@ def test_ends_all_in_order_and_keeps_what_was_accepted(run, number):
     run.start().until_ready()
     get = readme_commands()[5].replace("<id>", event_id)
     assert json.loads(run.shell(get).stdout)["status"] == "processed"
+    assert "snapshot loaded" in run.log()
 
 
 @pytest.mark.parametrize("victim", ["nats-server", "event-processor", "http-gateway"])
