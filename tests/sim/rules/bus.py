@@ -66,6 +66,15 @@ RULES = [
         "        if (end->created_ns != side->created_ns)",
     ),
     (
+        "nobody notices that an emptied log has lost its end",
+        "event-processor/follower_end.c",
+        "    return side->folded < position && end->first <= position;",
+        "    return false;",
+        "event-processor/follower.c",
+        "            return end.first <= position;",
+        "            return false;",
+    ),
+    (
         "a log may end before what is known of it",
         "event-processor/follower_end.c",
         "        bool early = end->last < position || end->last < side->catch_up;",
