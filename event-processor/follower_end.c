@@ -37,8 +37,8 @@ static enum verdict judge_early(struct side *side, uint64_t position, const stru
 }
 
 /* With the lock held. The log lost its tail and has grown to the same position again: nothing more
- * would have to be read, and nobody would notice. Where that was not folded, the log had dropped all
- * up to there. */
+ * would have to be read, and nobody would notice. Where that position was not folded, the log had
+ * dropped all up to there. */
 static bool has_regrown(const struct side *side, uint64_t position, const struct bus_log_end *end)
 {
     if (end->last != position)

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 
 import grpc
 
@@ -127,13 +126,13 @@ def test_a_folder_that_cannot_be_used(tidings):
     assert processor.stop() == 0, processor.tail()
 
 
-def test_a_folder_that_vanishes(tidings):
+def test_a_folder_that_vanishes(tidings, tmp_path):
     tidings.nats()
     processor, gateway = start(tidings, snapshot_interval="20ms")
     ids = post(gateway, 5)
     until_ended(processor, ids)
     until(lambda: processor.metrics()[WRITTEN] >= 1, PATIENCE_S, "one is written")
-    shutil.rmtree(processor.flags["data"])
+    os.rename(processor.flags["data"], tmp_path / "away")
     ids += post(gateway, 5)
     until_ended(processor, ids)
     until(lambda: processor.metrics()[FAILED] >= 1, PATIENCE_S, "one cannot be written")
