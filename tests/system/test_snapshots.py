@@ -114,6 +114,7 @@ def test_the_event_log_is_another_one(tidings):
     processor.entry("rebuilding the status table", reason="the snapshot is of another log")
     with Client(processor.address) as client:
         assert client.error(ids[0])[0] == grpc.StatusCode.NOT_FOUND
+    gateway.until_ready()  # it may have heard of the stream that was deleted
     more = post(gateway, 5)
     until_ended(processor, more)
 
