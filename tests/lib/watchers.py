@@ -1,13 +1,15 @@
 """A hundred who watch all events, while many change at once."""
 
 import asyncio
+import os
+import subprocess
 import time
 
-import grpc
 import nats
 
-from grpc_client import events_grpc, log_pb, pb
-from load import PATIENCE_S, Cost
+from grpc_client import log_pb, pb
+from load import Cost
+from program import BUILD
 
 WATCHERS, CONNECTIONS = 100, 10
 BATCH = 500  # changes in a record of the status log
@@ -31,46 +33,26 @@ def records(event_ids, generation):
         ).SerializeToString()
 
 
-async def told(stream, changes):
-    """Reads until all have come; messages without any only tell a position."""
-    while changes > 0:
-        message = await stream.read()
-        assert message is not grpc.aio.EOF, await stream.details()
-        changes -= len(message.changes)
-    assert changes == 0
-
-
-async def watch(programs, port, url, batches):
-    """How long it takes until all have been told of all."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    channels = [
-        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) for _ in range(CONNECTIONS)
-    ]
-    streams = [
-        events_grpc.EventServiceStub(channels[n % CONNECTIONS]).WatchEvents(pb.WatchEventsRequest())
-        for n in range(WATCHERS)
-    ]
-    for stream in streams:
-        await stream.read()  # it has begun
+async def publish(url, batches):
     bus = await nats.connect(url)
-    figures = {}
-    with Cost(programs, figures):
-        began = time.monotonic()
-        for batch in batches:
-            await bus.publish("tidings.status.default", batch)
-        await bus.flush()
-        changes = sum(len(log_pb.StatusBatch.FromString(batch).statuses) for batch in batches)
-        everyone = asyncio.gather(*(told(stream, changes) for stream in streams))
-        await asyncio.wait_for(everyone, PATIENCE_S)
-        figures["events"] = changes * WATCHERS
-        figures["rate"] = figures["events"] / (time.monotonic() - began)
+    for batch in batches:
+        await bus.publish("tidings.status.default", batch)
+    await bus.flush()
     await bus.close()
-    for channel in channels:
-        await channel.close()
-    return figures
 
 
 def watched(programs, port, url, event_ids, generations):
     """Changes delivered a second: each of these events ends in each of these generations."""
     batches = [batch for generation in generations for batch in records(event_ids, generation)]
-    return asyncio.run(watch(programs, port, url, batches))
+    changes = len(event_ids) * len(generations)
+    command = [os.path.join(BUILD, "bench/watchers"), str(port)]
+    command += map(str, (WATCHERS, CONNECTIONS, changes))
+    figures = {"events": changes * WATCHERS}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == "watching\n"
+        with Cost(programs, figures):
+            began = time.monotonic()
+            asyncio.run(publish(url, batches))
+            assert client.stdout.readline() == "told\n"
+            figures["rate"] = figures["events"] / (time.monotonic() - began)
+    return figures
