@@ -55,7 +55,8 @@ uint64_t changes_now(struct changes *changes, struct changes_cursor *ret);
 /* A cursor at the first change after a position of the status log. False: what follows it is no
  * longer here, or it has not been passed. */
 bool changes_after(struct changes *changes, uint64_t position, struct changes_cursor *ret);
-/* Copies the next changes, at most `max` (STATUS_BATCH_MAX or more), all of a batch or none.
+/* Copies the next changes, at most `max` (STATUS_BATCH_MAX or more, or up to where another reader's
+ * cursor has come), all of a batch or none.
  * *ret_position: up to where in the status log all has been read then. *ret_more: there are more.
  */
 enum changes_end changes_read(struct changes *changes, struct changes_cursor *cursor,

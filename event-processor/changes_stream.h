@@ -47,6 +47,18 @@ struct changes_stream {
     atomic_bool gone;             /* anybody's: a hint that the caller has gone */
 };
 
+/* A message that was made for one stream. Others that stand where that stood, and want the same,
+ * are sent the same bytes: most watch everything, and making a message costs more than sending it.
+ */
+struct changes_made {
+    struct changes_cursor from, to; /* equal: none */
+    unsigned statuses;
+    char pattern[EVENT_NAME_MAX + 1];
+    uint64_t position;
+    struct buf bytes;
+};
+#define CHANGES_MADE 4 /* kept */
+
 struct changes_watch {
     struct changes_watch_options use;
     struct wait wait; /* guards the following, and the streams; woken for those behind */
@@ -61,6 +73,8 @@ struct changes_watch {
     struct changes_stream *turn[CHANGES_WATCHERS_MAX];
     struct status_entry entries[STATUS_BATCH_MAX];
     struct event_status live_out[STATUS_BATCH_MAX];
+    struct changes_made made[CHANGES_MADE];
+    size_t made_last;
 };
 
 /* The most changes that one message behind the ring is made of, but for its last batch. */
@@ -77,7 +91,13 @@ bool changes_stream_wants(const struct changes_stream *stream, const struct stat
 void changes_stream_send(struct changes_stream *stream, const struct event_status *changes,
                          size_t count, uint64_t position);
 
-/* Thread function: those behind. */
+/* Sends a message (NULL: none) that tells of all up to this position. ERR_MEMORY: it could not be
+ * made, which ends the call. */
+void changes_stream_pass(struct changes_stream *stream, struct buf *out, enum err e,
+                         uint64_t position);
+
+/* Thread functions: those who are told of changes as they come, and those behind. */
+void *changes_run_live(void *watch);
 void *changes_run_behind(void *watch);
 
 extern const char changes_rebuilding[];

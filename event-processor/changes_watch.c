@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 enum {
-    TURN_MS = 1000,
     PROGRESS = 10000, /* positions: so far nothing matched, so the client is told how far it is */
 };
 #define CHANGED \
@@ -101,98 +100,35 @@ bool changes_stream_wants(const struct changes_stream *stream, const struct stat
            (!stream->pattern[0] || handlers_match(stream->pattern, entry->name));
 }
 
+static bool is_news(const struct changes_stream *stream, size_t count, uint64_t position)
+{
+    return count > 0 || position >= stream->sent + PROGRESS; /* `sent` is changed by us only */
+}
+
+void changes_stream_pass(struct changes_stream *stream, struct buf *out, enum err e,
+                         uint64_t position)
+{
+    struct changes_watch *watch = stream->watch;
+    wait_lock(&watch->wait);
+    stream->passed = e ? stream->passed : position;
+    if (out)
+        send(stream, out, e, position);
+    wait_unlock(&watch->wait);
+}
+
 void changes_stream_send(struct changes_stream *stream, const struct event_status *changes,
                          size_t count, uint64_t position)
 {
-    struct changes_watch *watch = stream->watch;
     struct buf out;
+    if (!is_news(stream, count, position)) {
+        changes_stream_pass(stream, NULL, ERR_NONE, position);
+        return;
+    }
     buf_init(&out, RPC_ANSWER_MAX);
-    enum err e = ERR_NONE;
-    bool news = count > 0 || position >= stream->sent + PROGRESS; /* `sent` is changed by us only */
-    if (news)
-        e = event_changes_write(
-            &(struct event_changes){.changes = changes, .count = count, .position = position},
-            &out);
-    wait_lock(&watch->wait);
-    stream->passed = e ? stream->passed : position;
-    if (news)
-        send(stream, &out, e, position);
-    wait_unlock(&watch->wait);
+    enum err e = event_changes_write(
+        &(struct event_changes){.changes = changes, .count = count, .position = position}, &out);
+    changes_stream_pass(stream, &out, e, position);
     buf_free(&out);
-}
-
-/* ---- the live thread ---- */
-
-/* Where its reading has ended. With the lock held. */
-static void fail_lost(struct changes_stream *stream, enum changes_end end)
-{
-    if (end == CHANGES_LOST)
-        changes_stream_fail(stream, ERR_BUSY, "the changes are not read fast enough");
-    else if (end == CHANGES_RESET)
-        changes_stream_fail(stream, ERR_UNAVAILABLE, changes_rebuilding);
-}
-
-/* Those that may be sent something, held. One whose client reads too slowly is ended. */
-static size_t take_turn(struct changes_watch *watch)
-{
-    size_t count = 0;
-    wait_lock(&watch->wait);
-    for (struct changes_stream *s = watch->streams; s; s = s->next) {
-        if (s->place != STREAM_LIVE || s->held || s->ended || !s->call)
-            continue;
-        if (s->sending) {
-            fail_lost(s, changes_look(watch->use.changes, &s->cursor));
-        } else {
-            s->held = true;
-            watch->turn[count++] = s;
-        }
-    }
-    wait_unlock(&watch->wait);
-    return count;
-}
-
-/* Reads on until there is a message to send, or nothing more. */
-static void go_on(struct changes_watch *watch, struct changes_stream *stream)
-{
-    size_t read, count = 0;
-    uint64_t position = 0;
-    bool more = true;
-    while (more && count == 0) {
-        enum changes_end end = changes_read(watch->use.changes, &stream->cursor, watch->entries,
-                                            STATUS_BATCH_MAX, &read, &position, &more);
-        if (end != CHANGES_READ) {
-            wait_lock(&watch->wait);
-            fail_lost(stream, end);
-            wait_unlock(&watch->wait);
-            return;
-        }
-        for (size_t i = 0; i < read; i++)
-            if (changes_stream_wants(stream, &watch->entries[i]))
-                watch->live_out[count++] =
-                    query_basic(&watch->entries[i], watch->entries[i].change_position);
-    }
-    changes_stream_send(stream, watch->live_out, count, position);
-}
-
-static void *run_live(void *arg)
-{
-    struct changes_watch *watch = arg;
-    uint64_t turn = 0;
-    bool stopping = false;
-    while (!stopping) {
-        turn = changes_wait(watch->use.changes, turn, wait_until(TURN_MS));
-        size_t count = take_turn(watch);
-        for (size_t i = 0; i < count; i++) {
-            go_on(watch, watch->turn[i]);
-            wait_lock(&watch->wait);
-            changes_stream_release(watch->turn[i]);
-            wait_unlock(&watch->wait);
-        }
-        wait_lock(&watch->wait);
-        stopping = watch->stopping;
-        wait_unlock(&watch->wait);
-    }
-    return NULL;
 }
 
 /* ---- a stream's life ---- */
@@ -376,6 +312,8 @@ static void stop(struct changes_watch *watch)
     if (watch->started > 1)
         pthread_join(watch->log, NULL);
     wait_destroy(&watch->wait);
+    for (size_t i = 0; i < CHANGES_MADE; i++)
+        buf_free(&watch->made[i].bytes);
     mem_free(watch);
 }
 
@@ -390,7 +328,9 @@ enum err changes_watch_start(const struct changes_watch_options *options,
         return ERR_MEMORY;
     }
     watch->use = *options;
-    watch->started += pthread_create(&watch->live, NULL, run_live, watch) == 0;
+    for (size_t i = 0; i < CHANGES_MADE; i++)
+        buf_init(&watch->made[i].bytes, RPC_ANSWER_MAX);
+    watch->started += pthread_create(&watch->live, NULL, changes_run_live, watch) == 0;
     if (watch->started == 1)
         watch->started += pthread_create(&watch->log, NULL, changes_run_behind, watch) == 0;
     if (watch->started < 2) {

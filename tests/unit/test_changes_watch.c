@@ -40,6 +40,46 @@ static void test_only_what_matches_is_told(void **state)
     grpc_stream_close(both);
 }
 
+/* Those that stand at one place and want the same share what is made for one of them. */
+static void test_many_are_told_each_its_own(void **state)
+{
+    static const char *const all[] = {
+        "retrying 1@2 dead 2@3 processed 1@5 ",
+        "dead 2@3 processed 1@5 ",
+        "processed 1@5 ",
+    };
+    static const char again[] = "processing 3@6 retrying 3@7 dead 4@8 processed 3@10";
+    enum { EACH = 3, KINDS = 3 };
+    struct served *served = *state;
+    struct grpc_stream *streams[KINDS][EACH], *ended[EACH], *orders[EACH];
+    five_changes(served);
+    until_folded(served, 5);
+    for (int i = 0; i < EACH; i++) {
+        for (int after = 0; after < KINDS; after++) {
+            streams[after][i] = watch(served, 0, "", after + 1);
+            assert_true(begins(served, streams[after][i]) == (uint64_t)after + 1);
+        }
+        ended[i] = watch(served, 1u << STATUS_PROCESSED | 1u << STATUS_DEAD, "", 1);
+        orders[i] = watch(served, 0, "order.*", 1);
+        begins(served, ended[i]);
+        begins(served, orders[i]);
+    }
+    five_changes_from(served, 5);
+    for (int i = 0; i < EACH; i++) {
+        for (int after = 0; after < KINDS; after++) {
+            char expected[200];
+            snprintf(expected, sizeof expected, "%s%s", all[after], again);
+            tells(served, streams[after][i], 7 - (size_t)after, expected);
+            grpc_stream_close(streams[after][i]);
+        }
+        tells(served, ended[i], 4, "dead 2@3 processed 1@5 dead 4@8 processed 3@10");
+        tells(served, orders[i], 5,
+              "retrying 1@2 processed 1@5 processing 3@6 retrying 3@7 processed 3@10");
+        grpc_stream_close(ended[i]);
+        grpc_stream_close(orders[i]);
+    }
+}
+
 static void test_from_now_on_begins_behind_what_is_known(void **state)
 {
     struct served *served = *state;
@@ -214,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_changes_are_told_as_they_happen),
         test(test_only_what_matches_is_told),
+        test(test_many_are_told_each_its_own),
         test(test_from_now_on_begins_behind_what_is_known),
         test(test_a_stream_goes_on_after_any_position),
         test(test_a_hole_in_the_log_ends_those_that_are_live),
