@@ -6,8 +6,8 @@
  * With ROUNDS the table does not grow any further: `make bench` takes the other figures.
  * The product's own table, queries and gRPC server over tables that are filled directly, as if they
  * were loaded: the logs behind them are empty and only claim to have a record where the tables end.
- * The client is a process of its own (the same program: `ten_million ask ...`), so that the server's
- * CPU time is known. Prints Markdown for docs/performance.md.
+ * The client is a process of its own (the same program: `ten_million ask ...`), so that the
+ * server's CPU time is known. Prints Markdown for docs/performance.md.
  */
 #include "common/bus_driver.h"
 #include "event-processor/follower_side.h"
