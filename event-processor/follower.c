@@ -184,18 +184,19 @@ static void note_folded(struct side *side, const struct bus_record *last)
     wait_unlock(&side->follower->wait);
 }
 
-/* Where the table has passed the record folded last, the log had dropped all up to there, and no
- * record tells whether it is still the same: if it keeps now what it had dropped, it was empty, has
- * lost even its end, and begins again. */
-static bool is_of_another_life(struct side *side)
+/* Where nothing was folded, or the table has passed the record folded last since the log had dropped
+ * all up to there, no record tells whether it is still the same. If it keeps now what should have
+ * been read before this record, it was empty, has lost even its end, and begins again. */
+static bool is_of_another_life(struct side *side, const struct bus_record *record)
 {
     struct status_reflects reflects;
     struct bus_log_end end;
     status_table_reflects(side->follower->table, &reflects);
-    uint64_t position = side_position(side, &reflects);
-    while (side->folded < position && side_current(side)) {
+    bool unproven =
+        side->folded == 0 ? record->position > 1 : side->folded < side_position(side, &reflects);
+    while (unproven && side_current(side)) {
         if (!bus_log_end(side->log, END_TIMEOUT_MS, &end))
-            return end.first <= position;
+            return end.first < record->position;
         if (!follower_pause(side->follower, RETRY_MS))
             break;
     }
@@ -206,7 +207,7 @@ static void fold(struct side *side, struct bus_record **records, size_t count)
 {
     if (!side_prove(side, &records, &count) || count == 0)
         return;
-    if (is_of_another_life(side)) {
+    if (is_of_another_life(side, records[0])) {
         side_lost(side, side->epoch);
         return;
     }

@@ -197,6 +197,7 @@ void status_table_restore_begin(struct status_table *table, const struct frozen_
                                 uint64_t cells)
 {
     status_index_reserve(table->index, cells);
+    table->loading = true;
     table->reflects.first_event_position = frame->first;
 }
 
@@ -276,6 +277,7 @@ enum err status_table_restore_end(struct status_table *table, const struct froze
     enum err e = status_table_forget(table, first);
     if (e)
         return e;
+    table->loading = false;
     status_table_passed_event(table, frame->event_position);
     status_table_passed_status(table, frame->status_position);
     return ERR_NONE;

@@ -162,6 +162,7 @@ void status_table_passed_status(struct status_table *table, uint64_t position)
 void status_table_reset(struct status_table *table)
 {
     status_frozen_void(table->frozen);
+    table->loading = false;
     free_segments(table);
     status_index_clear(table->index);
     status_copies_clear(table->copies);

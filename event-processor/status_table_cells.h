@@ -41,6 +41,7 @@ struct status_table {
     struct status_names *names;
     struct hash_key key;
     struct status_frozen *frozen; /* NULL: it isn't */
+    bool loading;                 /* what is in it counts for nothing yet */
 };
 
 /* All of these with the lock held. */

@@ -261,9 +261,10 @@ void status_table_stats(struct status_table *table, uint64_t floor_position,
     struct status_table_stats stats = {0};
     pthread_rwlock_rdlock(&table->lock);
     stats.reflects = table->reflects;
-    memcpy(stats.counts, table->counts, sizeof stats.counts);
     stats.bytes = bytes_of(table);
-    for (size_t i = 0; i < table->segment_count; i++)
+    if (!table->loading)
+        memcpy(stats.counts, table->counts, sizeof stats.counts);
+    for (size_t i = 0; i < table->segment_count && !table->loading; i++)
         stats.digest += digest_of(table->segments[i], floor_position);
     pthread_rwlock_unlock(&table->lock);
     for (int i = STATUS_ACCEPTED; i < STATUS_COUNT; i++)

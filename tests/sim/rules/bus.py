@@ -71,7 +71,7 @@ RULES = [
         "    return side->folded < position && end->first <= position;",
         "    return false;",
         "event-processor/follower.c",
-        "            return end.first <= position;",
+        "            return end.first < record->position;",
         "            return false;",
     ),
     (
