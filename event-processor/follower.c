@@ -184,9 +184,10 @@ static void note_folded(struct side *side, const struct bus_record *last)
     wait_unlock(&side->follower->wait);
 }
 
-/* Where nothing was folded, or the table has passed the record folded last since the log had dropped
- * all up to there, no record tells whether it is still the same. If it keeps now what should have
- * been read before this record, it was empty, has lost even its end, and begins again. */
+/* Where nothing was folded, or the table has passed the record folded last since the log had
+ * dropped all up to there, no record tells whether it is still the same. If it keeps now what
+ * should have been read before this record, it was empty, has lost even its end, and begins again.
+ */
 static bool is_of_another_life(struct side *side, const struct bus_record *record)
 {
     struct status_reflects reflects;
